@@ -1,0 +1,419 @@
+package pool
+
+import (
+	"cmp"
+	"fmt"
+	"math/bits"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// The arena hands out page runs of reserved address space and takes them back.
+//
+// Address space is reserved in regions, committed in steps of commitGranules,
+// and never unmapped: a stale *T may still point there, and should the Go heap
+// get such an address, the garbage collector would throw. What is given back is
+// the memory, not the addresses.
+//
+// A released run stays committed for purgeDelay, first in line to be reused,
+// and is then purged: its memory goes back to the OS, neighbours joined into
+// one call. All pools of a process share one arena.
+
+const (
+	chunkShift    = 26 // 64 MiB
+	chunkSize     = 1 << chunkShift
+	chunkGranules = chunkSize / granuleSize
+
+	// commitGranules is how much is committed at a time (4 MiB): one system
+	// call for 64 small pages. Committed memory costs nothing until touched.
+	commitGranules = largePageSize / granuleSize
+	chunkSteps     = chunkGranules / commitGranules
+
+	// mainChunks bounds the first region (256 GiB), whose table is a global
+	// array so that pageOf reaches it in one step. The garbage collector reads
+	// this table (32 KiB) in each cycle.
+	mainChunks = 4096
+
+	// purgeDelay is how long a released run waits to be reused. mimalloc 3 has
+	// the same default (mi_option_purge_delay, 1000 ms).
+	purgeDelay = time.Second
+)
+
+// A run is the memory of one page.
+type run struct {
+	chunk  *chunk
+	first  uint16 // granule in chunk
+	n      uint16 // granules: 1, 8 or 64
+	zeroed bool   // never written since the OS gave it zeroed
+}
+
+// A released run waits to be reused or purged.
+type released struct {
+	run
+	at     time.Time
+	purged *atomic.Int64 // counts its bytes once they are purged
+}
+
+// size returns the bytes of r.
+func (r run) size() int { return int(r.n) * granuleSize }
+
+// mem returns the memory of r and of the runs up to n granules behind its start.
+func (r run) mem(n int) []byte { return r.chunk.mem[int(r.first)*granuleSize:][:n*granuleSize] }
+
+// A chunk is 64 MiB of a region, or the smaller rest of one.
+type chunk struct {
+	// pages maps each granule to the page that covers it. Atomic: any P reads,
+	// the pool that has the run writes.
+	pages [chunkGranules]atomic.Pointer[page]
+
+	index int // in arena.open; set once
+
+	// Under arena.mu.
+	mem       []byte
+	busy      [chunkGranules / 64]uint64 // granules in a run, released ones included, or past the end
+	dirty     [chunkGranules / 64]uint64 // granules that may hold old data
+	committed uint32                     // bit a step
+}
+
+// A region is one reservation.
+type region struct {
+	base, size uintptr
+	mem        []byte
+	chunks     []atomic.Pointer[chunk]
+}
+
+type arena struct {
+	mu       sync.Mutex
+	regions  []*region
+	open     []*chunk                                  // all chunks, in the order of their creation
+	from     [largePageSize/granuleSize + 1]int        // by granules: no chunk of open before this one has room
+	released [largePageSize/granuleSize + 1][]released // by granules, oldest first
+	timer    *time.Timer
+	armed    bool
+}
+
+// The process has one arena. The lookup tables are apart from it because Put
+// reads them: mainRegion and mainTable are written before any pool exists
+// (arenaInit), moreRegions is replaced as a whole.
+var (
+	theArena    arena
+	arenaInit   sync.Once
+	mainRegion  region
+	mainTable   [mainChunks]atomic.Pointer[chunk]
+	moreRegions atomic.Pointer[[]*region]
+)
+
+// noChunk stands in a region's table for a chunk not opened yet.
+var noChunk = new(chunk)
+
+// fill sets all entries of a table.
+func fill[T any](table []atomic.Pointer[T], p *T) {
+	for i := range table {
+		table[i].Store(p)
+	}
+}
+
+// initArena reserves the first region. On failure the region stays empty and
+// alloc tries again with another one, so that New never fails for lack of
+// address space and Get reports it.
+func initArena() {
+	fill(noChunk.pages[:], noPage)
+	fill(mainTable[:], noChunk)
+	mem := reserveSome(mainChunks * chunkSize)
+	if mem == nil {
+		return
+	}
+	mainRegion = region{base: addressOf(mem), size: uintptr(len(mem)), mem: mem, chunks: mainTable[:]}
+	theArena.mu.Lock()
+	theArena.regions = append(theArena.regions, &mainRegion)
+	theArena.mu.Unlock()
+}
+
+// addressOf returns where mem begins.
+func addressOf(mem []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(mem))) }
+
+// reserveSome reserves address space, stepping down from limit bytes when a
+// resource limit or the system refuses: reservations count against RLIMIT_AS
+// though they use no memory.
+func reserveSome(limit uint64) []byte {
+	for _, size := range reserveSizes {
+		if size > limit {
+			continue
+		}
+		if mem, err := osReserve(uintptr(size)); err == nil {
+			return mem
+		}
+	}
+	return nil
+}
+
+// pageOf returns the page that covers addr, or noPage. Any P, at any time: the
+// answer for an address whose page is being released is that page or noPage, and
+// either leads Put to a clear error.
+func pageOf(addr uintptr) *page {
+	if pg := pageOfMain(addr); pg != noPage {
+		return pg
+	}
+	return pageOfMore(addr)
+}
+
+// pageOfMain is pageOf for the first region, for fast paths.
+func pageOfMain(addr uintptr) *page {
+	off := addr - mainRegion.base
+	if off >= mainRegion.size {
+		return noPage
+	}
+	return mainTable[off>>chunkShift%mainChunks].Load().pageAt(off)
+}
+
+// pageAt returns the page at an offset from the chunk's start, or from that of
+// its region.
+func (ch *chunk) pageAt(off uintptr) *page {
+	return ch.pages[off>>granuleShift%chunkGranules].Load()
+}
+
+// pageOfMore looks in the regions after the first.
+func pageOfMore(addr uintptr) *page {
+	more := moreRegions.Load()
+	if more == nil {
+		return noPage
+	}
+	for _, r := range *more {
+		if off := addr - r.base; off < r.size {
+			return r.chunks[off>>chunkShift].Load().pageAt(off)
+		}
+	}
+	return noPage
+}
+
+// publish makes pageOf answer pg for the memory of r.
+func (r run) publish(pg *page) {
+	for i := range r.n {
+		r.chunk.pages[r.first+i].Store(pg)
+	}
+}
+
+// alloc returns a run of n granules (1, 8 or 64), aligned to its size. It may
+// call the OS: not to be called pinned.
+func (a *arena) alloc(n int) (run, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	// The run released last is the most likely to be still in a cache.
+	if rs := a.released[n]; len(rs) > 0 {
+		a.released[n] = rs[:len(rs)-1]
+		return rs[len(rs)-1].run, nil
+	}
+	for ; a.from[n] < len(a.open); a.from[n]++ {
+		ch := a.open[a.from[n]]
+		if i := ch.find(n); i >= 0 {
+			return ch.take(i, n)
+		}
+	}
+	ch, err := a.grow()
+	if err != nil {
+		return run{}, err
+	}
+	if i := ch.find(n); i >= 0 {
+		return ch.take(i, n)
+	}
+	return run{}, fmt.Errorf("%w: no address space for a page of %d KiB", ErrOutOfMemory, n*granuleSize>>10)
+}
+
+// release takes a run back. Its bytes are added to purged when they go back to
+// the OS.
+func (a *arena) release(r run, purged *atomic.Int64) {
+	r.publish(noPage)
+	r.zeroed = false
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.released[r.n] = append(a.released[r.n], released{run: r, at: time.Now(), purged: purged})
+	a.arm(purgeDelay)
+}
+
+// arm makes the timer purge after d, if it is not on its way already. mu is held.
+func (a *arena) arm(d time.Duration) {
+	if a.armed {
+		return
+	}
+	a.armed = true
+	if a.timer == nil {
+		a.timer = time.AfterFunc(d, a.purgeOld)
+	} else {
+		a.timer.Reset(d)
+	}
+}
+
+// purgeOld is the timer's function: it purges what has waited long enough and
+// comes back when the next run will have.
+func (a *arena) purgeOld() {
+	now := time.Now()
+	a.purge(func(r released) bool { return now.Sub(r.at) >= purgeDelay })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.armed = false
+	var oldest time.Time
+	for _, rs := range a.released {
+		if len(rs) > 0 && (oldest.IsZero() || rs[0].at.Before(oldest)) {
+			oldest = rs[0].at
+		}
+	}
+	if !oldest.IsZero() {
+		// Not sooner than a tenth of the delay, so that runs released one after
+		// the other are purged together.
+		a.arm(max(purgeDelay-now.Sub(oldest), purgeDelay/10))
+	}
+}
+
+// purgeFrom purges all released runs whose bytes count in purged and returns how
+// many bytes went back to the OS.
+func (a *arena) purgeFrom(purged *atomic.Int64) int64 {
+	return a.purge(func(r released) bool { return r.purged == purged })
+}
+
+// purge gives the memory of the chosen released runs back to the OS, joined
+// where they touch, and then makes their granules free. The system calls are
+// made without the lock: nobody else can have a run that is on no list.
+func (a *arena) purge(chosen func(released) bool) int64 {
+	var victims []released
+	a.mu.Lock()
+	for n, rs := range a.released {
+		a.released[n] = slices.DeleteFunc(rs, func(r released) bool {
+			if chosen(r) {
+				victims = append(victims, r)
+				return true
+			}
+			return false
+		})
+	}
+	a.mu.Unlock()
+	slices.SortFunc(victims, func(x, y released) int {
+		return cmp.Or(cmp.Compare(x.chunk.index, y.chunk.index), cmp.Compare(x.first, y.first))
+	})
+	var total int64
+	for len(victims) > 0 {
+		first, k, n := victims[0], 1, int(victims[0].n)
+		for k < len(victims) && victims[k].chunk == first.chunk && int(victims[k].first) == int(first.first)+n {
+			n += int(victims[k].n)
+			k++
+		}
+		gone, zeroed := osPurge(first.mem(n))
+		if gone {
+			for _, r := range victims[:k] {
+				r.purged.Add(int64(r.size()))
+			}
+			total += int64(n * granuleSize)
+		}
+		a.mu.Lock()
+		for _, r := range victims[:k] {
+			r.chunk.free(r.run, !zeroed)
+			for n, from := range a.from {
+				a.from[n] = min(from, r.chunk.index)
+			}
+		}
+		a.mu.Unlock()
+		victims = victims[k:]
+	}
+	return total
+}
+
+// grow opens one more chunk, in a new region if need be. mu is held.
+func (a *arena) grow() (*chunk, error) {
+	for _, r := range a.regions {
+		for i := range r.chunks {
+			off := i * chunkSize
+			if off >= len(r.mem) {
+				break
+			}
+			if r.chunks[i].Load() == noChunk {
+				ch := a.newChunk(r.mem[off:min(off+chunkSize, len(r.mem))])
+				r.chunks[i].Store(ch)
+				return ch, nil
+			}
+		}
+	}
+	mem := reserveSome(growSize)
+	if mem == nil {
+		return nil, fmt.Errorf("%w: the system refuses to reserve more address space", ErrOutOfMemory)
+	}
+	r := &region{base: addressOf(mem), size: uintptr(len(mem)), mem: mem}
+	r.chunks = make([]atomic.Pointer[chunk], (len(mem)+chunkSize-1)/chunkSize)
+	fill(r.chunks, noChunk)
+	ch := a.newChunk(mem[:min(chunkSize, len(mem))])
+	r.chunks[0].Store(ch)
+	a.regions = append(a.regions, r)
+
+	var more []*region
+	if old := moreRegions.Load(); old != nil {
+		more = *old
+	}
+	more = append(slices.Clone(more), r)
+	moreRegions.Store(&more)
+	return ch, nil
+}
+
+// newChunk opens a chunk on mem. mu is held.
+func (a *arena) newChunk(mem []byte) *chunk {
+	ch := &chunk{mem: mem, index: len(a.open)}
+	fill(ch.pages[:], noPage)
+	a.open = append(a.open, ch)
+	for i := len(mem) / granuleSize; i < chunkGranules; i++ {
+		ch.busy[i/64] |= 1 << (i % 64)
+	}
+	return ch
+}
+
+// find returns the first granule of a free run of n, aligned to n, or -1.
+func (ch *chunk) find(n int) int {
+	for w, busy := range ch.busy {
+		switch n {
+		case 1:
+			if b := bits.TrailingZeros64(^busy); b < 64 {
+				return w*64 + b
+			}
+		case 64:
+			if busy == 0 {
+				return w * 64
+			}
+		default:
+			for b := 0; b < 64; b += n {
+				if busy>>b&(1<<n-1) == 0 {
+					return w*64 + b
+				}
+			}
+		}
+	}
+	return -1
+}
+
+// mask returns the bits of a run within its word of a bitmap: a run of up to 64
+// granules, aligned to its size, is in one word.
+func mask(first, n int) uint64 { return (1<<n - 1) << (first % 64) }
+
+// take commits the granules found and marks them busy.
+func (ch *chunk) take(first, n int) (run, error) {
+	step := first / commitGranules
+	if ch.committed&(1<<step) == 0 {
+		begin := step * commitGranules * granuleSize
+		if err := osCommit(ch.mem[begin:min(begin+commitGranules*granuleSize, len(ch.mem))]); err != nil {
+			return run{}, fmt.Errorf("%w: %w", ErrOutOfMemory, err)
+		}
+		ch.committed |= 1 << step
+	}
+	m := mask(first, n)
+	ch.busy[first/64] |= m
+	return run{chunk: ch, first: uint16(first), n: uint16(n), zeroed: ch.dirty[first/64]&m == 0}, nil
+}
+
+// free marks the granules of r free.
+func (ch *chunk) free(r run, dirty bool) {
+	m := mask(int(r.first), int(r.n))
+	ch.busy[r.first/64] &^= m
+	if dirty {
+		ch.dirty[r.first/64] |= m
+	} else {
+		ch.dirty[r.first/64] &^= m
+	}
+}

@@ -1,0 +1,493 @@
+package pool
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/warmpage/pool/internal/hook"
+)
+
+// A core is a pool without its type: the shards, the pages they share, and what
+// is done between pin and unpin and after it.
+type core struct {
+	// Set once in newCore.
+	geo      geometry
+	name     string
+	typeName string
+	warm     bool // promotion and warm pages, as described in retire.go; off only to measure what they do
+
+	// shards has the shard of each P by its id, and absent for a P that has
+	// none yet. Replaced as a whole under mu; any P reads.
+	shards atomic.Pointer[shardTable]
+	absent shard
+
+	closed   atomic.Bool
+	partials atomic.Int32 // len(partial), for who does not hold mu
+
+	// mu is never wanted while pinned. Order of locks: heart.mu, mu, a shard's
+	// mu, arena.mu.
+	mu      sync.Mutex
+	pages   []*page // all pages of the pool
+	partial []*page // pages that a shard has given up while they had free slots
+
+	purged atomic.Int64 // bytes, counted by the arena
+
+	heart heart
+}
+
+// init makes c the core of a pool for objects of size bytes.
+func (c *core) init(size uintptr, typeName, name string) {
+	initPin()
+	arenaInit.Do(initArena)
+	c.geo = geometryOf(size)
+	c.typeName = typeName
+	c.name = name
+	c.warm = !hook.NoWarmPages.Load()
+	c.absent.cur = noPage
+	c.absent.signal.Store(signalAbsent)
+	c.heart.timer = time.AfterFunc(time.Hour, c.beat)
+	c.heart.timer.Stop()
+	n := runtime.GOMAXPROCS(0)
+	shards := make([]*shard, n)
+	for i := range shards {
+		if pinned {
+			shards[i] = &c.absent // until its P first calls
+		} else {
+			shards[i] = newShard(c, i)
+		}
+	}
+	c.shards.Store(&shardTable{shards: shards, absent: &c.absent})
+}
+
+// pin gets a shard to the caller alone until unpin, provided that its signal is
+// then found to be 0; else heed comes first.
+func (c *core) pin() *shard { return c.shards.Load().pin(procPin()) }
+
+// get hands out a slot. It panics if there is none to be had.
+//
+// The fast paths, here and in put, are written for few instructions and calls:
+// these, rather than misses or mispredictions, are what a pair of them costs.
+//
+//go:nosplit
+func (c *core) get() unsafe.Pointer {
+	s := c.shards.Load().pin(procPin())
+	if s.signal.Load()|s.parked == 0 {
+		pg := s.cur
+		if x := pg.popBump(); x != nil {
+			s.unpin()
+			return x
+		}
+		if x := pg.popFree(); x != nil {
+			s.unpin()
+			return x
+		}
+	}
+	return c.mustGetSlow(s)
+}
+
+// mustGetSlow is getSlow with a panic instead of an error.
+func (c *core) mustGetSlow(s *shard) unsafe.Pointer {
+	x, _, err := c.getSlow(s)
+	if err != nil {
+		panic(err)
+	}
+	return x
+}
+
+// tryGet is get with an error instead of a panic. It also tells whether the slot
+// is known to be zero.
+func (c *core) tryGet() (x unsafe.Pointer, isZero bool, err error) {
+	return c.getSlow(c.pin())
+}
+
+// getSlow is get from the point where s, just pinned, cannot serve it in a few
+// instructions.
+func (c *core) getSlow(s *shard) (x unsafe.Pointer, isZero bool, err error) {
+	if s = c.heed(s); s == nil {
+		return nil, false, c.errClosed("Get")
+	}
+	for {
+		if x, isZero = s.get(); x != nil {
+			s.tickIfSlow()
+			c.leave(s)
+			return x, isZero, nil
+		}
+		if s, err = c.supply(s); err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+// supply gets a page for s, which has none to serve a Get from, and returns with
+// the shard to attach it to pinned: that of the P that the caller is then on.
+func (c *core) supply(s *shard) (*shard, error) {
+	c.leave(s)
+	pg := c.adopt()
+	if pg == nil {
+		var err error
+		if pg, err = c.fresh(); err != nil {
+			return nil, err
+		}
+	}
+	if s = c.heed(c.pin()); s == nil {
+		return nil, c.errClosed("Get") // Close has released pg with the others
+	}
+	s.attach(pg)
+	return s, nil
+}
+
+// put takes back the slot at addr.
+//
+//go:nosplit
+func (c *core) put(addr uintptr) {
+	pg := pageOfMain(addr)
+	i, ok := pg.indexOf(addr)
+	if pg.core != c || !ok {
+		c.putElsewhere(addr)
+		return
+	}
+	s := c.shards.Load().pin(procPin())
+	if s.signal.Load() != 0 || pg.owner.Load() != s.id || !pg.push(i) {
+		c.putSlow(s, pg, i)
+		return
+	}
+	if pg.used == 0 && !s.rewarm(pg) {
+		s.emptied(pg)
+		c.leave(s)
+		return
+	}
+	s.unpin()
+}
+
+// putElsewhere is put for an address that is no slot of c in the first region.
+func (c *core) putElsewhere(addr uintptr) {
+	pg := pageOf(addr)
+	i, ok := pg.indexOf(addr)
+	if pg.core != c || !ok {
+		panic(c.errPut(addr))
+	}
+	c.putSlow(c.pin(), pg, i)
+}
+
+// putSlow is put from the point where s, just pinned, cannot take the slot in a
+// few instructions.
+func (c *core) putSlow(s *shard, pg *page, i uint32) {
+	if s = c.heed(s); s == nil {
+		panic(c.errClosed("Put"))
+	}
+	if !s.put(pg, i) {
+		c.leave(s)
+		panic(c.errDoublePut(uintptr(pg.slot(i))))
+	}
+	c.leave(s)
+}
+
+// batchSize is how many slots the batch calls move in one pin, so that a long
+// batch does not keep its P from the scheduler.
+const batchSize = 64
+
+// getBatch fills dst, of at most batchSize, and returns how many slots it got;
+// bit k of zero says that dst[k] is known to be zero.
+func (c *core) getBatch(dst []unsafe.Pointer) (n int, zero uint64, err error) {
+	s := c.heed(c.pin())
+	if s == nil {
+		return 0, 0, c.errClosed("GetBatch")
+	}
+	for {
+		for ; n < len(dst); n++ {
+			x, isZero := s.get()
+			if x == nil {
+				break
+			}
+			dst[n] = x
+			if isZero {
+				zero |= 1 << n
+			}
+		}
+		if n == len(dst) {
+			s.tickIfSlow()
+			c.leave(s)
+			return n, zero, nil
+		}
+		if s, err = c.supply(s); err != nil {
+			return n, zero, err
+		}
+	}
+}
+
+// putBatch takes back the slots at xs, at most batchSize. On misuse it panics
+// when those before the misused one have been taken back.
+func (c *core) putBatch(xs []unsafe.Pointer) {
+	s := c.heed(c.pin())
+	if s == nil {
+		panic(c.errClosed("PutBatch"))
+	}
+	for _, x := range xs {
+		addr := uintptr(x)
+		if addr == 0 {
+			continue
+		}
+		pg := pageOf(addr)
+		i, ok := pg.indexOf(addr)
+		if pg.core != c || !ok {
+			c.leave(s)
+			panic(c.errPut(addr))
+		}
+		if !s.put(pg, i) {
+			c.leave(s)
+			panic(c.errDoublePut(addr))
+		}
+	}
+	c.leave(s)
+}
+
+// heed takes a shard as pin returned it and deals with its signal. It returns
+// the shard to go on with, pinned and with nothing signalled, or nil if the pool
+// is closed.
+func (c *core) heed(s *shard) *shard {
+	for ; ; s = c.pin() {
+		sig := s.signal.Load()
+		if sig&signalFence != 0 {
+			s.fence()
+			sig = s.signal.Load() &^ signalFence
+		}
+		switch {
+		case sig == 0:
+			return s
+		case sig&signalClosed != 0:
+			s.unpin()
+			return nil
+		case sig&signalAbsent != 0:
+			s.unpin()
+			c.grow()
+		case sig&signalSeized != 0:
+			s.unpin()
+			s.waitTurn()
+		default:
+			s.signal.And(^uint32(signalTick))
+			s.heartbeat(false)
+			c.leave(s)
+		}
+	}
+}
+
+// leave unpins and does what was left to be done then.
+func (c *core) leave(s *shard) {
+	if !s.chores.any() {
+		s.unpin()
+		return
+	}
+	ch := s.takeChores()
+	s.unpin()
+	c.do(ch)
+}
+
+// do carries out chores. Never called pinned.
+func (c *core) do(ch chores) {
+	if ch.abandon != nil {
+		c.list(ch.abandon)
+	}
+	if ch.release != nil {
+		c.release(ch.release)
+	}
+	if ch.arm {
+		c.arm()
+	}
+}
+
+// present returns the shards there are.
+func (c *core) present() []*shard {
+	var present []*shard
+	for _, s := range c.shards.Load().shards {
+		if s != &c.absent {
+			present = append(present, s)
+		}
+	}
+	return present
+}
+
+// fresh makes a page of new memory, which the caller owns.
+func (c *core) fresh() (*page, error) {
+	mem, err := theArena.alloc(c.geo.granules())
+	if err != nil {
+		return nil, fmt.Errorf("%s: no page of %d KiB to be had: %w", c, c.geo.pageSize>>10, err)
+	}
+	pg := newPage(c, mem)
+	pg.owner.Store(inLimbo)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		theArena.release(mem, &c.purged)
+		return nil, c.errClosed("Get")
+	}
+	pg.index = uint32(len(c.pages))
+	c.pages = append(c.pages, pg)
+	mem.publish(pg)
+	return pg, nil
+}
+
+// release gives empty pages, linked by next, to the arena. Whoever takes a page
+// off c.pages has its memory: Close may have been first.
+func (c *core) release(pages *page) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for pg := pages; pg != nil; pg = pg.next {
+		if !c.closed.Load() {
+			c.drop(pg)
+		}
+	}
+}
+
+// drop takes pg off c.pages and gives its memory to the arena. mu is held.
+func (c *core) drop(pg *page) {
+	last := c.pages[len(c.pages)-1]
+	c.pages[pg.index] = last
+	last.index = pg.index
+	c.pages[len(c.pages)-1] = nil
+	c.pages = c.pages[:len(c.pages)-1]
+	theArena.release(pg.mem, &c.purged)
+}
+
+// list puts pages that a shard has given up, linked by next, on c.partial.
+func (c *core) list(pages *page) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for pg := pages; pg != nil; {
+		next := pg.next
+		pg.next = nil
+		if !pg.listed {
+			pg.listed = true
+			c.partial = append(c.partial, pg)
+		}
+		pg.abandon()
+		pg = next
+	}
+	c.partials.Store(int32(len(c.partial)))
+}
+
+// adopt claims a page that another shard has left partly free, or returns nil.
+func (c *core) adopt() *page {
+	if c.partials.Load() == 0 {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer func() { c.partials.Store(int32(len(c.partial))) }()
+	for n := len(c.partial) - 1; n >= 0; n-- {
+		pg := c.partial[n]
+		c.partial[n] = nil
+		c.partial = c.partial[:n]
+		pg.listed = false
+		// A page that was claimed since, by a shard that sent a slot home, is no
+		// longer to be had.
+		if !c.closed.Load() && pg.claim() {
+			pg.owner.Store(inLimbo)
+			return pg
+		}
+	}
+	return nil
+}
+
+// trim collects, releases and purges, and returns the bytes that went back to
+// the OS.
+func (c *core) trim() int64 {
+	c.heart.mu.Lock()
+	defer c.heart.mu.Unlock()
+	if c.closed.Load() {
+		panic(c.errClosed("Trim"))
+	}
+	shards := c.present()
+	seize(shards)
+	for _, s := range shards {
+		s.flush(0)
+	}
+	all := make([]chores, len(shards))
+	for i, s := range shards {
+		s.releaseEmpty()
+		all[i] = s.takeChores()
+	}
+	yield(shards)
+	for _, ch := range all {
+		c.do(ch)
+	}
+	c.releasePartial()
+	return theArena.purgeFrom(&c.purged)
+}
+
+// releasePartial releases pages of c.partial whose last slots came home when
+// nobody owned them.
+func (c *core) releasePartial() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept := c.partial[:0]
+	for _, pg := range c.partial {
+		w := pg.remote.Load()
+		if remoteCount(w) != 0 && pg.claim() {
+			if pg.collect(); pg.used == 0 {
+				c.drop(pg)
+				continue
+			}
+			pg.abandon()
+		} else if w&remoteOwned != 0 {
+			pg.listed = false // claimed since by a shard
+			continue
+		}
+		kept = append(kept, pg)
+	}
+	clear(c.partial[len(kept):])
+	c.partial = kept
+	c.partials.Store(int32(len(c.partial)))
+}
+
+// close ends the pool, if no slot is out.
+func (c *core) close() error {
+	c.heart.mu.Lock()
+	defer c.heart.mu.Unlock()
+	if c.closed.Load() {
+		return c.errClosed("Close")
+	}
+	shards := c.present()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// A shard made since then waits in grow for mu, or holds no page yet and
+	// finds the pool closed when it wants one.
+	seize(shards)
+	defer yield(shards)
+	if live := c.live(); live > 0 {
+		return fmt.Errorf("%s: Close: %w: %d of its slots have not been Put", c, ErrInUse, live)
+	}
+	c.closed.Store(true)
+	c.heart.timer.Stop()
+	c.absent.signal.Or(signalClosed)
+	for _, s := range shards {
+		s.signal.Or(signalClosed)
+		s.parked = 0
+		s.cur = noPage
+		s.queue = pageQueue{}
+		s.retired = pageQueue{}
+		s.chores = chores{}
+	}
+	for len(c.pages) > 0 {
+		c.drop(c.pages[len(c.pages)-1])
+	}
+	c.partial = nil
+	c.partials.Store(0)
+	return nil
+}
+
+// live returns the number of slots handed out and not put back. mu is held, and
+// the count is exact if nobody uses the shards.
+func (c *core) live() int {
+	n := 0
+	for _, pg := range c.pages {
+		n += int(pg.used) - int(remoteCount(pg.remote.Load()))
+	}
+	for _, s := range c.present() {
+		n -= int(s.parked)
+	}
+	return n
+}

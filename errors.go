@@ -1,0 +1,56 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What the panic values and errors of this package wrap: use errors.Is on what
+// recover returns.
+var (
+	// ErrDoublePut is the misuse of a Put of a slot that is not in use.
+	ErrDoublePut = errors.New("slot is not in use")
+	// ErrForeignPut is the misuse of a Put of an address that no Get of this
+	// pool has returned: memory of another kind, another pool's slot, or a place
+	// inside a slot.
+	ErrForeignPut = errors.New("not a slot of this pool")
+	// ErrClosed is the use of a pool after Close.
+	ErrClosed = errors.New("pool is closed")
+	// ErrInUse is returned by Close while slots are out.
+	ErrInUse = errors.New("slots are in use")
+	// ErrOutOfMemory means that the system refused memory or address space.
+	ErrOutOfMemory = errors.New("out of memory")
+)
+
+// String names the pool in messages: pool "orders" (main.Order).
+func (c *core) String() string {
+	if c.name == "" {
+		return fmt.Sprintf("pool (%s)", c.typeName)
+	}
+	return fmt.Sprintf("pool %q (%s)", c.name, c.typeName)
+}
+
+func (c *core) errClosed(op string) error {
+	return fmt.Errorf("%s: %s: %w: finish all use of a pool before Close", c, op, ErrClosed)
+}
+
+func (c *core) errDoublePut(addr uintptr) error {
+	return fmt.Errorf("%s: Put(%#x): %w: it was Put before, or never came from Get; Put each slot once, when its last user is done", c, addr, ErrDoublePut)
+}
+
+// errPut explains why addr is no slot of c.
+func (c *core) errPut(addr uintptr) error {
+	if c.closed.Load() {
+		return c.errClosed("Put")
+	}
+	pg := pageOf(addr)
+	switch {
+	case pg == noPage:
+		return fmt.Errorf("%s: Put(%#x): %w: no pool has memory there (is it from new, a variable, or a pool since closed?); Put only what Get returned", c, addr, ErrForeignPut)
+	case pg.core != c:
+		return fmt.Errorf("%s: Put(%#x): %w: it belongs to %s; Put a slot to the pool that it came from", c, addr, ErrForeignPut, pg.core)
+	default:
+		off := (addr - addressOf(pg.mem.mem(int(pg.mem.n)))) % uintptr(c.geo.stride)
+		return fmt.Errorf("%s: Put(%#x): %w: it is %d bytes into a slot; Put the pointer that Get returned", c, addr, ErrForeignPut, off)
+	}
+}

@@ -1,0 +1,163 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+)
+
+// checkInvariants verifies the equations that page.go and shard.go state, and
+// that each slot is in one place. It stops the pool meanwhile. Tests call it.
+func (c *core) checkInvariants() error {
+	c.heart.mu.Lock()
+	defer c.heart.mu.Unlock()
+	shards := c.present()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seize(shards)
+	defer yield(shards)
+
+	parked := make(map[*page]int)
+	owner := make(map[*page]*shard)
+	var errs []error
+	for _, s := range shards {
+		errs = append(errs, s.check(parked, owner))
+	}
+	known := make(map[*page]bool, len(c.pages))
+	for i, pg := range c.pages {
+		known[pg] = true
+		if int(pg.index) != i {
+			errs = append(errs, fmt.Errorf("page %d of the pool says it is %d", i, pg.index))
+		}
+		if err := pg.check(parked[pg], owner[pg]); err != nil {
+			errs = append(errs, fmt.Errorf("page %d (bump %d, capacity %d, reserved %d, used %d, remote %#x, owner %d): %w",
+				i, pg.bump, pg.capacity, pg.reserved, pg.used, pg.remote.Load(), pg.owner.Load(), err))
+		}
+	}
+	for pg := range owner {
+		if !known[pg] {
+			errs = append(errs, errors.New("a shard owns a page that is not the pool's"))
+		}
+	}
+	if int(c.partials.Load()) != len(c.partial) {
+		errs = append(errs, fmt.Errorf("partials is %d, and %d pages are partial", c.partials.Load(), len(c.partial)))
+	}
+	return errors.Join(errs...)
+}
+
+// check verifies a shard, and notes its parked slots by page and its pages.
+func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
+	var errs []error
+	fail := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("shard %d: "+format, append([]any{s.id}, args...)...))
+	}
+	if s.parked > s.lotCap {
+		fail("parks %d slots of at most %d", s.parked, s.lotCap)
+	}
+	for _, addr := range s.lot[:s.parked] {
+		pg := pageOf(addr)
+		i, ok := pg.indexOf(addr)
+		if pg.core != s.core || !ok {
+			fail("parks %#x, which is no slot of its pool", addr)
+			continue
+		}
+		if pg.links[i] != parking {
+			fail("parks slot %d, whose word is %#x", i, pg.links[i])
+		}
+		parked[pg]++
+	}
+	own := func(pg *page, list pageList) {
+		owner[pg] = s
+		if pg.owner.Load() != s.id || pg.list != list {
+			fail("has a page of owner %d, list %d on list %d", pg.owner.Load(), pg.list, list)
+		}
+	}
+	if s.cur != noPage {
+		own(s.cur, onNone)
+	}
+	for _, q := range []struct {
+		list  pageList
+		pages *pageQueue
+	}{{onQueue, &s.queue}, {onRetired, &s.retired}} {
+		n := 0
+		var prev *page
+		for pg := q.pages.head; pg != nil; prev, pg = pg, pg.next {
+			n++
+			own(pg, q.list)
+			if pg.prev != prev {
+				fail("list %d is not linked both ways", q.list)
+			}
+			if (q.list == onRetired) != (pg.used == 0) || pg.retired != (q.list == onRetired) {
+				fail("list %d has a page with %d slots in use, retired %v", q.list, pg.used, pg.retired)
+			}
+			if pg.full() {
+				fail("list %d has a full page", q.list)
+			}
+		}
+		if n != q.pages.len || q.pages.tail != prev {
+			fail("list %d has %d pages, and says %d", q.list, n, q.pages.len)
+		}
+	}
+	if s.chores.any() {
+		fail("left chores undone")
+	}
+	return errors.Join(errs...)
+}
+
+// check verifies a page of which parked slots are parked.
+func (pg *page) check(parked int, owner *shard) error {
+	if pg.bump > pg.capacity || pg.capacity > pg.reserved || int(pg.reserved) != len(pg.links) {
+		return errors.New("bump <= capacity <= reserved == len(links) does not hold")
+	}
+	seen := make([]bool, pg.reserved)
+	walk := func(name string, head uint32) (n uint32, err error) {
+		for i := head; i != none; i = uint32(pg.links[i]) {
+			if i >= pg.capacity {
+				return n, fmt.Errorf("%s leads to slot %d, which is not carved", name, i)
+			}
+			if seen[i] {
+				return n, fmt.Errorf("slot %d of %s is on two lists, or on one twice", i, name)
+			}
+			seen[i] = true
+			n++
+		}
+		return n, nil
+	}
+	for i := pg.bump; i < pg.capacity; i++ {
+		seen[i] = true
+		if pg.links[i] == taken || pg.links[i] == parking {
+			return fmt.Errorf("slot %d of the bump range has the word %#x", i, pg.links[i])
+		}
+	}
+	w := pg.remote.Load()
+	free, err1 := walk("free", pg.free)
+	local, err2 := walk("localFree", pg.localFree)
+	remote, err3 := walk("remoteFree", remoteHead(w))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	var inUse int
+	for i, word := range pg.links {
+		if !seen[i] && word == taken {
+			inUse++
+		}
+		if !seen[i] && word != taken && word != parking && i < int(pg.capacity) {
+			return fmt.Errorf("slot %d is on no list and has the word %#x", i, word)
+		}
+	}
+	free += pg.capacity - pg.bump
+	switch {
+	case pg.used+free+local != pg.capacity:
+		return fmt.Errorf("used + |free| + |localFree| == capacity does not hold: %d + %d + %d", pg.used, free, local)
+	case remote != remoteCount(w):
+		return fmt.Errorf("remoteFree has %d slots, and says %d", remote, remoteCount(w))
+	case inUse+int(remote)+parked != int(pg.used):
+		return fmt.Errorf("%d slots are taken, %d on remoteFree and %d parked, but %d used", inUse, remote, parked, pg.used)
+	case pg.warm && (!pg.retired || pg.free != none || pg.freeIsZero):
+		return errors.New("warm, but not as promote leaves it")
+	case owner == nil && w&remoteOwned == 0 && !pg.listed && !pg.full():
+		return errors.New("has free slots, and nobody knows of them")
+	case owner != nil && w&remoteOwned == 0:
+		return errors.New("is on a list of a shard that does not own it")
+	}
+	return nil
+}

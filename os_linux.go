@@ -1,0 +1,72 @@
+package pool
+
+import (
+	"errors"
+	"math/bits"
+
+	"golang.org/x/sys/unix"
+)
+
+// reserveSizes are the sizes in which address space is asked for, largest
+// first; growSize bounds the regions after the first.
+var reserveSizes = unixReserveSizes[:]
+
+const growSize = 64 << 30
+
+var unixReserveSizes = func() []uint64 {
+	if bits.UintSize == 32 {
+		return []uint64{256 << 20, 64 << 20, 16 << 20, 4 << 20}
+	}
+	return []uint64{256 << 30, 64 << 30, 8 << 30, 1 << 30, 64 << 20, 4 << 20}
+}()
+
+// osReserve reserves size bytes of address space without memory behind it. Its
+// start is aligned to a slot's needs, not to more.
+func osReserve(size uintptr) ([]byte, error) {
+	return unix.Mmap(-1, 0, int(size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+}
+
+// osCommit makes reserved memory usable; it reads as zero.
+func osCommit(mem []byte) error {
+	return unix.Mprotect(mem, unix.PROT_READ|unix.PROT_WRITE)
+}
+
+// osPurge gives the memory behind mem back to the OS, keeping it usable. It
+// reports whether it went, and whether the next read finds zeroes, as Linux
+// promises for private anonymous memory (madvise(2), MADV_DONTNEED).
+func osPurge(mem []byte) (gone, zeroed bool) {
+	err := unix.Madvise(mem, unix.MADV_DONTNEED)
+	return err == nil, err == nil
+}
+
+// Commands of membarrier(2), from linux/membarrier.h; x/sys has the number of
+// the call only.
+const (
+	membarrierPrivateExpedited         = 1 << 3
+	membarrierRegisterPrivateExpedited = 1 << 4
+)
+
+// osBarrierInit prepares osBarrier and reports whether it can be had: the
+// kernel has it since 4.14, but a sandbox may refuse it.
+func osBarrierInit() bool {
+	if membarrier(membarrierRegisterPrivateExpedited) != nil {
+		return false
+	}
+	return membarrier(membarrierPrivateExpedited) == nil
+}
+
+// osBarrier makes every running thread of the process execute a full memory
+// barrier.
+func osBarrier() {
+	if err := membarrier(membarrierPrivateExpedited); err != nil {
+		panic("pool: membarrier, which worked before, fails: " + err.Error())
+	}
+}
+
+func membarrier(cmd int) error {
+	_, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, uintptr(cmd), 0, 0)
+	if errno != 0 {
+		return errors.New("membarrier: " + errno.Error())
+	}
+	return nil
+}

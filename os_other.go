@@ -1,0 +1,20 @@
+//go:build !linux
+
+package pool
+
+// Systems for which nobody has written reserve, commit and purge yet: memory
+// comes from the Go heap, in large pieces that are kept for good. The pool works
+// the same, but its memory counts in the Go heap's size, and purging returns
+// nothing.
+
+// reserveSizes are the sizes in which memory is asked for, largest first;
+// growSize bounds the regions after the first.
+var reserveSizes = []uint64{16 << 20, 4 << 20}
+
+const growSize = 16 << 20
+
+func osReserve(size uintptr) ([]byte, error) { return make([]byte, size), nil }
+
+func osCommit([]byte) error { return nil }
+
+func osPurge([]byte) (gone, zeroed bool) { return false, false }

@@ -1,0 +1,377 @@
+package pool
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"unsafe"
+)
+
+// A page is one run of arena memory cut into equal slots, together with the
+// bookkeeping of which slots are free. The bookkeeping lives on the Go heap,
+// apart from the slots: a write after Put cannot corrupt it, and memory is
+// touched only where slots are used.
+//
+// Free slots are in one of four places, each with its own writer:
+//
+//   - the bump range [bump, capacity): carved, in address order, owner only
+//   - free: the list that Get pops, owner only
+//   - localFree: the list that the owner's Put pushes, owner only; Get never
+//     looks at it on its fast path
+//   - remoteFree: the list that everybody else pushes, by compare-and-swap;
+//     the owner takes all of it at once, so there is no ABA problem
+//
+// The lists are linked through links, one 2-byte word a slot: the index of the
+// next free slot, none, or what the slot is if it is on no list.
+//
+// Invariants, with |free| counting the bump range (see checkPage):
+//
+//	used + |free| + |localFree| == capacity
+//	bump <= capacity <= reserved == len(links)
+//	|remoteFree| + slots parked by shards <= used
+//
+// that is: a slot on remoteFree, or parked by a shard that does not own the
+// page, still counts as used. used == 0 therefore means that no reference to
+// the page is left anywhere but with its owner.
+//
+// The split of the free list and its order of use are mimalloc's. Unlike
+// mimalloc, links are indexes outside the slots, and an all-free page is a
+// bump range rather than a list (see reset).
+//
+// The three parts are on cache lines of their own: what every P reads, what the
+// owner writes, and what the others write. Without this, one foreign Put costs
+// the owner a cache miss on every Get.
+type page struct {
+	pageShared
+	_ [8]byte
+	pageOwned
+	_ [8]byte
+
+	// remote packs the head of remoteFree (bits 0-15), its length (bits 16-31)
+	// and the owned bit (32). Any P, atomic.
+	remote atomic.Uint64
+
+	mem run // set once
+	_   [64 - 8 - 16]byte
+}
+
+// pageShared is set once before the page is published in the arena's table, and
+// read by any P; but for owner.
+type pageShared struct {
+	base   unsafe.Pointer // first slot
+	links  []uint16       // one word a slot; who may write a word is said at each use
+	core   *core          // the pool that this page belongs to
+	recip  uint64         // geometry.recip
+	stride uint32
+
+	// owner is the id of the shard that owns the page, or noOwner. It changes
+	// only in the hands of whoever holds the owned bit of remote; a shard that
+	// reads its own id here therefore knows that the page is its own.
+	owner atomic.Uint32
+}
+
+// pageOwned belongs to the owner of the page.
+type pageOwned struct {
+	bump       uint32
+	capacity   uint32 // slots carved so far
+	free       uint32
+	localFree  uint32
+	used       uint32
+	reserved   uint32
+	list       pageList
+	retired    bool   // kept though it was empty, and not seen in use since
+	warm       bool   // retired and promoted; then free is empty, and freeIsZero false
+	freeIsZero bool   // the bump range was never handed out since the OS gave it zeroed
+	expires    uint32 // shard.tick at which a retired page is released
+	next, prev *page
+
+	// Under core.mu.
+	index  uint32 // place in core.pages
+	listed bool   // an entry of core.partial refers to this page
+}
+
+// What a word of page.links can hold besides the index of a slot. A page has
+// at most smallPageSize/minStride = 8192 slots, so these cannot be indexes.
+const (
+	none    = 0xffff // end of a list
+	taken   = 0xfffe // handed out by Get
+	parking = 0xfffd // put, and waiting in the parking lot of a shard
+)
+
+// Owners that are no shard's id.
+const (
+	noOwner = 0
+	inLimbo = 1<<32 - 1 // owned, on its way from one shard to another
+)
+
+const (
+	remoteEmpty = uint64(none)
+	remoteOwned = uint64(1) << 32
+)
+
+func remoteHead(w uint64) uint32  { return uint32(uint16(w)) }
+func remoteCount(w uint64) uint32 { return uint32(uint16(w >> 16)) }
+
+func remoteWord(head, count uint32, owned uint64) uint64 {
+	return uint64(head) | uint64(count)<<16 | owned
+}
+
+// pageList says on which list of its owner a page is.
+type pageList uint8
+
+const (
+	onNone    pageList = iota // current page of a shard, or of no shard
+	onQueue                   // shard.queue: has a free slot
+	onRetired                 // shard.retired: all slots free, kept warm
+)
+
+// noPage stands for no page, as the current page of a shard and in the arena's
+// table: it has no slots and no pool, so that the fast paths need no nil check.
+// Never written.
+var noPage = &page{pageOwned: pageOwned{free: none, localFree: none}}
+
+// newPage makes the bookkeeping for mem. It returns an owned page that no shard
+// has attached yet.
+func newPage(c *core, mem run) *page {
+	g := &c.geo
+	pg := &page{
+		pageShared: pageShared{
+			base:   unsafe.Pointer(unsafe.SliceData(mem.mem(int(mem.n)))),
+			links:  make([]uint16, g.slots),
+			core:   c,
+			stride: g.stride,
+			recip:  g.recip,
+		},
+		pageOwned: pageOwned{
+			free:      none,
+			localFree: none,
+			reserved:  g.slots,
+		},
+		mem: mem,
+	}
+	pg.remote.Store(remoteEmpty | remoteOwned)
+	return pg
+}
+
+// slot returns the address of slot i. i < reserved.
+func (pg *page) slot(i uint32) unsafe.Pointer {
+	return unsafe.Add(pg.base, uintptr(i)*uintptr(pg.stride))
+}
+
+// link returns the word of slot i without a bounds check. i < reserved, which is
+// len(links).
+func (pg *page) link(i uint32) *uint16 {
+	return (*uint16)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(pg.links)), uintptr(i)*2))
+}
+
+// indexOf returns the index of the slot at addr, and false if no slot starts
+// there. Offset and stride are below 2^32, for which the upper half of
+// offset*ceil(2^64/stride) is the quotient, and the lower half is below
+// ceil(2^64/stride) exactly if there is no remainder (Lemire, Kaser, Kurz:
+// "Faster Remainder by Direct Computation", 2019).
+func (pg *page) indexOf(addr uintptr) (uint32, bool) {
+	hi, lo := bits.Mul64(uint64(addr-uintptr(pg.base)), pg.recip)
+	return uint32(hi), lo < pg.recip && uint32(hi) < pg.reserved
+}
+
+// popBump takes the lowest slot of the bump range, or returns nil. Owner only.
+func (pg *page) popBump() unsafe.Pointer {
+	i := pg.bump
+	if i >= pg.capacity {
+		return nil
+	}
+	pg.bump = i + 1
+	*pg.link(i) = taken
+	pg.used++
+	return pg.slot(i)
+}
+
+// popFree takes the first slot of free, or returns nil. Owner only.
+//
+// A list that leads out of the page is treated as ended. Two Puts of one slot at
+// the same time can do that to it, which no check of ours catches for certain;
+// this way it costs slots, and no memory but theirs.
+func (pg *page) popFree() unsafe.Pointer {
+	i := pg.free
+	if i >= pg.reserved {
+		return nil
+	}
+	word := pg.link(i)
+	pg.free = uint32(*word)
+	*word = taken
+	pg.used++
+	return pg.slot(i)
+}
+
+// ready reports whether there is a slot to pop. Owner only.
+func (pg *page) ready() bool { return pg.bump < pg.capacity || pg.free < pg.reserved }
+
+// push puts slot i on localFree, or reports false if it is not taken. Owner only.
+// The caller looks at used.
+//
+// Get's store of taken, and an earlier Put's store of anything else, are ordered
+// before the load here by whatever handed the slot from that goroutine to this
+// one.
+func (pg *page) push(i uint32) bool {
+	word := pg.link(i)
+	if *word != taken {
+		return false
+	}
+	*word = uint16(pg.localFree)
+	pg.localFree = i
+	pg.used--
+	return true
+}
+
+// pushRemote gives the owner a chain of n slots that links already joins from
+// first to last. It reports false, and has done nothing, if nobody owns the
+// page. Any P.
+//
+// The words of the chain belong to the caller, who alone knows these slots are
+// free; the successful compare-and-swap publishes them to the owner, whose Swap
+// in takeRemote reads them. The list may have been taken and refilled between
+// the Load and the CompareAndSwap: then an equal word means an equal head, and
+// the link that was written is right.
+func (pg *page) pushRemote(first, last, n uint32) bool {
+	for {
+		w := pg.remote.Load()
+		if w&remoteOwned == 0 {
+			return false
+		}
+		*pg.link(last) = uint16(remoteHead(w))
+		if pg.remote.CompareAndSwap(w, remoteWord(first, remoteCount(w)+n, remoteOwned)) {
+			return true
+		}
+	}
+}
+
+// takeRemote takes the whole of remoteFree. Owner only. The Swap reads what each
+// pushRemote published.
+func (pg *page) takeRemote() (head, n uint32) {
+	if remoteCount(pg.remote.Load()) == 0 {
+		return none, 0
+	}
+	w := pg.remote.Swap(remoteEmpty | remoteOwned)
+	pg.used -= remoteCount(w)
+	return remoteHead(w), remoteCount(w)
+}
+
+// refill makes a page that has nothing ready ready, from what was put back:
+// first localFree, then remoteFree. Owner only. Both lists are whole lists that
+// replace an empty free, so nothing is walked.
+func (pg *page) refill() bool {
+	pg.freeIsZero = false
+	if pg.localFree != none {
+		pg.free, pg.localFree = pg.localFree, none
+		return true
+	}
+	if head, n := pg.takeRemote(); n != 0 {
+		pg.free = head
+		return true
+	}
+	return false
+}
+
+// collect moves remoteFree to localFree and returns how many slots came home.
+// Owner only.
+func (pg *page) collect() int {
+	head, n := pg.takeRemote()
+	if n == 0 {
+		return 0
+	}
+	pg.splice(head, pg.tail(head))
+	return int(n)
+}
+
+// tail walks to the last slot of the list that begins at head.
+func (pg *page) tail(head uint32) uint32 {
+	for {
+		next := uint32(*pg.link(head))
+		if next >= pg.reserved {
+			return head
+		}
+		head = next
+	}
+}
+
+// splice puts a chain in front of localFree. Owner only; used is the caller's.
+func (pg *page) splice(first, last uint32) {
+	*pg.link(last) = uint16(pg.localFree)
+	pg.localFree = first
+}
+
+// carve opens up to n more slots. Owner only, with nothing ready.
+func (pg *page) carve(n uint32) bool {
+	n = min(n, pg.reserved-pg.capacity)
+	if n == 0 {
+		return false
+	}
+	// bump == capacity here: the new slots extend an empty bump range.
+	pg.capacity += n
+	pg.freeIsZero = pg.mem.zeroed
+	return true
+}
+
+// reset makes all carved slots of an empty page free in address order: the bump
+// range starts over and the lists are dropped. O(1), and used == 0 says that
+// no list but the dropped ones refers to a slot. The words of the slots keep
+// stale links, which is as good as any value that is not taken.
+//
+// This is promotion: the next Get stays on its fast path. Resetting rather than
+// moving localFree to free also undoes any disorder in which the slots were
+// put, which is worth more than the move (a page freed at random and handed out
+// in that order misses the cache on every slot).
+func (pg *page) reset() {
+	pg.bump = 0
+	pg.free = none
+	pg.localFree = none
+	pg.freeIsZero = false
+}
+
+// full reports whether no slot is free, as far as the owner can see without
+// looking at remoteFree. Owner only.
+func (pg *page) full() bool { return pg.used == pg.reserved }
+
+// claim makes the caller the owner of a page that nobody owns. Any P. The
+// compare-and-swap reads what disown published: the owner-only fields.
+func (pg *page) claim() bool {
+	for {
+		w := pg.remote.Load()
+		if w&remoteOwned != 0 {
+			return false
+		}
+		if pg.remote.CompareAndSwap(w, w|remoteOwned) {
+			return true
+		}
+	}
+}
+
+// disown gives the page up if remoteFree is empty. Owner only; after it returned
+// true the caller must not touch the page. The compare-and-swap publishes the
+// owner-only fields to the next claim, and fails if a slot came home, so that
+// a page without owner never has a free slot that nobody will look for.
+func (pg *page) disown() bool {
+	owner := pg.owner.Load()
+	pg.owner.Store(noOwner)
+	if pg.remote.CompareAndSwap(remoteEmpty|remoteOwned, remoteEmpty) {
+		return true
+	}
+	pg.owner.Store(owner)
+	return false
+}
+
+// abandon gives up a page that may have free slots. Owner only, and only once
+// core.partial refers to the page: what lies on its lists is found through that.
+func (pg *page) abandon() {
+	pg.owner.Store(noOwner)
+	for {
+		w := pg.remote.Load()
+		if pg.remote.CompareAndSwap(w, w&^remoteOwned) {
+			return
+		}
+	}
+}
+
+// pointers views a slice of typed pointers as one of untyped ones.
+func pointers[T any](xs []*T) []unsafe.Pointer {
+	return unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(xs))), len(xs))
+}

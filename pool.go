@@ -1,0 +1,144 @@
+package pool
+
+import (
+	"reflect"
+	"unsafe"
+)
+
+// A Pool hands out slots for values of type T. Use New to make one. All methods
+// may be called from any goroutine.
+type Pool[T any] struct {
+	core core
+}
+
+// An Option changes how New makes a pool.
+type Option func(*options)
+
+type options struct {
+	name string
+}
+
+// WithName gives the pool a name for messages and Stats.
+func WithName(name string) Option {
+	return func(o *options) { o.name = name }
+}
+
+// New makes a pool of T. It takes no memory for slots yet. It panics with a
+// *TypeError if T cannot live off-heap: if it holds a Go pointer at any depth,
+// has size zero, or is larger than MaxSlotSize. CheckType asks beforehand.
+//
+// The pool keeps its memory until Close, even when nothing refers to it any
+// more: slots are not the garbage collector's business.
+func New[T any](opts ...Option) *Pool[T] {
+	t := reflect.TypeFor[T]()
+	if err := checkType(t); err != nil {
+		panic(err)
+	}
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	p := new(Pool[T])
+	p.core.init(t.Size(), t.String(), o.name)
+	return p
+}
+
+// CheckType returns nil if New[T] would make a pool, or the *TypeError with
+// which it would panic.
+func CheckType[T any]() error { return checkType(reflect.TypeFor[T]()) }
+
+// Get returns a slot that is the caller's until Put, zeroed like new(T). It
+// panics with an error that wraps ErrOutOfMemory or ErrClosed when it cannot.
+func (p *Pool[T]) Get() *T {
+	x := (*T)(p.core.get())
+	*x = *new(T)
+	return x
+}
+
+// GetNoZero is Get without the clearing: the slot holds anything, most likely
+// what it held when it was Put. For callers that overwrite all of it.
+func (p *Pool[T]) GetNoZero() *T {
+	return (*T)(p.core.get())
+}
+
+// TryGet is Get with an error instead of a panic: one that wraps ErrOutOfMemory
+// or ErrClosed.
+func (p *Pool[T]) TryGet() (*T, error) {
+	x, isZero, err := p.core.tryGet()
+	if err != nil {
+		return nil, err
+	}
+	if !isZero {
+		*(*T)(x) = *new(T)
+	}
+	return (*T)(x), nil
+}
+
+// Put gives back a slot that Get returned. The caller must not use it any more,
+// nor anybody it gave the pointer to. Put(nil) does nothing.
+//
+// Put panics with an error that wraps ErrDoublePut if the slot is not in use,
+// ErrForeignPut if x is not a slot of this pool, and ErrClosed after Close. The
+// pool is as before then, and can be used on.
+//
+// Put(x) synchronizes before the Get that returns the same slot.
+func (p *Pool[T]) Put(x *T) {
+	if x != nil {
+		p.core.put(uintptr(unsafe.Pointer(x)))
+	}
+}
+
+// GetBatch fills dst with slots as Get would, all or none, for less than as
+// many Gets cost. If it panics, dst holds only nil.
+func (p *Pool[T]) GetBatch(dst []*T) {
+	for done := 0; ; {
+		part := dst[done:min(done+batchSize, len(dst))]
+		n, zero, err := p.core.getBatch(pointers(part))
+		for k, x := range part[:n] {
+			if zero>>k&1 == 0 {
+				*x = *new(T)
+			}
+		}
+		done += n
+		if err != nil {
+			p.PutBatch(dst[:done])
+			clear(dst)
+			panic(err)
+		}
+		if done == len(dst) {
+			return
+		}
+	}
+}
+
+// PutBatch gives back all slots of xs as Put would, for less than as many Puts
+// cost. It skips nil, and does not change xs. If it panics, the slots before
+// the offending one have been put back, and those after it have not.
+func (p *Pool[T]) PutBatch(xs []*T) {
+	for {
+		n := min(len(xs), batchSize)
+		p.core.putBatch(pointers(xs[:n]))
+		if xs = xs[n:]; len(xs) == 0 {
+			return
+		}
+	}
+}
+
+// Stats returns what the pool has done and holds. The numbers are exact when
+// no other call is under way, and each by itself is close otherwise. It takes
+// time in proportion to the pages of the pool and does not hold up Get and Put.
+// It works after Close.
+func (p *Pool[T]) Stats() Stats { return p.core.stats() }
+
+// Trim brings home every free slot, releases all pages without a slot in use,
+// warm ones included, and gives their memory back to the OS. It returns how many
+// bytes that were. Other calls wait while it works. It panics with an error
+// that wraps ErrClosed after Close.
+func (p *Pool[T]) Trim() int64 { return p.core.trim() }
+
+// Close ends the pool and makes its memory available to other pools, and after a
+// second of disuse to the OS. It returns an error that wraps ErrInUse, and
+// changes nothing, while slots are out; and one that wraps ErrClosed when the
+// pool is closed already. Any other use of the pool after Close, but for Stats
+// and Put(nil), panics with an error that wraps ErrClosed; TryGet returns it.
+func (p *Pool[T]) Close() error { return p.core.close() }

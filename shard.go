@@ -1,0 +1,370 @@
+package pool
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// A shard is one P's side of a pool: the pages that it owns and the slots of
+// other pages that were put on it. Its methods run with the shard to themselves:
+// between pin and unpin, or between seize and yield. They never block, call the
+// system, allocate or panic; what needs that is left in chores, for the caller
+// to do after unpin.
+//
+// A page that a shard owns is its current page, in queue (it has a free slot),
+// or in retired (all its slots are free). A page without a free slot belongs to
+// nobody: find gives it up, and the first shard that sends a slot of it home
+// claims it (mimalloc 3 does the same, under the name of abandoned pages).
+//
+// A slot put on a shard that does not own its page waits in the parking lot, to
+// be handed out again before any other, because goroutines migrate and because
+// a slot that has just been used here is in this core's cache. A full parking
+// lot sends its older half home, one compare-and-swap a page.
+type shard struct {
+	shardState
+	_ [64]byte // to a multiple of 128: no line, nor pair of lines, is shared with another shard
+}
+
+// A shardTable has the shard of each P by the P's id, and absent for a P that has
+// none yet. Immutable.
+type shardTable struct {
+	shards []*shard
+	absent *shard // core.absent
+}
+
+type shardState struct {
+	// busy is 1 while an operation runs. The operation writes it with a plain
+	// store, seize reads it: see pin.go.
+	busy uint32
+	// signal tells the next operation to leave the fast path. Any P, atomic.
+	signal atomic.Uint32
+
+	core   *core  // set once
+	id     uint32 // place in core.shards + 1; set once
+	lotCap uint32 // slots that may be parked; set once
+
+	parked         uint32 // slots in lot
+	tick           uint32 // heartbeats; wraps
+	cur            *page  // what Get pops; noPage if none
+	queue          pageQueue
+	retired        pageQueue // most recently retired first, and so in order of expiry
+	chores         chores
+	counts         counts
+	promotionsSeen uint64 // counts.promotions at the last tick
+	tickedAt       uint64 // counts.slowGets at the last tick that came from there
+
+	mu    sync.Mutex // held by who has seized the shard (portable build: by who uses it)
+	quiet bool       // idle, and left with nothing to expire; under core.beatMu
+
+	lot [lotSize]uintptr // addresses of parked slots, oldest first
+}
+
+const (
+	// lotSize is how many slots a shard parks at most: enough to make the
+	// compare-and-swap that sends half of them home a small share of each.
+	lotSize = 64
+	// lotBytes limits the memory so kept from other shards, for large slots.
+	lotBytes = 64 << 10
+)
+
+// Bits of shard.signal.
+const (
+	signalTick   = 1 << iota // a heartbeat is due
+	signalSeized             // another goroutine has the shard
+	signalAbsent             // this is core.absent: the P has no shard yet
+	signalClosed             // the pool is closed
+	signalFence              // busy needs a barrier: see pin.go
+)
+
+// chores is what an operation leaves to be done after unpin.
+type chores struct {
+	release *page // empty pages for the arena, linked by next
+	abandon *page // partly free pages for core.partial, linked by next
+	arm     bool  // something waits for time to pass
+}
+
+func (ch *chores) any() bool { return ch.release != nil || ch.abandon != nil || ch.arm }
+
+// counts are what Stats adds up over the shards. Owner only, and only in slow
+// paths.
+type counts struct {
+	slowGets, promotions, retirements, revivals, releases, remotePuts uint64
+}
+
+func newShard(c *core, id int) *shard {
+	return &shard{shardState: shardState{
+		core:   c,
+		id:     uint32(id) + 1,
+		lotCap: min(max(lotBytes/c.geo.stride, 2), lotSize),
+		cur:    noPage,
+	}}
+}
+
+// get takes a free slot, or returns nil when the shard has none.
+func (s *shard) get() (x unsafe.Pointer, isZero bool) {
+	if s.parked != 0 {
+		return s.unpark(), false
+	}
+	if !s.find() {
+		return nil, false
+	}
+	pg := s.cur
+	if x = pg.popBump(); x != nil {
+		return x, pg.freeIsZero
+	}
+	return pg.popFree(), false
+}
+
+// put takes back slot i of pg, and reports false if it is not taken.
+func (s *shard) put(pg *page, i uint32) bool {
+	if pg.owner.Load() != s.id {
+		return s.park(pg, i)
+	}
+	if !pg.push(i) {
+		return false
+	}
+	if pg.used == 0 {
+		s.emptied(pg)
+	}
+	return true
+}
+
+// park keeps a slot of a page that s does not own, and reports false if it is not
+// taken.
+func (s *shard) park(pg *page, i uint32) bool {
+	word := pg.link(i)
+	if *word != taken {
+		return false
+	}
+	if s.parked == s.lotCap {
+		s.flush(s.lotCap / 2)
+	}
+	*word = parking
+	s.lot[s.parked] = uintptr(pg.slot(i))
+	s.parked++
+	if s.parked == 1 {
+		s.chores.arm = true
+	}
+	return true
+}
+
+// unpark hands out the slot that was parked last. parked > 0.
+func (s *shard) unpark() unsafe.Pointer {
+	s.parked--
+	addr := s.lot[s.parked]
+	pg := pageOf(addr)
+	i, _ := pg.indexOf(addr)
+	*pg.link(i) = taken
+	return pg.slot(i)
+}
+
+// flush sends the parked slots home, but for the keep newest, grouped by page.
+func (s *shard) flush(keep uint32) {
+	if s.parked <= keep {
+		return
+	}
+	var pages [lotSize]*page
+	var slots [lotSize]uint32
+	n := s.parked - keep
+	for k, addr := range s.lot[:n] {
+		pages[k] = pageOf(addr)
+		slots[k], _ = pages[k].indexOf(addr)
+	}
+	copy(s.lot[:], s.lot[n:s.parked])
+	s.parked = keep
+	for k, pg := range pages[:n] {
+		if pg == nil {
+			continue // went with an earlier one
+		}
+		first, last, count := slots[k], slots[k], uint32(1)
+		for j := k + 1; j < int(n); j++ {
+			if pages[j] == pg {
+				*pg.link(slots[j]) = uint16(first)
+				first = slots[j]
+				count++
+				pages[j] = nil
+			}
+		}
+		s.sendHome(pg, first, last, count)
+	}
+}
+
+// sendHome gives a chain of n slots back to their page: to its owner, or to s,
+// which claims a page that has none. All of the chain's words are the caller's,
+// but for the last, which is written here.
+func (s *shard) sendHome(pg *page, first, last, n uint32) {
+	for {
+		if pg.owner.Load() == s.id {
+			pg.splice(first, last)
+			pg.used -= n
+			if pg.used == 0 {
+				s.emptied(pg)
+			}
+			return
+		}
+		if pg.pushRemote(first, last, n) {
+			s.counts.remotePuts += uint64(n)
+			s.chores.arm = true
+			return
+		}
+		if pg.claim() {
+			pg.owner.Store(s.id)
+			s.queue.pushBack(pg, onQueue)
+		}
+	}
+}
+
+// find makes the current page ready, and reports false if that takes a page
+// that s does not have. In this order: what is ready; what was put back to the
+// current page, here or elsewhere; slots of it that were never carved; another
+// page of the queue; a retired page, unless there are pages that other shards
+// left partly free.
+//
+// A Get that finds the current page full and the next one ready turns to that
+// one and has not been slow: it did no more than follow a pointer. All others
+// that come here count in slowGets.
+func (s *shard) find() bool {
+	for {
+		pg := s.cur
+		if pg.ready() {
+			return true
+		}
+		if pg != noPage {
+			// A page that is not full has slots to refill from or to carve; one
+			// that is and cannot be disowned has slots on remoteFree.
+			if !pg.full() || !s.disown(pg) {
+				s.counts.slowGets++
+				s.leaveRetirement(pg)
+				return pg.refill() || pg.carve(s.core.geo.carve)
+			}
+			s.cur = noPage
+		}
+		switch {
+		case s.queue.head != nil:
+			s.cur = s.pick()
+		case s.retired.head != nil && s.core.partials.Load() == 0:
+			s.cur = s.revive()
+		default:
+			s.counts.slowGets++
+			return false
+		}
+	}
+}
+
+// disown gives up the current page, which is full.
+func (s *shard) disown(pg *page) bool {
+	s.leaveRetirement(pg)
+	return pg.disown()
+}
+
+// pickAmong is how many pages of the queue pick compares.
+const pickAmong = 4
+
+// pick takes from the queue the page with the most slots in use among the first
+// few, so that sparse pages have a chance to empty (mimalloc compares candidates
+// for the same reason: mi_page_queue_find_free_ex).
+func (s *shard) pick() *page {
+	best := s.queue.head
+	for pg, k := best.next, 1; pg != nil && k < pickAmong; pg, k = pg.next, k+1 {
+		if pg.used > best.used {
+			best = pg
+		}
+	}
+	s.queue.remove(best)
+	return best
+}
+
+// attach makes pg, which the caller has claimed or made, the current page.
+func (s *shard) attach(pg *page) {
+	old := s.cur
+	pg.owner.Store(s.id)
+	s.cur = pg
+	s.chores.arm = true // so that it is looked after if this P goes idle
+	if old == noPage {
+		return
+	}
+	s.leaveRetirement(old)
+	switch {
+	case old.used == 0:
+		s.emptied(old)
+	case !old.full() || !old.disown():
+		s.queue.pushBack(old, onQueue)
+	}
+}
+
+// detach takes pg away from wherever the shard has it. The shard still owns it.
+func (s *shard) detach(pg *page) {
+	switch {
+	case pg == s.cur:
+		s.cur = noPage
+	case pg.list == onQueue:
+		s.queue.remove(pg)
+	case pg.list == onRetired:
+		s.retired.remove(pg)
+	}
+}
+
+// sole reports whether pg is the only page of s.
+func (s *shard) sole(pg *page) bool {
+	others := s.queue.len + s.retired.len
+	if pg.list != onNone {
+		others--
+	}
+	return others == 0 && (s.cur == pg || s.cur == noPage)
+}
+
+// bare reports whether s has neither pages nor slots.
+func (s *shard) bare() bool {
+	return s.parked == 0 && s.cur == noPage && s.queue.len == 0 && s.retired.len == 0
+}
+
+// takeChores returns what is to be done, to a caller about to unpin.
+func (s *shard) takeChores() chores {
+	ch := s.chores
+	s.chores = chores{}
+	return ch
+}
+
+// A pageQueue is a list of pages of one shard, linked through them.
+type pageQueue struct {
+	head, tail *page
+	len        int
+}
+
+func (q *pageQueue) pushBack(pg *page, list pageList) {
+	pg.list, pg.prev, pg.next = list, q.tail, nil
+	if q.tail == nil {
+		q.head = pg
+	} else {
+		q.tail.next = pg
+	}
+	q.tail = pg
+	q.len++
+}
+
+func (q *pageQueue) pushFront(pg *page, list pageList) {
+	pg.list, pg.prev, pg.next = list, nil, q.head
+	if q.head == nil {
+		q.tail = pg
+	} else {
+		q.head.prev = pg
+	}
+	q.head = pg
+	q.len++
+}
+
+func (q *pageQueue) remove(pg *page) {
+	if pg.prev == nil {
+		q.head = pg.next
+	} else {
+		pg.prev.next = pg.next
+	}
+	if pg.next == nil {
+		q.tail = pg.prev
+	} else {
+		pg.next.prev = pg.prev
+	}
+	pg.list, pg.prev, pg.next = onNone, nil, nil
+	q.len--
+}

@@ -1,0 +1,70 @@
+package pool
+
+import "math"
+
+// Geometry of slots and pages. Pure arithmetic: nothing here touches memory.
+//
+// The three page sizes and their limits are mimalloc's (Leijen, Zorn, de Moura:
+// "Mimalloc: Free List Sharding in Action", 2019; include/mimalloc/types.h):
+// a page holds at least eight slots, so that at most an eighth of it is lost
+// to rounding and the cost of fetching one is shared by several slots.
+
+const (
+	granuleShift = 16
+	granuleSize  = 1 << granuleShift // bytes; the unit in which the arena hands out memory
+
+	smallPageSize  = granuleSize      // slots up to smallSlotMax
+	mediumPageSize = 8 * granuleSize  // slots up to mediumSlotMax
+	largePageSize  = 64 * granuleSize // slots up to MaxSlotSize
+
+	smallSlotMax  = smallPageSize / 8
+	mediumSlotMax = mediumPageSize / 8
+
+	// minStride keeps every slot index within 16 bits (smallPageSize/8 slots)
+	// and every slot aligned for any Go type: no Go type needs more than 8.
+	minStride = 8
+
+	// carveBytes is how much of a page is opened for use at a time, so that a
+	// pool with few live slots touches few OS pages.
+	carveBytes = 4096
+)
+
+// MaxSlotSize is the largest T, in bytes, that a pool can hold (512 KiB).
+// Larger objects gain nothing from a pool of slots: their own page faults and
+// clearing cost more than any allocator.
+const MaxSlotSize = largePageSize / 8
+
+// geometry is the shape of every page of one pool. Set once in New.
+type geometry struct {
+	stride   uint32 // bytes from one slot to the next; a multiple of minStride
+	pageSize uint32 // bytes
+	slots    uint32 // slots a page
+	carve    uint32 // slots opened at a time
+	recip    uint64 // ceil(2^64 / stride), see page.indexOf
+	small    bool   // stride <= smallSlotMax: the retirement policy asks
+}
+
+// geometryOf returns the page shape for objects of size bytes,
+// 0 < size <= MaxSlotSize.
+func geometryOf(size uintptr) geometry {
+	stride := uint32(size+minStride-1) &^ (minStride - 1)
+	g := geometry{
+		stride: stride,
+		recip:  math.MaxUint64/uint64(stride) + 1,
+		small:  stride <= smallSlotMax,
+	}
+	switch {
+	case stride <= smallSlotMax:
+		g.pageSize = smallPageSize
+	case stride <= mediumSlotMax:
+		g.pageSize = mediumPageSize
+	default:
+		g.pageSize = largePageSize
+	}
+	g.slots = g.pageSize / stride
+	g.carve = max(carveBytes/stride, 1)
+	return g
+}
+
+// granules returns how many arena granules a page takes: 1, 8 or 64.
+func (g geometry) granules() int { return int(g.pageSize >> granuleShift) }

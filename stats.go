@@ -1,0 +1,72 @@
+package pool
+
+// Stats is what a pool has done and holds. Counters count since New.
+type Stats struct {
+	Name         string // as given to WithName
+	SlotSize     int    // bytes from one slot to the next; at least the size of T
+	SlotsPerPage int
+
+	Live      int // slots handed out and not yet Put
+	Pages     int // pages the pool holds
+	WarmPages int // of these, empty ones kept in retirement
+
+	// SlowGets counts Gets that found no free slot ready: they collected slots
+	// put elsewhere, carved new ones, or took another page than a ready one.
+	SlowGets uint64
+	// Promotions counts how often an empty page was put in order, so that the
+	// next Get from it is fast.
+	Promotions uint64
+	// Retirements counts empty pages that were kept, Revivals how many of them
+	// were seen used again, Releases pages given to the arena (after their time
+	// in retirement, at once, or by Trim).
+	Retirements, Revivals, Releases uint64
+	// RemotePuts counts slots that were Put on another P than the one that owns
+	// their page, and were sent there (those handed out again before that are
+	// not counted).
+	RemotePuts uint64
+
+	MappedBytes    int64 // address space of Pages
+	CommittedBytes int64 // of these, what slots were carved from and may be resident
+	PurgedBytes    int64 // released bytes that went back to the OS since New
+}
+
+// stats adds up. While others use the pool, each number is from a slightly
+// different moment; otherwise it is exact. With shards that are pinned rather
+// than locked this reads words that their owners are writing: each is read
+// whole, and nothing is derived from two of them that must agree.
+func (c *core) stats() Stats {
+	c.heart.mu.Lock()
+	defer c.heart.mu.Unlock()
+	shards := c.present()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !pinned {
+		seize(shards)
+		defer yield(shards)
+	}
+	st := Stats{
+		Name:         c.name,
+		SlotSize:     int(c.geo.stride),
+		SlotsPerPage: int(c.geo.slots),
+		Live:         max(c.live(), 0),
+		Pages:        len(c.pages),
+		MappedBytes:  int64(len(c.pages)) * int64(c.geo.pageSize),
+		PurgedBytes:  c.purged.Load(),
+	}
+	for _, pg := range c.pages {
+		st.CommittedBytes += int64(pg.capacity) * int64(c.geo.stride)
+	}
+	for _, s := range shards {
+		st.WarmPages += s.retired.len
+		if cur := s.cur; cur.retired && cur.used == 0 {
+			st.WarmPages++
+		}
+		st.SlowGets += s.counts.slowGets
+		st.Promotions += s.counts.promotions
+		st.Retirements += s.counts.retirements
+		st.Revivals += s.counts.revivals
+		st.Releases += s.counts.releases
+		st.RemotePuts += s.counts.remotePuts
+	}
+	return st
+}
