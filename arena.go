@@ -99,7 +99,7 @@ type arena struct {
 // reads them: mainRegion and mainTable are written before any pool exists
 // (arenaInit), moreRegions is replaced as a whole.
 var (
-	theArena    arena
+	theArena    = new(arena)
 	arenaInit   sync.Once
 	mainRegion  region
 	mainTable   [mainChunks]atomic.Pointer[chunk]
@@ -109,8 +109,8 @@ var (
 // noChunk stands in a region's table for a chunk not opened yet.
 var noChunk = new(chunk)
 
-// fill sets all entries of a table.
-func fill[T any](table []atomic.Pointer[T], p *T) {
+// fillTable sets all entries of a table.
+func fillTable[T any](table []atomic.Pointer[T], p *T) {
 	for i := range table {
 		table[i].Store(p)
 	}
@@ -120,8 +120,8 @@ func fill[T any](table []atomic.Pointer[T], p *T) {
 // alloc tries again with another one, so that New never fails for lack of
 // address space and Get reports it.
 func initArena() {
-	fill(noChunk.pages[:], noPage)
-	fill(mainTable[:], noChunk)
+	fillTable(noChunk.pages[:], noPage)
+	fillTable(mainTable[:], noChunk)
 	mem := reserveSome(mainChunks * chunkSize)
 	if mem == nil {
 		return
@@ -340,7 +340,7 @@ func (a *arena) grow() (*chunk, error) {
 	}
 	r := &region{base: addressOf(mem), size: uintptr(len(mem)), mem: mem}
 	r.chunks = make([]atomic.Pointer[chunk], (len(mem)+chunkSize-1)/chunkSize)
-	fill(r.chunks, noChunk)
+	fillTable(r.chunks, noChunk)
 	ch := a.newChunk(mem[:min(chunkSize, len(mem))])
 	r.chunks[0].Store(ch)
 	a.regions = append(a.regions, r)
@@ -357,7 +357,7 @@ func (a *arena) grow() (*chunk, error) {
 // newChunk opens a chunk on mem. mu is held.
 func (a *arena) newChunk(mem []byte) *chunk {
 	ch := &chunk{mem: mem, index: len(a.open)}
-	fill(ch.pages[:], noPage)
+	fillTable(ch.pages[:], noPage)
 	a.open = append(a.open, ch)
 	for i := len(mem) / granuleSize; i < chunkGranules; i++ {
 		ch.busy[i/64] |= 1 << (i % 64)

@@ -118,6 +118,9 @@ func (s *shard) get() (x unsafe.Pointer, isZero bool) {
 
 // put takes back slot i of pg, and reports false if it is not taken.
 func (s *shard) put(pg *page, i uint32) bool {
+	if pg.owner.Load() != s.id && s.parked == s.lotCap {
+		s.flush(s.lotCap / 2) // which may make the page ours
+	}
 	if pg.owner.Load() != s.id {
 		return s.park(pg, i)
 	}
@@ -130,15 +133,12 @@ func (s *shard) put(pg *page, i uint32) bool {
 	return true
 }
 
-// park keeps a slot of a page that s does not own, and reports false if it is not
-// taken.
+// park keeps a slot of a page that s does not own in the parking lot, which has
+// room. It reports false if the slot is not taken.
 func (s *shard) park(pg *page, i uint32) bool {
 	word := pg.link(i)
 	if *word != taken {
 		return false
-	}
-	if s.parked == s.lotCap {
-		s.flush(s.lotCap / 2)
 	}
 	*word = parking
 	s.lot[s.parked] = uintptr(pg.slot(i))
@@ -211,8 +211,26 @@ func (s *shard) sendHome(pg *page, first, last, n uint32) {
 		if pg.claim() {
 			pg.owner.Store(s.id)
 			s.queue.pushBack(pg, onQueue)
+			s.unparkTo(pg)
 		}
 	}
+}
+
+// unparkTo puts back the parked slots of a page that s has just claimed, so that
+// none of them keeps the page from emptying. The chain that made s claim it is
+// still in use, and so is the page.
+func (s *shard) unparkTo(pg *page) {
+	kept := s.lot[:0]
+	for _, addr := range s.lot[:s.parked] {
+		if pageOf(addr) != pg {
+			kept = append(kept, addr)
+			continue
+		}
+		i, _ := pg.indexOf(addr)
+		pg.splice(i, i)
+		pg.used--
+	}
+	s.parked = uint32(len(kept))
 }
 
 // find makes the current page ready, and reports false if that takes a page

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func runWith(ctx context.Context, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(ctx, args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestTiny(t *testing.T) {
+	code, stdout, stderr := runWith(t.Context(), "-pairs", "5000", "-goroutines", "3")
+	require.Equal(t, 0, code, stderr)
+	assert.Empty(t, stderr)
+	for _, want := range []string{
+		"5000 orders", "3 goroutines", "this pool", "sync.Pool", "plain new",
+		"GC cycles", "heap objects allocated", "RSS gained", "warm", "slow Gets", "promotions", "bytes mapped",
+	} {
+		assert.Contains(t, stdout, want)
+	}
+	assert.Regexp(t, `(?m)^slots in use +0$`, stdout)
+}
+
+func TestFewerPairsThanGoroutines(t *testing.T) {
+	code, _, stderr := runWith(t.Context(), "-pairs", "1", "-goroutines", "4")
+	assert.Equal(t, 0, code, stderr)
+}
+
+// Plain new allocates each order; if the count of heap objects did not show that,
+// the pool's small one would mean nothing.
+func TestCountsAreAlive(t *testing.T) {
+	w := work{pairs: 5000, goroutines: 2}
+	runs, err := measureAll(t.Context(), w)
+	require.NoError(t, err)
+	require.Len(t, runs, len(contenders))
+	assert.Positive(t, runs[0].turnover)
+	assert.Positive(t, runs[0].stats.Pages)
+	assert.GreaterOrEqual(t, runs[2].mallocs, uint64(w.pairs))
+	assert.Less(t, runs[0].mallocs, uint64(w.pairs)/2)
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-pairs", "0"}, "-pairs must be at least 1, not 0"},
+		{[]string{"-pairs", "many"}, `invalid value "many" for flag -pairs`},
+		{[]string{"-goroutines", "-1"}, "-goroutines must be from 1 to 10000, not -1"},
+		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
+		{[]string{"now"}, `unexpected argument "now"`},
+	} {
+		code, stdout, stderr := runWith(t.Context(), test.args...)
+		assert.Equal(t, exitUsage, code, test.args)
+		assert.Empty(t, stdout, test.args)
+		assert.Contains(t, stderr, test.want)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	code, _, stderr := runWith(t.Context(), "-h")
+	assert.Equal(t, 0, code)
+	assert.Contains(t, stderr, "-goroutines")
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	code, stdout, stderr := runWith(ctx, "-pairs", "1000000000")
+	assert.Equal(t, exitInterrupted, code)
+	assert.Empty(t, stdout)
+	assert.Contains(t, stderr, "interrupted")
+}

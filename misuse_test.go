@@ -1,0 +1,331 @@
+package pool
+
+import (
+	"errors"
+	"net/netip"
+	"reflect"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+type quote struct {
+	id, price int64
+	symbol    [16]byte
+}
+
+// requireMisuse requires f to panic with an error that wraps want and names the
+// pool and its type, and to leave the goroutine unpinned.
+func requireMisuse(t *testing.T, want error, f func()) {
+	t.Helper()
+	var got any
+	func() {
+		defer func() { got = recover() }()
+		f()
+	}()
+	require.NotNil(t, got, "no panic")
+	err, ok := got.(error)
+	require.True(t, ok, "panic value %v is no error", got)
+	require.ErrorIs(t, err, want)
+	assert.Contains(t, err.Error(), `pool "quotes" (pool.quote)`)
+	// A pinned goroutine that gives up its P ends the process.
+	runtime.Gosched()
+	runtime.GC()
+}
+
+var global quote
+
+func TestMisuse(t *testing.T) {
+	other := New[quote](WithName("quotes"))
+	tests := []struct {
+		name string
+		want error
+		text string
+		do   func(p *Pool[quote])
+	}{
+		{"double Put", ErrDoublePut, "Put before", func(p *Pool[quote]) {
+			x := p.Get()
+			p.Put(x)
+			p.Put(x)
+		}},
+		{"double Put with others live", ErrDoublePut, "", func(p *Pool[quote]) {
+			y, x, z := p.Get(), p.Get(), p.Get()
+			p.Put(x)
+			defer p.Put(y)
+			defer p.Put(z)
+			p.Put(x)
+		}},
+		{"double Put on another goroutine", ErrDoublePut, "", func(p *Pool[quote]) {
+			x := p.Get()
+			done := make(chan struct{})
+			go func() { p.Put(x); close(done) }()
+			<-done
+			p.Put(x)
+		}},
+		{"double Put in a batch", ErrDoublePut, "", func(p *Pool[quote]) {
+			x := p.Get()
+			p.PutBatch([]*quote{x, x})
+		}},
+		{"double Put long after", ErrDoublePut, "", func(p *Pool[quote]) {
+			x := p.Get()
+			xs := make([]*quote, 5000)
+			p.GetBatch(xs)
+			p.Put(x)
+			p.PutBatch(xs)
+			p.Put(x)
+		}},
+		{"slot never handed out", ErrDoublePut, "", func(p *Pool[quote]) {
+			x := p.Get()
+			defer p.Put(x)
+			p.Put((*quote)(unsafe.Add(unsafe.Pointer(x), 32*1000)))
+		}},
+		{"heap", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) {
+			x := new(quote)
+			runtime.KeepAlive(&x)
+			p.Put(x)
+		}},
+		{"stack", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) {
+			var x quote
+			p.Put(&x)
+		}},
+		{"global", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) { p.Put(&global) }},
+		{"nearly nil", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) {
+			p.Put((*quote)(unsafe.Add(unsafe.Pointer(nil), 8)))
+		}},
+		{"inside a slot", ErrForeignPut, "8 bytes into a slot", func(p *Pool[quote]) {
+			x := p.Get()
+			defer p.Put(x)
+			p.Put((*quote)(unsafe.Pointer(&x.price)))
+		}},
+		{"inside a slot, in a batch", ErrForeignPut, "8 bytes into a slot", func(p *Pool[quote]) {
+			x := p.Get()
+			defer p.Put(x)
+			p.PutBatch([]*quote{nil, (*quote)(unsafe.Pointer(&x.price))})
+		}},
+		{"behind the last slot", ErrForeignPut, "", func(p *Pool[quote]) {
+			q := New[[24]byte]() // 64 KiB is no multiple of 24
+			defer q.Close()
+			x := q.Get()
+			defer q.Put(x)
+			defer func() {
+				err := recover().(error)
+				panic(errors.New(strings.Replace(err.Error(), "pool ([24]uint8)", `pool "quotes" (pool.quote)`, 1) + "\x00" + err.Error()))
+			}()
+			q.Put((*[24]byte)(unsafe.Add(unsafe.Pointer(x), 65536/24*24)))
+		}},
+		{"another pool of the same type", ErrForeignPut, "belongs to", func(p *Pool[quote]) {
+			x := other.Get()
+			defer other.Put(x)
+			p.Put(x)
+		}},
+		{"Get after Close", ErrClosed, "", func(p *Pool[quote]) { closed().Get() }},
+		{"GetNoZero after Close", ErrClosed, "", func(p *Pool[quote]) { closed().GetNoZero() }},
+		{"Put after Close", ErrClosed, "", func(p *Pool[quote]) { closed().Put(&global) }},
+		{"GetBatch after Close", ErrClosed, "", func(p *Pool[quote]) { closed().GetBatch(make([]*quote, 3)) }},
+		{"empty GetBatch after Close", ErrClosed, "", func(p *Pool[quote]) { closed().GetBatch(nil) }},
+		{"PutBatch after Close", ErrClosed, "", func(p *Pool[quote]) { closed().PutBatch([]*quote{&global}) }},
+		{"Trim after Close", ErrClosed, "", func(p *Pool[quote]) { closed().Trim() }},
+		{"slot of before Close", ErrClosed, "", func(*Pool[quote]) {
+			p := New[quote](WithName("quotes"))
+			x := p.Get()
+			p.Put(x)
+			if err := p.Close(); err != nil {
+				panic(err)
+			}
+			p.Put(x)
+		}},
+	}
+	for _, test := range tests {
+		if test.name == "behind the last slot" {
+			continue // has a test of its own
+		}
+		t.Run(test.name, func(t *testing.T) {
+			p := newStill[quote](t, WithName("quotes"))
+			requireMisuse(t, test.want, func() {
+				defer func() {
+					if r := recover(); r != nil {
+						assert.ErrorContains(t, r.(error), test.text)
+						panic(r)
+					}
+				}()
+				test.do(p)
+			})
+			// The pool works on, and nothing is counted twice.
+			require.NoError(t, p.core.checkInvariants())
+			xs := make([]*quote, 3000)
+			p.GetBatch(xs)
+			seen := make(map[*quote]bool)
+			for _, x := range xs {
+				require.False(t, seen[x])
+				seen[x] = true
+			}
+			p.PutBatch(xs)
+			require.Zero(t, p.Stats().Live)
+		})
+	}
+	require.NoError(t, other.Close())
+}
+
+func closed() *Pool[quote] {
+	p := New[quote](WithName("quotes"))
+	if err := p.Close(); err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func TestPutNil(t *testing.T) {
+	p := newStill[quote](t)
+	p.Put(nil)
+	p.PutBatch([]*quote{nil, nil})
+	closed().Put(nil)
+}
+
+func TestTryGetAfterClose(t *testing.T) {
+	x, err := closed().TryGet()
+	assert.Nil(t, x)
+	assert.ErrorIs(t, err, ErrClosed)
+}
+
+// The rest of a page that is no multiple of the slot holds no slot.
+func TestPutBehindLastSlot(t *testing.T) {
+	p := newStill[[24]byte](t)
+	x := p.Get()
+	defer p.Put(x)
+	defer func() { assert.ErrorIs(t, recover().(error), ErrForeignPut) }()
+	p.Put((*[24]byte)(unsafe.Add(unsafe.Pointer(x), p.Stats().SlotsPerPage*24)))
+}
+
+// A second Put is caught wherever the slot has gone in between: to another P's
+// parking lot, home from there, into a page that others own.
+func TestDoublePutAcrossShards(t *testing.T) {
+	c, shards := sim(t, 64, 3)
+	var xs []uintptr
+	for range 1500 {
+		xs = append(xs, simGet(t, c, shards[0]))
+	}
+	for k, x := range xs {
+		require.True(t, simPut(c, shards[k%3], x))
+		for _, s := range shards {
+			require.False(t, simPut(c, s, x), "slot %d, shard %d", k, s.id)
+		}
+	}
+	for _, s := range shards {
+		s.flush(0)
+		for _, x := range xs {
+			require.False(t, simPut(c, s, x))
+		}
+	}
+}
+
+// Two Puts of a slot at the same time are a data race of the caller's. They may
+// go unnoticed, but no panic, no hang and no harm outside the pool may follow.
+func TestRacingDoublePut(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the detector would rightly report it")
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	p := New[quote]()
+	var caught atomic.Int64
+	for range 300 {
+		xs := make([]*quote, 500)
+		p.GetBatch(xs)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for _, x := range xs {
+					func() {
+						defer func() {
+							if r := recover(); r != nil {
+								if !errors.Is(r.(error), ErrDoublePut) && !errors.Is(r.(error), ErrForeignPut) {
+									panic(r)
+								}
+								caught.Add(1)
+							}
+						}()
+						p.Put(x)
+					}()
+				}
+			})
+		}
+		wg.Wait()
+	}
+	assert.Positive(t, caught.Load())
+	p.Trim()
+	p.Stats()
+}
+
+type node struct {
+	key  [2]int32
+	next *node
+}
+
+type order struct {
+	ID    int64
+	Items [3]struct {
+		Qty  int
+		Name string
+	}
+}
+
+type embedded struct{ quote }
+
+func TestCheckType(t *testing.T) {
+	good := []error{
+		CheckType[bool](), CheckType[uintptr](), CheckType[complex128](), CheckType[[7]float32](),
+		CheckType[quote](), CheckType[embedded](), CheckType[sync.Mutex](), CheckType[sync.WaitGroup](),
+		CheckType[atomic.Int64](), CheckType[[0]*int](), CheckType[struct {
+			_ [0]func()
+			x int
+		}](), CheckType[[MaxSlotSize]byte](), CheckType[time.Duration](),
+	}
+	for i, err := range good[:9] {
+		assert.NoError(t, err, "good %d", i)
+	}
+	assert.NoError(t, good[10])
+	assert.NoError(t, good[11])
+
+	bad := []struct {
+		err  error
+		path string
+	}{
+		{CheckType[order](), "pool.order.Items[].Name (string)"},
+		{CheckType[node](), "pool.node.next (*pool.node)"},
+		{CheckType[string](), "string (string)"},
+		{CheckType[any](), "interface {} (interface {})"},
+		{CheckType[[2][3]map[int]int](), "[2][3]map[int]int[][] (map[int]int)"},
+		{CheckType[struct{ f func() }](), "f (func())"},
+		{CheckType[struct{ c chan int }](), "c (chan int)"},
+		{CheckType[struct{ s []byte }](), "s ([]uint8)"},
+		{CheckType[struct{ p unsafe.Pointer }](), "p (unsafe.Pointer)"},
+		{CheckType[time.Time](), "time.Time.loc (*time.Location)"},
+		{CheckType[netip.Addr](), "netip.Addr.z"},
+		{CheckType[sync.Cond](), "sync.Cond.L (sync.Locker)"},
+		{CheckType[atomic.Pointer[int]](), "(unsafe.Pointer)"},
+		{CheckType[struct{}](), "size 0"},
+		{CheckType[[0]*int](), "size 0"},
+		{CheckType[[MaxSlotSize + 1]byte](), "524289 bytes"},
+	}
+	for _, test := range bad {
+		var typeErr *TypeError
+		require.ErrorAs(t, test.err, &typeErr)
+		assert.ErrorContains(t, test.err, test.path)
+		assert.NotEmpty(t, typeErr.Path)
+	}
+	assert.PanicsWithError(t, CheckType[order]().Error(), func() { New[order]() })
+	assert.Equal(t, "pool.order", reflect.TypeFor[order]().String())
+}
+
+// A pool of size 0 pointers cannot be made; nor does one made by hand harm.
+func TestZeroPool(t *testing.T) {
+	var p Pool[quote]
+	assert.Panics(t, func() { p.Get() })
+	runtime.Gosched()
+}

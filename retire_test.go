@@ -1,0 +1,332 @@
+package pool
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmpage/pool/internal/hook"
+)
+
+// sim makes a core with n shards that only the test uses: which shard does what
+// is then up to the test and not to the scheduler, and time stands still.
+func sim(t testing.TB, size uintptr, n int) (*core, []*shard) {
+	c := new(core)
+	c.init(size, "sim", "")
+	c.stopClock()
+	shards := make([]*shard, n)
+	for i := range shards {
+		shards[i] = newShard(c, i)
+	}
+	c.shards.Store(&shardTable{shards: shards, absent: &c.absent})
+	t.Cleanup(func() { c.closeAll(t) })
+	return c, shards
+}
+
+// closeAll gives the memory back, live slots or not.
+func (c *core) closeAll(t testing.TB) {
+	for _, pg := range c.pages {
+		pg.used = remoteCount(pg.remote.Load())
+	}
+	for _, s := range c.present() {
+		s.parked = 0
+	}
+	require.NoError(t, c.close())
+}
+
+// simGet is Get on shard s.
+func simGet(t testing.TB, c *core, s *shard) uintptr {
+	for {
+		if x, _ := s.get(); x != nil {
+			c.do(s.takeChores())
+			return uintptr(x)
+		}
+		pg := c.adopt()
+		if pg == nil {
+			var err error
+			pg, err = c.fresh()
+			require.NoError(t, err)
+		}
+		s.attach(pg)
+		c.do(s.takeChores())
+	}
+}
+
+// simPut is Put on shard s. It reports false on a double Put.
+func simPut(c *core, s *shard, x uintptr) bool {
+	pg := pageOf(x)
+	i, ok := pg.indexOf(x)
+	ok = ok && pg.core == c && s.put(pg, i)
+	c.do(s.takeChores())
+	return ok
+}
+
+// simTick is one heartbeat of shard s.
+func simTick(c *core, s *shard, idle bool) {
+	s.heartbeat(idle)
+	c.do(s.takeChores())
+}
+
+// simFill gets n slots on shard s.
+func simFill(t testing.TB, c *core, s *shard, n int) []uintptr {
+	xs := make([]uintptr, n)
+	for i := range xs {
+		xs[i] = simGet(t, c, s)
+	}
+	return xs
+}
+
+func simDrain(t testing.TB, c *core, s *shard, xs []uintptr) {
+	for _, x := range xs {
+		require.True(t, simPut(c, s, x))
+	}
+}
+
+func TestRetirement(t *testing.T) {
+	const small, larger = 64, 9000
+	tests := []struct {
+		name  string
+		size  uintptr
+		base  bool
+		pages int // emptied at once
+		ticks int // after which the last of them is released; 0: at once
+		kept  int // pages kept until then
+	}{
+		{"sole small page", small, false, 1, windowSole, 1},
+		{"sole larger page", larger, false, 1, windowSoleLarge, 1},
+		{"small-front and the others", small, false, 3, windowSeveral, 3},
+		{"larger class, several", larger, false, 3, windowSoleLarge, 1},
+		{"base, sole small page", small, true, 1, windowSole, 1},
+		{"base, several", small, true, 3, windowSole, 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			hook.NoWarmPages.Store(test.base)
+			c, shards := sim(t, test.size, 1)
+			hook.NoWarmPages.Store(false)
+			s := shards[0]
+			xs := simFill(t, c, s, test.pages*int(c.geo.slots))
+			simDrain(t, c, s, xs)
+			s.flush(0)
+			c.do(s.takeChores())
+			require.NoError(t, c.checkInvariants())
+			assert.Equal(t, test.kept, len(c.pages))
+			assert.Equal(t, test.kept, c.stats().WarmPages)
+			assert.Equal(t, uint64(test.pages-test.kept), s.counts.releases)
+			for tick := range test.ticks {
+				assert.NotEmpty(t, c.pages, "released before tick %d", tick+1)
+				simTick(c, s, false)
+			}
+			assert.Empty(t, c.pages)
+			assert.Equal(t, uint64(test.pages), s.counts.releases)
+		})
+	}
+}
+
+// A page that empties is promoted: its slots come in address order, however they
+// were put, and without a slow Get.
+func TestPromotion(t *testing.T) {
+	c, shards := sim(t, 64, 1)
+	s := shards[0]
+	n := int(c.geo.slots)
+	xs := simFill(t, c, s, n)
+	for _, order := range orders(n) {
+		for _, i := range order {
+			require.True(t, simPut(c, s, xs[i]))
+		}
+		promotions, slow := s.counts.promotions, s.counts.slowGets
+		require.Positive(t, promotions)
+		again := simFill(t, c, s, n)
+		assert.Equal(t, slow, s.counts.slowGets)
+		for i := 1; i < n; i++ {
+			require.Equal(t, again[i-1]+64, again[i], "address order")
+		}
+		xs = again
+	}
+	simDrain(t, c, s, xs)
+}
+
+// A kept page that others emptied again is promoted again by the heartbeat.
+func TestRepromotion(t *testing.T) {
+	c, shards := sim(t, 64, 2)
+	s, other := shards[0], shards[1]
+	simDrain(t, c, s, simFill(t, c, s, 100))
+	require.Equal(t, 1, c.stats().WarmPages)
+	xs := simFill(t, c, s, 100)
+	simDrain(t, c, other, xs)
+	other.flush(0)
+	assert.Equal(t, uint64(100), other.counts.remotePuts)
+	assert.Equal(t, 0, c.stats().WarmPages, "nobody has collected yet")
+	promotions := s.counts.promotions
+	simTick(c, s, false)
+	assert.Equal(t, promotions+1, s.counts.promotions)
+	assert.Equal(t, 1, c.stats().WarmPages)
+	slow := s.counts.slowGets
+	again := simFill(t, c, s, 100)
+	assert.Equal(t, slow, s.counts.slowGets)
+	assert.Equal(t, xs, again)
+	simDrain(t, c, s, again)
+}
+
+// A retired page that is used again leaves retirement: at once when it was taken
+// from the list, at the next tick when it was current all along.
+func TestRevival(t *testing.T) {
+	c, shards := sim(t, 64, 1)
+	s := shards[0]
+	simDrain(t, c, s, simFill(t, c, s, 10))
+	assert.Equal(t, uint64(1), s.counts.retirements)
+	x := simGet(t, c, s)
+	assert.Zero(t, s.counts.revivals)
+	for range 3 * windowSole {
+		simTick(c, s, false)
+	}
+	assert.Equal(t, uint64(1), s.counts.revivals)
+	assert.Len(t, c.pages, 1)
+	require.True(t, simPut(c, s, x))
+
+	xs := simFill(t, c, s, 3*1024)
+	simDrain(t, c, s, xs)
+	s.flush(0)
+	require.Equal(t, 3, c.stats().WarmPages)
+	revivals := s.counts.revivals
+	xs = simFill(t, c, s, 3*1024)
+	assert.Equal(t, revivals+2, s.counts.revivals, "two from the list, one current")
+	simDrain(t, c, s, xs)
+}
+
+// The window starts anew each time a page empties.
+func TestWindowStartsAnew(t *testing.T) {
+	c, shards := sim(t, 64, 1)
+	s := shards[0]
+	for range 5 * windowSole {
+		require.True(t, simPut(c, s, simGet(t, c, s)))
+		simTick(c, s, false)
+		require.Len(t, c.pages, 1)
+	}
+	for tick := range windowSole {
+		require.Len(t, c.pages, 1, "tick %d", tick)
+		simTick(c, s, false)
+	}
+	assert.Empty(t, c.pages)
+}
+
+// Tick counts are compared across their wrap.
+func TestWindowAcrossWrap(t *testing.T) {
+	for before := range uint32(windowSole) {
+		c, shards := sim(t, 64, 1)
+		s := shards[0]
+		s.tick = -before
+		simDrain(t, c, s, simFill(t, c, s, 10))
+		for range windowSole - 1 {
+			simTick(c, s, false)
+		}
+		require.Len(t, c.pages, 1)
+		simTick(c, s, false)
+		require.Empty(t, c.pages)
+	}
+}
+
+// Slow Gets tick too, at a rate of one for slowGetsPerTick.
+func TestTicksFromSlowGets(t *testing.T) {
+	oneP(t)
+	p := newStill[[4096]byte](t) // one slot is carved at a time: each first Get is slow
+	s := func() *shard { return p.core.present()[0] }
+	xs := make([]*[4096]byte, 16*slowGetsPerTick)
+	for i := range xs {
+		xs[i] = p.Get()
+	}
+	assert.GreaterOrEqual(t, s().counts.slowGets, uint64(len(xs)))
+	assert.InDelta(t, s().counts.slowGets/slowGetsPerTick, s().tick, 1)
+	p.PutBatch(xs)
+}
+
+// Pages nobody owns are full, and the shard that frees into one claims it.
+func TestFullPageIsNobodys(t *testing.T) {
+	c, shards := sim(t, 64, 2)
+	a, b := shards[0], shards[1]
+	n := int(c.geo.slots)
+	xs := simFill(t, c, a, n)
+	last := simGet(t, c, a) // finds the page full
+	pg := pageOf(xs[0])
+	assert.Equal(t, uint32(noOwner), pg.owner.Load())
+	simDrain(t, c, b, xs[:lotSize+1])
+	assert.Equal(t, b.id, pg.owner.Load(), "claimed when the parking lot was full")
+	assert.Zero(t, b.counts.remotePuts)
+	require.NoError(t, c.checkInvariants())
+	simDrain(t, c, b, xs[lotSize+1:])
+	assert.Equal(t, 1, b.retired.len)
+	require.True(t, simPut(c, a, last))
+}
+
+// An idle shard gives up what it can, and another one adopts it.
+func TestIdleGivesUp(t *testing.T) {
+	c, shards := sim(t, 64, 2)
+	a, b := shards[0], shards[1]
+	xs := simFill(t, c, a, 3*int(c.geo.slots)+10)
+	for i := 0; i < len(xs); i += 2 {
+		require.True(t, simPut(c, a, xs[i]))
+	}
+	simTick(c, a, true)
+	require.NoError(t, c.checkInvariants())
+	assert.True(t, a.bare())
+	assert.Equal(t, 4, int(c.partials.Load()))
+	pages := len(c.pages)
+	simFill(t, c, b, len(xs)/2)
+	assert.Len(t, c.pages, pages)
+	require.NoError(t, c.checkInvariants())
+}
+
+// A shard in use keeps a bounded number of partly free pages to itself.
+func TestBusyGivesUpMany(t *testing.T) {
+	c, shards := sim(t, 1024, 1)
+	s := shards[0]
+	n := int(c.geo.slots)
+	xs := simFill(t, c, s, 3*queuePages*n)
+	for i := 0; i < len(xs); i += 2 {
+		require.True(t, simPut(c, s, xs[i]))
+	}
+	s.flush(0)
+	require.Greater(t, s.queue.len, 2*queuePages)
+	for range 4 {
+		simTick(c, s, false)
+		require.NoError(t, c.checkInvariants())
+	}
+	assert.LessOrEqual(t, s.queue.len, queuePages)
+	assert.Positive(t, c.partials.Load())
+}
+
+// A page abandoned while its last slots were on their way home is not forgotten.
+func TestPartialEmptiedWhileUnowned(t *testing.T) {
+	c, shards := sim(t, 64, 2)
+	a, b := shards[0], shards[1]
+	xs := simFill(t, c, a, 10)
+	a.heartbeat(true)
+	require.NotNil(t, a.chores.abandon)
+	simDrain(t, c, b, xs)
+	b.flush(0) // to a page in limbo: onto its remoteFree
+	c.do(a.takeChores())
+	c.do(b.takeChores())
+	require.NoError(t, c.checkInvariants())
+	assert.Len(t, c.pages, 1)
+	c.heart.mu.Lock()
+	c.releasePartial()
+	c.heart.mu.Unlock()
+	assert.Empty(t, c.pages)
+	require.NoError(t, c.checkInvariants())
+}
+
+func TestPick(t *testing.T) {
+	c, shards := sim(t, 64, 1)
+	s := shards[0]
+	for used := range uint32(6) {
+		s.queue.pushBack(&page{pageOwned: pageOwned{used: 10 - used + used*used%7}}, onQueue)
+	}
+	var used []uint32
+	for s.queue.len > 0 {
+		used = append(used, s.pick().used)
+	}
+	assert.Equal(t, "[12 10 10 9 7 7]", fmt.Sprint(used))
+	_ = c
+}
