@@ -65,7 +65,13 @@ func (c *core) init(size uintptr, typeName, name string) {
 
 // pin gets a shard to the caller alone until unpin, provided that its signal is
 // then found to be 0; else heed comes first.
-func (c *core) pin() *shard { return c.shards.Load().pin(procPin()) }
+func (c *core) pin() *shard {
+	t := c.shards.Load()
+	if t == nil {
+		panic(errNotNew)
+	}
+	return t.pin(procPin())
+}
 
 // get hands out a slot. It panics if there is none to be had.
 //
@@ -74,7 +80,11 @@ func (c *core) pin() *shard { return c.shards.Load().pin(procPin()) }
 //
 //go:nosplit
 func (c *core) get() unsafe.Pointer {
-	s := c.shards.Load().pin(procPin())
+	t := c.shards.Load()
+	if t == nil {
+		panic(errNotNew)
+	}
+	s := t.pin(procPin())
 	if s.signal.Load()|s.parked == 0 {
 		pg := s.cur
 		if x := pg.popBump(); x != nil {
@@ -123,7 +133,7 @@ func (c *core) getSlow(s *shard) (x unsafe.Pointer, isZero bool, err error) {
 }
 
 // supply gets a page for s, which has none to serve a Get from, and returns with
-// the shard to attach it to pinned: that of the P that the caller is then on.
+// the shard that it was attached to, pinned.
 func (c *core) supply(s *shard) (*shard, error) {
 	c.leave(s)
 	pg := c.adopt()
@@ -133,7 +143,7 @@ func (c *core) supply(s *shard) (*shard, error) {
 			return nil, err
 		}
 	}
-	if s = c.heed(c.pin()); s == nil {
+	if s = c.heed(c.repin(s)); s == nil {
 		return nil, c.errClosed("Get") // Close has released pg with the others
 	}
 	s.attach(pg)

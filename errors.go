@@ -22,6 +22,8 @@ var (
 	ErrOutOfMemory = errors.New("out of memory")
 )
 
+var errNotNew = errors.New("pool: use of a Pool that New did not make")
+
 // String names the pool in messages: pool "orders" (main.Order).
 func (c *core) String() string {
 	if c.name == "" {

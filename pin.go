@@ -60,7 +60,7 @@ func initPin() {
 
 // pin returns the shard of the P that procPin, its argument, has pinned the
 // caller to, marked busy. A P without a shard gets absent, whose signal is never
-// 0. The table is loaded before, so that a Pool not made by New faults unpinned.
+// 0.
 func (t *shardTable) pin(p int) *shard {
 	s := t.absent
 	if p < len(t.shards) {
@@ -69,6 +69,10 @@ func (t *shardTable) pin(p int) *shard {
 	s.busy = 1
 	return s
 }
+
+// repin is pin for a caller who had s: it gets the shard of the P that it is on
+// by now.
+func (c *core) repin(*shard) *shard { return c.pin() }
 
 // unpin ends what pin began.
 func (s *shard) unpin() {

@@ -24,7 +24,7 @@ func procPin() int { return 0 }
 // pin returns a shard, locked.
 func (t *shardTable) pin(int) *shard {
 	var here byte
-	stack := uint64(uintptr(unsafe.Pointer(&here))) >> 11 // stacks are 2 KiB or more
+	stack := uint64(uintptr(unsafe.Pointer(&here))) >> 13 // an 8 KiB stack in use is in one or two blocks
 	// Fibonacci hashing (Knuth, TAOCP 6.4), scaled to the number of shards.
 	n := len(t.shards)
 	i := int((stack * 0x9e3779b97f4a7c15 >> 32) * uint64(n) >> 32)
@@ -35,6 +35,12 @@ func (t *shardTable) pin(int) *shard {
 	}
 	t.shards[i].mu.Lock()
 	return t.shards[i]
+}
+
+// repin returns s, locked again.
+func (c *core) repin(s *shard) *shard {
+	s.mu.Lock()
+	return s
 }
 
 // unpin ends what pin began.

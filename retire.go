@@ -61,14 +61,14 @@ func (s *shard) emptied(pg *page) {
 
 // rewarm promotes a page that is still warm from the last time it was empty, and
 // reports false if it is not. This is emptied for the fast path; heartbeat sees
-// by the count of promotions that the window starts anew.
+// by the count that the window starts anew.
 func (s *shard) rewarm(pg *page) bool {
 	if !pg.warm {
 		return false
 	}
 	pg.bump = 0
 	pg.localFree = none
-	s.counts.promotions++
+	s.rewarms++
 	return true
 }
 
@@ -181,15 +181,15 @@ func (s *shard) beatCurrent(idle bool) {
 		}
 	case !pg.retired:
 		s.emptied(pg)
-	case s.counts.promotions != s.promotionsSeen:
-		s.emptied(pg) // used and emptied since the last tick: the window starts anew
+	case s.rewarms != s.rewarmsSeen:
+		s.emptied(pg) // used and emptied since the last tick
 	case s.expired(pg):
 		s.cur = noPage
 		s.release(pg)
 	default:
 		s.promote(pg)
 	}
-	s.promotionsSeen = s.counts.promotions
+	s.rewarmsSeen = s.rewarms
 }
 
 // abandon leaves a partly free page, which s has detached, for core.partial. The

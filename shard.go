@@ -23,7 +23,7 @@ import (
 // lot sends its older half home, one compare-and-swap a page.
 type shard struct {
 	shardState
-	_ [64]byte // to a multiple of 128: no line, nor pair of lines, is shared with another shard
+	_ [56]byte // to a multiple of 128: no line, nor pair of lines, is shared with another shard
 }
 
 // A shardTable has the shard of each P by the P's id, and absent for a P that has
@@ -44,15 +44,15 @@ type shardState struct {
 	id     uint32 // place in core.shards + 1; set once
 	lotCap uint32 // slots that may be parked; set once
 
-	parked         uint32 // slots in lot
-	tick           uint32 // heartbeats; wraps
-	cur            *page  // what Get pops; noPage if none
-	queue          pageQueue
-	retired        pageQueue // most recently retired first, and so in order of expiry
-	chores         chores
-	counts         counts
-	promotionsSeen uint64 // counts.promotions at the last tick
-	tickedAt       uint64 // counts.slowGets at the last tick that came from there
+	parked               uint32 // slots in lot
+	tick                 uint32 // heartbeats; wraps
+	cur                  *page  // what Get pops; noPage if none
+	queue                pageQueue
+	retired              pageQueue // most recently retired first, and so in order of expiry
+	chores               chores
+	counts               counts
+	rewarms, rewarmsSeen uint64 // promotions by rewarm, and what they were at the last tick
+	tickedAt             uint64 // counts.slowGets at the last tick that came from there
 
 	mu    sync.Mutex // held by who has seized the shard (portable build: by who uses it)
 	quiet bool       // idle, and left with nothing to expire; under core.beatMu

@@ -62,7 +62,7 @@ func (c *core) stats() Stats {
 			st.WarmPages++
 		}
 		st.SlowGets += s.counts.slowGets
-		st.Promotions += s.counts.promotions
+		st.Promotions += s.counts.promotions + s.rewarms
 		st.Retirements += s.counts.retirements
 		st.Revivals += s.counts.revivals
 		st.Releases += s.counts.releases

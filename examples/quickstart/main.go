@@ -257,7 +257,7 @@ func tradeRange(ctx context.Context, a allocator, first, last int) (turnover int
 		}
 	}
 	for n := first; n < last; n++ {
-		if n%256 == 0 {
+		if n%1024 == 0 {
 			// Let another go on, as waiting for the network would: so the orders of
 			// all goroutines are live at once, and goroutines change threads.
 			runtime.Gosched()

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func runWith(ctx context.Context, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(ctx, args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestCounters(t *testing.T) {
+	rows, err := measureAll(t.Context(), options{rounds: 20, repeats: 2}, io.Discard)
+	require.NoError(t, err)
+	require.Len(t, rows, len(configurations)*len(orders))
+	for _, r := range rows {
+		name := r.configuration.name + ", " + string(r.order)
+		assert.Equal(t, 40, r.off.rounds, name)
+		assert.Positive(t, r.off.slowGets, "%s: off counts slow Gets", name)
+		if r.configuration.pages > 1 {
+			assert.Positive(t, r.off.releases, "%s: off counts releases", name)
+		}
+		assert.Zero(t, r.off.promotions, name)
+
+		assert.Equal(t, 40, r.on.rounds, name)
+		assert.Positive(t, r.on.rate, name)
+		assert.Positive(t, r.on.promotions, name)
+		assert.Zero(t, r.on.slowGets, name)
+		assert.Zero(t, r.on.releases, name)
+		assert.Zero(t, r.on.purged, name)
+	}
+	assert.NoError(t, check(rows))
+}
+
+func TestTableAndChart(t *testing.T) {
+	svg := filepath.Join(t.TempDir(), "churn.svg")
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-rounds", "5", "-svg", svg)
+	require.Equal(t, 0, code, stderr)
+	for _, c := range configurations {
+		assert.Contains(t, stdout, c.name)
+		assert.Contains(t, stderr, c.name, "progress")
+	}
+	text, err := os.ReadFile(svg)
+	require.NoError(t, err)
+	assertXML(t, text)
+	assert.Contains(t, string(text), "<svg")
+	assert.Contains(t, string(text), "64B-multi-page")
+}
+
+// assertXML reads text to its end as XML.
+func assertXML(t *testing.T, text []byte) {
+	t.Helper()
+	d := xml.NewDecoder(bytes.NewReader(text))
+	for {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		require.NoError(t, err)
+	}
+}
+
+// What the program is for: it must not pass a library that breaks the promise,
+// nor counters that do not count.
+func TestCheck(t *testing.T) {
+	good := row{configurations[0], firstIn, group{rounds: 1, slowGets: 1}, group{rounds: 1}}
+	assert.NoError(t, check([]row{good}))
+	for _, test := range []struct {
+		want  string
+		spoil func(*row)
+	}{
+		{"on took the slow path 3 times", func(r *row) { r.on.slowGets = 3 }},
+		{"on released 2 pages", func(r *row) { r.on.releases = 2 }},
+		{"on purged 65536 bytes", func(r *row) { r.on.purged = 65536 }},
+		{"counter seems dead", func(r *row) { r.off.slowGets = 0 }},
+	} {
+		bad := good
+		test.spoil(&bad)
+		assert.ErrorContains(t, check([]row{good, bad}), test.want)
+	}
+}
+
+func TestOrders(t *testing.T) {
+	assert.Equal(t, []int{0, 1, 2, 3}, firstIn.indexes(4))
+	assert.Equal(t, []int{3, 2, 1, 0}, lastIn.indexes(4))
+	assert.ElementsMatch(t, firstIn.indexes(100), shuffled.indexes(100))
+	assert.NotEqual(t, firstIn.indexes(100), shuffled.indexes(100))
+	assert.Equal(t, shuffled.indexes(100), shuffled.indexes(100))
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-time", "-1s"}, "-time must be positive, not -1s"},
+		{[]string{"-time", "soon"}, `invalid value "soon" for flag -time`},
+		{[]string{"-rounds", "-1"}, "-rounds must be positive, not -1"},
+		{[]string{"-rounds", "1", "-time", "1s"}, "-rounds and -time exclude each other"},
+		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
+		{[]string{"now"}, `unexpected argument "now"`},
+		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "churn.svg")}, "-svg: open "},
+	} {
+		code, stdout, stderr := runWith(t.Context(), test.args...)
+		assert.Equal(t, exitUsage, code, test.args)
+		assert.Empty(t, stdout, test.args)
+		assert.Contains(t, stderr, test.want)
+	}
+}
+
+func TestCheckWritableLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "churn.svg")
+	require.NoError(t, checkWritable(path))
+	assert.NoFileExists(t, path)
+
+	require.NoError(t, os.WriteFile(path, []byte("old"), 0o666))
+	require.NoError(t, checkWritable(path))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "old", string(text))
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	code, stdout, stderr := runWith(ctx, "-time", "1h")
+	assert.Equal(t, exitInterrupted, code)
+	assert.Empty(t, stdout)
+	assert.Contains(t, stderr, "interrupted")
+}
