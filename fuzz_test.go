@@ -1,0 +1,125 @@
+package pool
+
+import (
+	"encoding/binary"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+)
+
+// FuzzPool reads its input as operations on a pool with a few simulated shards:
+// which shard acts is chosen by the input, not by the scheduler. An oracle knows
+// what is live and what it holds; after each step no slot may be handed out
+// twice, contents must be intact, the live count exact, and the invariants hold.
+func FuzzPool(f *testing.F) {
+	f.Add([]byte{0x03, 0, 0, 0, 1, 1, 1, 0x20, 0x20, 0x30})
+	f.Add([]byte{0x01, 0x70, 0x71, 0x80, 0x81, 0x42, 0x50, 0x60, 0x61})
+	f.Add([]byte("\x02pppppqqqqq\x80\x90\x81\x91\x40\x50\x41\x51\x60"))
+	f.Add([]byte("\x00p\x10p\x20p\x30\xa0\xa1\xa2\xa3PPPPPQQQQQQ@@@@@@@@@@@@@@@@`ppp"))
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		if len(ops) == 0 || len(ops) > 1500 {
+			return
+		}
+		sizes := []uintptr{64, 8, 1000, 5000, 8192, 20000, 300000}
+		size := sizes[int(ops[0])%len(sizes)]
+		c, shards := sim(t, size, 4)
+		f := fuzzer{t: t, c: c, size: size, live: make(map[uintptr]uint64)}
+		for _, op := range ops[1:] {
+			f.step(shards[op&3], op)
+			require.NoError(t, c.checkInvariants(), "after %#x", op)
+			require.Equal(t, len(f.live), c.stats().Live, "after %#x", op)
+		}
+	})
+}
+
+type fuzzer struct {
+	t     *testing.T
+	c     *core
+	size  uintptr
+	live  map[uintptr]uint64 // what each slot holds
+	order []uintptr          // the keys of live, in the order of their Gets
+	stamp uint64
+}
+
+// step does op on shard s. The upper four bits choose what, the middle two how
+// much or which.
+func (f *fuzzer) step(s *shard, op byte) {
+	which := int(op >> 2 & 3)
+	switch op >> 4 {
+	case 0, 1, 2:
+		f.get(s)
+	case 3, 4:
+		if len(f.order) > 0 {
+			f.put(s, []int{0, len(f.order) - 1, len(f.order) / 2, int(f.stamp) % len(f.order)}[which])
+		}
+	case 5:
+		simTick(f.c, s, false)
+	case 6:
+		simTick(f.c, s, true)
+	case 7: // about enough to fill pages
+		for range []int{17, 64, 200, 1100}[which] {
+			f.get(s)
+		}
+	case 8, 9: // put many, oldest or newest first
+		for range min([]int{17, 64, 200, 1100}[which], len(f.order)) {
+			f.put(s, (len(f.order)-1)*int(op>>4&1))
+		}
+	case 10:
+		f.c.trim()
+	case 11:
+		f.c.heart.mu.Lock()
+		f.c.tickAll()
+		f.c.heart.mu.Unlock()
+	case 12: // misuse: a second Put, a Put inside a slot
+		if len(f.order) > 0 {
+			x := f.order[which%len(f.order)]
+			require.False(f.t, simPut(f.c, s, x+4))
+			f.put(s, which%len(f.order))
+			require.False(f.t, simPut(f.c, s, x))
+		}
+	case 13:
+		s.flush(uint32(which))
+		f.c.do(s.takeChores())
+	default:
+		f.c.heart.mu.Lock()
+		f.c.releasePartial()
+		f.c.heart.mu.Unlock()
+	}
+}
+
+func (f *fuzzer) get(s *shard) {
+	if len(f.live)*int(f.size) > 64<<20 {
+		return
+	}
+	x := simGet(f.t, f.c, s)
+	if _, ok := f.live[x]; ok {
+		f.t.Fatalf("slot %#x was handed out twice", x)
+	}
+	f.stamp++
+	f.live[x] = f.stamp
+	f.order = append(f.order, x)
+	for _, word := range f.ends(x) {
+		binary.NativeEndian.PutUint64(word, f.stamp)
+	}
+}
+
+func (f *fuzzer) put(s *shard, k int) {
+	x := f.order[k]
+	for _, word := range f.ends(x) {
+		if binary.NativeEndian.Uint64(word) != f.live[x] {
+			f.t.Fatalf("slot %#x has been overwritten", x)
+		}
+	}
+	delete(f.live, x)
+	f.order = append(f.order[:k], f.order[k+1:]...)
+	require.True(f.t, simPut(f.c, s, x))
+}
+
+// ends returns the first and the last word of a slot.
+func (f *fuzzer) ends(x uintptr) [2][]byte {
+	pg := pageOf(x)
+	i, _ := pg.indexOf(x)
+	b := unsafe.Slice((*byte)(pg.slot(i)), f.size)
+	return [2][]byte{b[:8], b[len(b)-8:]}
+}

@@ -1,0 +1,201 @@
+package pool
+
+import (
+	"flag"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var stressTime = flag.Duration("stress", 3*time.Second, "how long TestStress runs for each size")
+
+// An ownerTable knows, apart from the pool, who has a slot. Its entries are
+// found by hashing the address; one that another address occupies is left
+// alone, so it misses few slots and accuses none wrongly.
+type ownerTable [1 << 20]atomic.Uintptr
+
+func (o *ownerTable) entry(addr uintptr) *atomic.Uintptr {
+	return &o[uint64(addr)*0x9e3779b97f4a7c15>>44]
+}
+
+// take notes that addr was handed out, and reports false if it was already.
+func (o *ownerTable) take(addr uintptr) (noted, ok bool) {
+	e := o.entry(addr)
+	if e.CompareAndSwap(0, addr) {
+		return true, true
+	}
+	return false, e.Load() != addr
+}
+
+func (o *ownerTable) drop(addr uintptr) { o.entry(addr).Store(0) }
+
+// A held slot: its first word holds its own address while somebody has it.
+type held[T any] struct {
+	x     *T
+	noted bool
+}
+
+type stress[T any] struct {
+	t      *testing.T
+	p      *Pool[T]
+	owners *ownerTable
+	shared [1024]chan held[T] // each holds at most one slot, for exchange
+	failed atomic.Bool
+	ops    atomic.Int64
+}
+
+func (s *stress[T]) fail(what string, x *T) {
+	if s.failed.CompareAndSwap(false, true) {
+		s.t.Errorf("%s: slot %p", what, x)
+	}
+}
+
+func word[T any](x *T) *uintptr { return (*uintptr)(unsafe.Pointer(x)) }
+
+func (s *stress[T]) hold(x *T) held[T] {
+	noted, ok := s.owners.take(uintptr(unsafe.Pointer(x)))
+	if !ok {
+		s.fail("handed out twice", x)
+	}
+	*word(x) = uintptr(unsafe.Pointer(x))
+	return held[T]{x, noted}
+}
+
+func (s *stress[T]) release(h held[T]) *T {
+	if *word(h.x) != uintptr(unsafe.Pointer(h.x)) {
+		s.fail("overwritten", h.x)
+	}
+	if h.noted {
+		s.owners.drop(uintptr(unsafe.Pointer(h.x)))
+	}
+	return h.x
+}
+
+// work is one goroutine's life: it churns, exchanges slots with all others, and
+// moves batches, in random turns.
+func (s *stress[T]) work(seed uint64, until time.Time) {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	xs := make([]*T, 100)
+	hs := make([]held[T], 0, len(xs))
+	for time.Now().Before(until) && !s.failed.Load() {
+		n := 1 + rng.IntN(len(xs))
+		s.ops.Add(int64(n))
+		switch rng.IntN(4) {
+		case 0: // churn
+			hs = hs[:0]
+			for range n {
+				x := s.p.Get()
+				if *word(x) != 0 {
+					s.fail("not zeroed", x)
+				}
+				hs = append(hs, s.hold(x))
+			}
+			rng.Shuffle(n, func(i, j int) { hs[i], hs[j] = hs[j], hs[i] })
+			for _, h := range hs {
+				s.p.Put(s.release(h))
+			}
+		case 1: // batches
+			hs = hs[:0]
+			s.p.GetBatch(xs[:n])
+			for _, x := range xs[:n] {
+				hs = append(hs, s.hold(x))
+			}
+			for i, h := range hs {
+				xs[i] = s.release(h)
+			}
+			s.p.PutBatch(xs[:n])
+		default: // exchange
+			for range n {
+				h := s.hold(s.p.GetNoZero())
+				c := s.shared[rng.IntN(len(s.shared))]
+				select {
+				case old := <-c:
+					s.p.Put(s.release(old))
+				default:
+				}
+				select {
+				case c <- h:
+				default:
+					s.p.Put(s.release(h))
+				}
+			}
+		}
+	}
+}
+
+func stressPool[T any](t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	s := &stress[T]{t: t, p: New[T](), owners: new(ownerTable)}
+	for i := range s.shared {
+		s.shared[i] = make(chan held[T], 1)
+	}
+	until := time.Now().Add(*stressTime)
+	var workers, others sync.WaitGroup
+	for i := range 64 {
+		workers.Go(func() {
+			for k := uint64(0); time.Now().Before(until); k++ { // goroutines die and are born
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					s.work(uint64(i)<<32+k, time.Now().Add(min(300*time.Millisecond, time.Until(until))))
+				}()
+				<-done
+			}
+		})
+	}
+	stop := make(chan struct{})
+	every := func(d time.Duration, f func(i int)) {
+		others.Go(func() {
+			tick := time.NewTicker(d)
+			defer tick.Stop()
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+					f(i)
+				}
+			}
+		})
+	}
+	every(100*time.Millisecond, func(i int) { runtime.GOMAXPROCS([]int{1, 32, 2, 8}[i%4]) })
+	every(10*time.Millisecond, func(int) { runtime.GC() })
+	every(7*time.Millisecond, func(int) { s.p.Trim() })
+	every(5*time.Millisecond, func(int) { s.p.Stats() })
+	every(300*time.Millisecond, func(int) { assert.ErrorIs(t, s.p.Close(), ErrInUse) })
+	keep := s.p.Get() // so that Close fails
+	workers.Wait()
+	close(stop)
+	others.Wait()
+	s.p.Put(keep)
+
+	require.NoError(t, s.p.core.checkInvariants())
+	for _, c := range s.shared {
+		select {
+		case h := <-c:
+			s.p.Put(s.release(h))
+		default:
+		}
+	}
+	st := s.p.Stats()
+	assert.Zero(t, st.Live)
+	assert.Positive(t, s.ops.Load())
+	assert.Positive(t, st.RemotePuts, "slots went from P to P")
+	assert.Positive(t, st.Releases)
+	t.Logf("%d slots; %+v", s.ops.Load(), st)
+	require.NoError(t, s.p.core.checkInvariants())
+	require.NoError(t, s.p.Close())
+}
+
+func TestStress(t *testing.T) {
+	t.Run("8", stressPool[[8]byte])
+	t.Run("64", stressPool[[64]byte])
+	t.Run("9000", stressPool[[9000]byte])
+}
