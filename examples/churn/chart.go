@@ -20,7 +20,7 @@ import (
 const (
 	chartWidth  = 11 * vg.Inch
 	chartHeight = 8.5 * vg.Inch
-	barWidth    = vg.Length(18)
+	barWidth    = vg.Length(16)
 )
 
 // Told apart by lightness as well as by hue.
@@ -35,13 +35,17 @@ func writeChart(path string, rows []row) error {
 		{slowPanel(rows), ratePanel(rows, firstIn)},
 		{ratePanel(rows, lastIn), ratePanel(rows, shuffled)},
 	}
+	sameScale(panels[0][1], panels[1][0], panels[1][1])
 	svg := vgsvg.New(chartWidth, chartHeight)
 	tiles := draw.Tiles{
 		Rows: 2, Cols: 2,
 		PadX: vg.Points(24), PadY: vg.Points(18),
 		PadTop: vg.Points(10), PadBottom: vg.Points(10), PadLeft: vg.Points(10), PadRight: vg.Points(10),
 	}
-	canvases := plot.Align(panels, tiles, draw.New(svg))
+	canvas := draw.New(svg)
+	canvas.SetColor(color.White) // also between the panels, for viewers that are dark
+	canvas.Fill(canvas.Rectangle.Path())
+	canvases := plot.Align(panels, tiles, canvas)
 	for i := range panels {
 		for j, p := range panels[i] {
 			p.Draw(canvases[i][j])
@@ -69,7 +73,7 @@ func slowPanel(rows []row) *plot.Plot {
 		}
 		names, off, on = append(names, c.name), append(off, a), append(on, b)
 	}
-	return panel("Slow-path entries after warm-up (most of the three orders)", "slow Gets a round", names, off, on, short)
+	return panel("Slow-path entries after warm-up (most of the three orders)", "slow Gets a round", names, off, on, exact)
 }
 
 func ratePanel(rows []row, o order) *plot.Plot {
@@ -81,8 +85,28 @@ func ratePanel(rows []row, o order) *plot.Plot {
 			off, on = append(off, r.off.rate/1e6), append(on, r.on.rate/1e6)
 		}
 	}
-	return panel(fmt.Sprintf("Allocation rate, put back %s", o), "million allocations/s", names, off, on,
-		func(x float64) string { return fmt.Sprintf("%.0f", x) })
+	return panel(fmt.Sprintf("Allocation rate, put back %s", o), "million allocations/s", names, off, on, whole)
+}
+
+func whole(x float64) string { return fmt.Sprintf("%.0f", x) }
+
+// exact leaves out no decimal that tells a count a round from a whole number.
+func exact(x float64) string {
+	if x == math.Trunc(x) {
+		return whole(x)
+	}
+	return short(x)
+}
+
+// sameScale makes panels comparable by eye.
+func sameScale(panels ...*plot.Plot) {
+	var top float64
+	for _, p := range panels {
+		top = max(top, p.Y.Max)
+	}
+	for _, p := range panels {
+		p.Y.Max = top
+	}
 }
 
 // panel draws off and on side by side for each name, with the value over each
@@ -104,11 +128,13 @@ func panel(title, yLabel string, names []string, off, on plotter.Values, label f
 		names[i] = strings.TrimPrefix(name, "churn-")
 	}
 	p.NominalX(names...)
+	p.X.Tick.Length = vg.Points(5) // of no width: keeps the names off the bars
 	p.X.Label.Text = "configuration (churn-…)"
 	p.X.Tick.Label.Rotation = math.Pi / 6
 	p.X.Tick.Label.XAlign = text.XRight
 	p.X.Tick.Label.YAlign = text.YCenter
 	p.X.Min, p.X.Max = -0.6, float64(len(names))-0.4
+	p.Y.Tick.Marker = wholeTicks{}
 	p.Y.Min = 0
 	p.Y.Max *= 1.35 // room for the legend above the bars
 	useSans(p)
@@ -143,6 +169,19 @@ func yGrid() *plotter.Grid {
 	g.Vertical.Color = nil
 	g.Horizontal.Color = color.Gray{Y: 0xe0}
 	return g
+}
+
+// wholeTicks are the default ticks without decimals.
+type wholeTicks struct{}
+
+func (wholeTicks) Ticks(lo, hi float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(lo, hi)
+	for i := range ticks {
+		if ticks[i].Label != "" {
+			ticks[i].Label = whole(ticks[i].Value)
+		}
+	}
+	return ticks
 }
 
 var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}

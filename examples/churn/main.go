@@ -30,7 +30,7 @@ import (
 const (
 	// warmUp is how many rounds come before those that count: the first carves
 	// the slots, the others let the processor learn the loop.
-	warmUp = 32
+	warmUp = 10
 
 	repeats      = 7 // of each cell; the median rate is shown
 	repeatsQuick = 3

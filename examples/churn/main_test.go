@@ -21,19 +21,19 @@ func runWith(ctx context.Context, args ...string) (code int, stdout, stderr stri
 }
 
 func TestCounters(t *testing.T) {
-	rows, err := measureAll(t.Context(), options{rounds: 20, repeats: 2}, io.Discard)
+	rows, err := measureAll(t.Context(), options{rounds: 5, repeats: 1}, io.Discard)
 	require.NoError(t, err)
 	require.Len(t, rows, len(configurations)*len(orders))
 	for _, r := range rows {
 		name := r.configuration.name + ", " + string(r.order)
-		assert.Equal(t, 40, r.off.rounds, name)
+		assert.Equal(t, 5, r.off.rounds, name)
 		assert.Positive(t, r.off.slowGets, "%s: off counts slow Gets", name)
 		if r.configuration.pages > 1 {
 			assert.Positive(t, r.off.releases, "%s: off counts releases", name)
 		}
 		assert.Zero(t, r.off.promotions, name)
 
-		assert.Equal(t, 40, r.on.rounds, name)
+		assert.Equal(t, 5, r.on.rounds, name)
 		assert.Positive(t, r.on.rate, name)
 		assert.Positive(t, r.on.promotions, name)
 		assert.Zero(t, r.on.slowGets, name)
@@ -45,7 +45,7 @@ func TestCounters(t *testing.T) {
 
 func TestTableAndChart(t *testing.T) {
 	svg := filepath.Join(t.TempDir(), "churn.svg")
-	code, stdout, stderr := runWith(t.Context(), "-quick", "-rounds", "5", "-svg", svg)
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-rounds", "1", "-svg", svg)
 	require.Equal(t, 0, code, stderr)
 	for _, c := range configurations {
 		assert.Contains(t, stdout, c.name)
