@@ -32,11 +32,20 @@ type core struct {
 	// mu, arena.mu.
 	mu      sync.Mutex
 	pages   []*page // all pages of the pool
-	partial []*page // pages that a shard has given up while they had free slots
+	partial []partialPage
+
+	releases uint64 // by releasePartial; under mu
 
 	purged atomic.Int64 // bytes, counted by the arena
 
 	heart heart
+}
+
+// A partialPage is a page that a shard has given up while it had free slots.
+type partialPage struct {
+	*page
+	empty   bool   // it has no slot in use, and none will come into use before it is claimed
+	expires uint32 // for an empty page: heart.tick at which it is released
 }
 
 // init makes c the core of a pool for objects of size bytes.
@@ -369,10 +378,11 @@ func (c *core) list(pages *page) {
 	for pg := pages; pg != nil; {
 		next := pg.next
 		pg.next = nil
-		if !pg.listed {
-			pg.listed = true
-			c.partial = append(c.partial, pg)
+		if pg.listed == 0 {
+			c.partial = append(c.partial, partialPage{})
+			pg.listed = uint32(len(c.partial))
 		}
+		c.partial[pg.listed-1] = partialPage{pg, pg.used == 0, c.heart.tick + windowSeveral}
 		pg.abandon()
 		pg = next
 	}
@@ -388,10 +398,10 @@ func (c *core) adopt() *page {
 	defer c.mu.Unlock()
 	defer func() { c.partials.Store(int32(len(c.partial))) }()
 	for n := len(c.partial) - 1; n >= 0; n-- {
-		pg := c.partial[n]
-		c.partial[n] = nil
+		pg := c.partial[n].page
+		c.partial[n].page = nil
 		c.partial = c.partial[:n]
-		pg.listed = false
+		pg.listed = 0
 		// A page that was claimed since, by a shard that sent a slot home, is no
 		// longer to be had.
 		if !c.closed.Load() && pg.claim() {
@@ -424,33 +434,40 @@ func (c *core) trim() int64 {
 	for _, ch := range all {
 		c.do(ch)
 	}
-	c.releasePartial()
+	c.releasePartial(true)
 	return theArena.purgeFrom(&c.purged)
 }
 
-// releasePartial releases pages of c.partial whose last slots came home when
-// nobody owned them.
-func (c *core) releasePartial() {
+// releasePartial releases the empty pages of c.partial that have expired, or all,
+// and those whose last slots came home when nobody owned them.
+// It reports whether pages remain that will expire.
+func (c *core) releasePartial(all bool) (waiting bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	kept := c.partial[:0]
 	for _, pg := range c.partial {
 		w := pg.remote.Load()
-		if remoteCount(w) != 0 && pg.claim() {
+		expired := pg.empty && (all || int32(pg.expires-c.heart.tick) <= 0)
+		switch {
+		case w&remoteOwned != 0: // claimed since by a shard
+			pg.listed = 0
+			continue
+		case (expired || remoteCount(w) != 0) && pg.claim():
 			if pg.collect(); pg.used == 0 {
-				c.drop(pg)
+				c.releases++
+				c.drop(pg.page)
 				continue
 			}
 			pg.abandon()
-		} else if w&remoteOwned != 0 {
-			pg.listed = false // claimed since by a shard
-			continue
 		}
 		kept = append(kept, pg)
+		pg.listed = uint32(len(kept))
+		waiting = waiting || pg.empty
 	}
 	clear(c.partial[len(kept):])
 	c.partial = kept
 	c.partials.Store(int32(len(c.partial)))
+	return waiting
 }
 
 // close ends the pool, if no slot is out.

@@ -83,7 +83,7 @@ func (f *fuzzer) step(s *shard, op byte) {
 		f.c.do(s.takeChores())
 	default:
 		f.c.heart.mu.Lock()
-		f.c.releasePartial()
+		f.c.releasePartial(false)
 		f.c.heart.mu.Unlock()
 	}
 }

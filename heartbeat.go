@@ -33,6 +33,7 @@ const (
 // heart is the timer's side of a core.
 type heart struct {
 	mu    sync.Mutex // held by who seizes shards
+	tick  uint32     // beats; wraps; under core.mu
 	timer *time.Timer
 	armed atomic.Bool  // the timer is set, or beat is running
 	beats atomic.Int32 // ticks to go
@@ -81,9 +82,6 @@ func (c *core) tickAll() {
 			idle = append(idle, s)
 		}
 	}
-	if len(idle) == 0 {
-		return
-	}
 	all := make([]chores, len(idle))
 	seize(idle)
 	for i, s := range idle {
@@ -95,7 +93,12 @@ func (c *core) tickAll() {
 	for _, ch := range all {
 		c.do(ch)
 	}
-	c.releasePartial()
+	c.mu.Lock()
+	c.heart.tick++
+	c.mu.Unlock()
+	if c.releasePartial(false) {
+		c.arm()
+	}
 }
 
 // tickIfSlow does a heartbeat on every slowGetsPerTick-th slow Get.

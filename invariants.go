@@ -38,6 +38,14 @@ func (c *core) checkInvariants() error {
 			errs = append(errs, errors.New("a shard owns a page that is not the pool's"))
 		}
 	}
+	for i, pg := range c.partial {
+		if int(pg.listed) != i+1 {
+			errs = append(errs, fmt.Errorf("partial page %d says it is %d", i, pg.listed))
+		}
+		if pg.empty && pg.remote.Load()&remoteOwned == 0 && pg.used != 0 {
+			errs = append(errs, fmt.Errorf("partial page %d is empty with %d slots in use", i, pg.used))
+		}
+	}
 	if int(c.partials.Load()) != len(c.partial) {
 		errs = append(errs, fmt.Errorf("partials is %d, and %d pages are partial", c.partials.Load(), len(c.partial)))
 	}
@@ -154,7 +162,7 @@ func (pg *page) check(parked int, owner *shard) error {
 		return fmt.Errorf("%d slots are taken, %d on remoteFree and %d parked, but %d used", inUse, remote, parked, pg.used)
 	case pg.warm && (!pg.retired || pg.free != none || pg.freeIsZero):
 		return errors.New("warm, but not as promote leaves it")
-	case owner == nil && w&remoteOwned == 0 && !pg.listed && !pg.full():
+	case owner == nil && w&remoteOwned == 0 && pg.listed == 0 && !pg.full():
 		return errors.New("has free slots, and nobody knows of them")
 	case owner != nil && w&remoteOwned == 0:
 		return errors.New("is on a list of a shard that does not own it")

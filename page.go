@@ -86,7 +86,7 @@ type pageOwned struct {
 
 	// Under core.mu.
 	index  uint32 // place in core.pages
-	listed bool   // an entry of core.partial refers to this page
+	listed uint32 // place in core.partial + 1, if it is there
 }
 
 // What a word of page.links can hold besides the index of a slot. A page has

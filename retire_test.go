@@ -311,7 +311,7 @@ func TestPartialEmptiedWhileUnowned(t *testing.T) {
 	require.NoError(t, c.checkInvariants())
 	assert.Len(t, c.pages, 1)
 	c.heart.mu.Lock()
-	c.releasePartial()
+	c.releasePartial(false)
 	c.heart.mu.Unlock()
 	assert.Empty(t, c.pages)
 	require.NoError(t, c.checkInvariants())

@@ -23,7 +23,7 @@ import (
 // lot sends its older half home, one compare-and-swap a page.
 type shard struct {
 	shardState
-	_ [56]byte // to a multiple of 128: no line, nor pair of lines, is shared with another shard
+	_ [40]byte // to a multiple of 128: no line, nor pair of lines, is shared with another shard
 }
 
 // A shardTable has the shard of each P by the P's id, and absent for a P that has
@@ -49,6 +49,8 @@ type shardState struct {
 	cur                  *page  // what Get pops; noPage if none
 	queue                pageQueue
 	retired              pageQueue // most recently retired first, and so in order of expiry
+	budget               int       // pages that may be in retired
+	turns                int       // pages taken into use since the last tick
 	chores               chores
 	counts               counts
 	rewarms, rewarmsSeen uint64 // promotions by rewarm, and what they were at the last tick
@@ -80,7 +82,7 @@ const (
 // chores is what an operation leaves to be done after unpin.
 type chores struct {
 	release *page // empty pages for the arena, linked by next
-	abandon *page // partly free pages for core.partial, linked by next
+	abandon *page // pages with free slots for core.partial, linked by next
 	arm     bool  // something waits for time to pass
 }
 
@@ -98,6 +100,7 @@ func newShard(c *core, id int) *shard {
 		id:     uint32(id) + 1,
 		lotCap: min(max(lotBytes/c.geo.stride, 2), lotSize),
 		cur:    noPage,
+		budget: budgetMin,
 	}}
 }
 
@@ -261,8 +264,10 @@ func (s *shard) find() bool {
 		switch {
 		case s.queue.head != nil:
 			s.cur = s.pick()
+			s.turns++
 		case s.retired.head != nil && s.core.partials.Load() == 0:
 			s.cur = s.revive()
+			s.turns++
 		default:
 			s.counts.slowGets++
 			return false
@@ -298,6 +303,8 @@ func (s *shard) attach(pg *page) {
 	old := s.cur
 	pg.owner.Store(s.id)
 	s.cur = pg
+	s.turns++
+	s.leaveRetirement(pg)
 	s.chores.arm = true // so that it is looked after if this P goes idle
 	if old == noPage {
 		return

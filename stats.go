@@ -51,7 +51,13 @@ func (c *core) stats() Stats {
 		Live:         max(c.live(), 0),
 		Pages:        len(c.pages),
 		MappedBytes:  int64(len(c.pages)) * int64(c.geo.pageSize),
+		Releases:     c.releases,
 		PurgedBytes:  c.purged.Load(),
+	}
+	for _, pg := range c.partial {
+		if pg.empty && pg.remote.Load()&remoteOwned == 0 {
+			st.WarmPages++
+		}
 	}
 	for _, pg := range c.pages {
 		st.CommittedBytes += int64(pg.capacity) * int64(c.geo.stride)
