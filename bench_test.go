@@ -15,7 +15,10 @@ import (
 // assignment for sync.Pool, by new), and its first word is written.
 //
 // The ns/op of two sides of one run can be compared. Those of two runs, or of
-// two builds, differ by more than most changes to the code make.
+// two builds, differ by more than most changes to the code make. With the output
+// of several processes in one file, this is the table of medians:
+//
+//	benchstat -col /side -filter '.unit:ns/op' FILE
 //
 // The loops of the sides are written out: a call through a func value would
 // cost all sides the same, and so flatter the slower ones.
@@ -35,20 +38,13 @@ type side[T object] struct {
 
 const batchLen = 64
 
-// stdGet is inlined: what a user of sync.Pool writes who wants a clean object.
-func stdGet[T any](p *sync.Pool) *T {
-	x := p.Get().(*T)
-	*x = *new(T)
-	return x
-}
-
 // get and put are for the parts that are not measured.
 func (s *side[T]) get() *T {
 	switch {
 	case s.p != nil:
 		return s.p.Get()
 	case s.std != nil:
-		return stdGet[T](s.std)
+		return s.std.Get().(*T)
 	}
 	return new(T)
 }
@@ -78,7 +74,7 @@ func benchSides[T object](b *testing.B, parallel bool, newLoop func(*side[T]) fu
 		for i := range s.table {
 			s.table[i].Store(s.get())
 		}
-		b.Run(s.name, func(b *testing.B) {
+		b.Run("side="+s.name, func(b *testing.B) {
 			b.ReportAllocs()
 			if !parallel {
 				newLoop(s)(b.N)
@@ -125,7 +121,8 @@ func pingPong[T object](s *side[T]) func(n int) {
 		case s.std != nil:
 			std := s.std
 			for range n {
-				x := stdGet[T](std)
+				x := std.Get().(*T)
+				*x = *new(T)
 				(*x)[0] = 1
 				std.Put(x)
 			}
@@ -138,8 +135,8 @@ func pingPong[T object](s *side[T]) func(n int) {
 	}
 }
 
-// churnLoop gets size objects and puts them all, first in, first out.
-func churnLoop[T object](size int) func(*side[T]) func(n int) {
+// fillLoop gets size objects and puts them all, first in, first out.
+func fillLoop[T object](size int) func(*side[T]) func(n int) {
 	return func(s *side[T]) func(n int) {
 		xs := make([]*T, size)
 		return func(n int) {
@@ -163,7 +160,8 @@ func churnLoop[T object](size int) func(*side[T]) func(n int) {
 				case s.std != nil:
 					std := s.std
 					for k := range xs {
-						xs[k] = stdGet[T](std)
+						xs[k] = std.Get().(*T)
+						*xs[k] = *new(T)
 						(*xs[k])[0] = 1
 					}
 					for _, x := range xs {
@@ -201,7 +199,8 @@ func producerConsumer[T object](s *side[T]) func(n int) {
 					}
 				case s.std != nil:
 					for k := range xs {
-						xs[k] = stdGet[T](s.std)
+						xs[k] = s.std.Get().(*T)
+						*xs[k] = *new(T)
 					}
 				default:
 					for k := range xs {
@@ -263,7 +262,8 @@ func exchange[T object](s *side[T]) func(n int) {
 			}
 		case s.std != nil:
 			for range n {
-				x := stdGet[T](s.std)
+				x := s.std.Get().(*T)
+				*x = *new(T)
 				(*x)[0] = 1
 				s.std.Put(place().Swap(x))
 			}
@@ -278,37 +278,36 @@ func exchange[T object](s *side[T]) func(n int) {
 }
 
 func BenchmarkPingPong(b *testing.B) {
-	b.Run("64", func(b *testing.B) { benchSides(b, false, pingPong[[8]uint64]) })
-	b.Run("1024", func(b *testing.B) { benchSides(b, false, pingPong[[128]uint64]) })
+	b.Run("size=64", func(b *testing.B) { benchSides(b, false, pingPong[[8]uint64]) })
+	b.Run("size=1024", func(b *testing.B) { benchSides(b, false, pingPong[[128]uint64]) })
 }
 
 func BenchmarkPingPongParallel(b *testing.B) {
-	b.Run("64", func(b *testing.B) { benchSides(b, true, pingPong[[8]uint64]) })
-	b.Run("1024", func(b *testing.B) { benchSides(b, true, pingPong[[128]uint64]) })
+	b.Run("size=64", func(b *testing.B) { benchSides(b, true, pingPong[[8]uint64]) })
+	b.Run("size=1024", func(b *testing.B) { benchSides(b, true, pingPong[[128]uint64]) })
 }
 
-// In BenchmarkFill and its parallel form, the last part of the name is how many
-// objects are out at the end of each round.
+// BenchmarkFill gets out=N objects and then puts them all, in rounds.
 func BenchmarkFill(b *testing.B)         { benchFill(b, false) }
 func BenchmarkFillParallel(b *testing.B) { benchFill(b, true) }
 
 func benchFill(b *testing.B, parallel bool) {
 	for _, n := range []int{64, 1024, 4096} {
-		b.Run(fmt.Sprintf("64/%d", n), func(b *testing.B) { benchSides(b, parallel, churnLoop[[8]uint64](n)) })
+		b.Run(fmt.Sprintf("size=64/out=%d", n), func(b *testing.B) { benchSides(b, parallel, fillLoop[[8]uint64](n)) })
 	}
 	for _, n := range []int{64, 1024, 4096} {
-		b.Run(fmt.Sprintf("1024/%d", n), func(b *testing.B) { benchSides(b, parallel, churnLoop[[128]uint64](n)) })
+		b.Run(fmt.Sprintf("size=1024/out=%d", n), func(b *testing.B) { benchSides(b, parallel, fillLoop[[128]uint64](n)) })
 	}
 }
 
 func BenchmarkProducerConsumer(b *testing.B) {
-	b.Run("64", func(b *testing.B) { benchSides(b, false, producerConsumer[[8]uint64]) })
-	b.Run("1024", func(b *testing.B) { benchSides(b, false, producerConsumer[[128]uint64]) })
+	b.Run("size=64", func(b *testing.B) { benchSides(b, false, producerConsumer[[8]uint64]) })
+	b.Run("size=1024", func(b *testing.B) { benchSides(b, false, producerConsumer[[128]uint64]) })
 }
 
 func BenchmarkExchange(b *testing.B) {
-	b.Run("64", func(b *testing.B) { benchSides(b, true, exchange[[8]uint64]) })
-	b.Run("1024", func(b *testing.B) { benchSides(b, true, exchange[[128]uint64]) })
+	b.Run("size=64", func(b *testing.B) { benchSides(b, true, exchange[[8]uint64]) })
+	b.Run("size=1024", func(b *testing.B) { benchSides(b, true, exchange[[128]uint64]) })
 }
 
 // BenchmarkChurn/<config>/{base,warm} is the library with its changes to

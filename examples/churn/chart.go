@@ -128,11 +128,10 @@ func panel(title, yLabel string, names []string, off, on plotter.Values, label f
 		names[i] = strings.TrimPrefix(name, "churn-")
 	}
 	p.NominalX(names...)
-	p.X.Tick.Length = vg.Points(5) // of no width: keeps the names off the bars
 	p.X.Label.Text = "configuration (churn-…)"
 	p.X.Tick.Label.Rotation = math.Pi / 6
 	p.X.Tick.Label.XAlign = text.XRight
-	p.X.Tick.Label.YAlign = text.YCenter
+	p.X.Tick.Label.YAlign = text.YTop // below the axis, turned
 	p.X.Min, p.X.Max = -0.6, float64(len(names))-0.4
 	p.Y.Tick.Marker = wholeTicks{}
 	p.Y.Min = 0

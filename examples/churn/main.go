@@ -103,7 +103,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var quick bool
 	fs := flag.NewFlagSet("churn", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by run
-	fs.DurationVar(&opts.time, "time", 0, "how `long` each of the measurements takes (default 100ms, with -quick 10ms)")
+	fs.DurationVar(&opts.time, "time", 0, "`duration` of each of the measurements (default 100ms, with -quick 10ms)")
 	fs.IntVar(&opts.rounds, "rounds", 0, "how many rounds each takes, instead of -time")
 	fs.BoolVar(&quick, "quick", false, "a few seconds in total: the counters are as good, the rates are not")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
