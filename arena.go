@@ -139,7 +139,7 @@ func addressOf(mem []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceD
 // resource limit or the system refuses: reservations count against RLIMIT_AS
 // though they use no memory.
 func reserveSome(limit uint64) []byte {
-	for _, size := range reserveSizes {
+	for _, size := range reserveSizes() {
 		if size > limit {
 			continue
 		}

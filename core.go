@@ -94,11 +94,22 @@ func (c *core) get() unsafe.Pointer {
 		panic(errNotNew)
 	}
 	s := t.pin(procPin())
-	if s.signal.Load()|s.parked == 0 {
+	if s.signal.Load() == 0 {
+		if s.parked != 0 {
+			if x := s.unpark(); x != nil {
+				s.unpin()
+				return x
+			}
+			return c.mustGetSlow(s)
+		}
 		pg := s.cur
 		if x := pg.popBump(); x != nil {
 			s.unpin()
 			return x
+		}
+		if pg.free >= pg.reserved && pg.localFree != none && !pg.retired {
+			s.counts.slowGets++
+			pg.useLocal()
 		}
 		if x := pg.popFree(); x != nil {
 			s.unpin()
@@ -142,10 +153,18 @@ func (c *core) getSlow(s *shard) (x unsafe.Pointer, isZero bool, err error) {
 }
 
 // supply gets a page for s, which has none to serve a Get from, and returns with
-// the shard that it was attached to, pinned.
+// the shard that it was attached to, pinned. The caller tries again there.
 func (c *core) supply(s *shard) (*shard, error) {
+	partials := c.partials.Load() != 0
 	c.leave(s)
 	pg := c.adopt()
+	if pg == nil && partials {
+		// They were gone, but s may have passed over a retired page for them.
+		if s = c.heed(c.repin(s)); s == nil {
+			return nil, c.errClosed("Get")
+		}
+		return s, nil
+	}
 	if pg == nil {
 		var err error
 		if pg, err = c.fresh(); err != nil {
@@ -170,16 +189,23 @@ func (c *core) put(addr uintptr) {
 		return
 	}
 	s := c.shards.Load().pin(procPin())
-	if s.signal.Load() != 0 || pg.owner.Load() != s.id || !pg.push(i) {
-		c.putSlow(s, pg, i)
+	switch {
+	case s.signal.Load() != 0:
+	case pg.owner.Load() != s.id:
+		if s.parked < s.lotCap && s.parkArmed && s.park(pg, i) {
+			s.unpin()
+			return
+		}
+	case pg.push(i):
+		if pg.used == 0 && !s.rewarm(pg) {
+			s.emptied(pg)
+			c.leave(s)
+			return
+		}
+		s.unpin()
 		return
 	}
-	if pg.used == 0 && !s.rewarm(pg) {
-		s.emptied(pg)
-		c.leave(s)
-		return
-	}
-	s.unpin()
+	c.putSlow(s, pg, i)
 }
 
 // putElsewhere is put for an address that is no slot of c in the first region.
@@ -356,13 +382,21 @@ func (c *core) release(pages *page) {
 	defer c.mu.Unlock()
 	for pg := pages; pg != nil; pg = pg.next {
 		if !c.closed.Load() {
+			pg.owner.Store(inLimbo)
 			c.drop(pg)
 		}
 	}
 }
 
-// drop takes pg off c.pages and gives its memory to the arena. mu is held.
+// drop takes pg off c.pages and gives its memory to the arena. mu is held, and
+// the page in nobody's hands. One of which a slot is out all the same, because of
+// a misuse that went unnoticed, is lost: nobody else may get its memory, and
+// Close will say that slots are in use.
 func (c *core) drop(pg *page) {
+	if !pg.clean() {
+		pg.used = remoteCount(pg.remote.Load()) + 1
+		return
+	}
 	last := c.pages[len(c.pages)-1]
 	c.pages[pg.index] = last
 	last.index = pg.index
@@ -375,6 +409,9 @@ func (c *core) drop(pg *page) {
 func (c *core) list(pages *page) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return // Close has released them with the others
+	}
 	for pg := pages; pg != nil; {
 		next := pg.next
 		pg.next = nil
@@ -477,33 +514,57 @@ func (c *core) close() error {
 	if c.closed.Load() {
 		return c.errClosed("Close")
 	}
-	shards := c.present()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	// A shard made since then waits in grow for mu, or holds no page yet and
-	// finds the pool closed when it wants one.
+	shards := c.present() // no other can be made: grow wants mu
 	seize(shards)
-	defer yield(shards)
-	if live := c.live(); live > 0 {
-		return fmt.Errorf("%s: Close: %w: %d of its slots have not been Put", c, ErrInUse, live)
+	var left []chores
+	for _, s := range shards {
+		s.flush(0)
+		left = append(left, s.takeChores())
 	}
+	err := c.checkUnused()
+	if err == nil {
+		c.finish(shards)
+	}
+	yield(shards)
+	c.mu.Unlock()
+	for _, ch := range left {
+		c.do(ch) // nothing, if the pool is closed now
+	}
+	return err
+}
+
+// checkUnused reports whether a slot is out. mu is held, and no slot parked.
+func (c *core) checkUnused() error {
+	live := c.live()
+	for _, pg := range c.pages {
+		if live == 0 && !pg.clean() {
+			live++ // uncounted, by a misuse that went unnoticed
+		}
+	}
+	if live == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: Close: %w: %d of its slots have not been Put", c, ErrInUse, live)
+}
+
+// finish releases everything. mu is held, and shards are all there are, seized.
+func (c *core) finish(shards []*shard) {
 	c.closed.Store(true)
 	c.heart.timer.Stop()
 	c.absent.signal.Or(signalClosed)
 	for _, s := range shards {
 		s.signal.Or(signalClosed)
-		s.parked = 0
 		s.cur = noPage
 		s.queue = pageQueue{}
 		s.retired = pageQueue{}
-		s.chores = chores{}
 	}
-	for len(c.pages) > 0 {
-		c.drop(c.pages[len(c.pages)-1])
+	for _, pg := range c.pages {
+		theArena.release(pg.mem, &c.purged)
 	}
+	c.pages = nil
 	c.partial = nil
 	c.partials.Store(0)
-	return nil
 }
 
 // live returns the number of slots handed out and not put back. mu is held, and

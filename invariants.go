@@ -10,9 +10,9 @@ import (
 func (c *core) checkInvariants() error {
 	c.heart.mu.Lock()
 	defer c.heart.mu.Unlock()
-	shards := c.present()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	shards := c.present()
 	seize(shards)
 	defer yield(shards)
 
@@ -61,15 +61,11 @@ func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 	if s.parked > s.lotCap {
 		fail("parks %d slots of at most %d", s.parked, s.lotCap)
 	}
-	for _, addr := range s.lot[:s.parked] {
-		pg := pageOf(addr)
-		i, ok := pg.indexOf(addr)
-		if pg.core != s.core || !ok {
-			fail("parks %#x, which is no slot of its pool", addr)
+	for _, p := range s.lot[:s.parked] {
+		pg, i, ok := s.home(p)
+		if !ok {
+			fail("parks %p, slot %d, which is not parked, or no slot of its pool", p.slot, i)
 			continue
-		}
-		if pg.links[i] != parking {
-			fail("parks slot %d, whose word is %#x", i, pg.links[i])
 		}
 		parked[pg]++
 	}
@@ -97,7 +93,7 @@ func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 			if (q.list == onRetired) != (pg.used == 0) || pg.retired != (q.list == onRetired) {
 				fail("list %d has a page with %d slots in use, retired %v", q.list, pg.used, pg.retired)
 			}
-			if pg.full() {
+			if pg.full() && remoteCount(pg.remote.Load()) == 0 {
 				fail("list %d has a full page", q.list)
 			}
 		}
@@ -156,6 +152,8 @@ func (pg *page) check(parked int, owner *shard) error {
 	switch {
 	case pg.used+free+local != pg.capacity:
 		return fmt.Errorf("used + |free| + |localFree| == capacity does not hold: %d + %d + %d", pg.used, free, local)
+	case remote != 0 && pg.links[remoteTail(w)] != none:
+		return errors.New("the tail of remoteFree is not its end")
 	case remote != remoteCount(w):
 		return fmt.Errorf("remoteFree has %d slots, and says %d", remote, remoteCount(w))
 	case inUse+int(remote)+parked != int(pg.used):

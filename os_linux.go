@@ -7,18 +7,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reserveSizes are the sizes in which address space is asked for, largest
-// first; growSize bounds the regions after the first.
-var reserveSizes = unixReserveSizes[:]
-
+// growSize bounds the regions after the first.
 const growSize = 64 << 30
 
-var unixReserveSizes = func() []uint64 {
+// reserveSizes returns the sizes in which address space is asked for, largest
+// first. Reserved addresses count against RLIMIT_AS, and the Go heap needs some
+// too: a region takes at most a sixteenth of the limit, or the smallest size.
+func reserveSizes() []uint64 {
+	sizes := []uint64{256 << 30, 64 << 30, 8 << 30, 1 << 30, 64 << 20, 4 << 20}
 	if bits.UintSize == 32 {
-		return []uint64{256 << 20, 64 << 20, 16 << 20, 4 << 20}
+		sizes = []uint64{256 << 20, 64 << 20, 16 << 20, 4 << 20}
 	}
-	return []uint64{256 << 30, 64 << 30, 8 << 30, 1 << 30, 64 << 20, 4 << 20}
-}()
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_AS, &limit) != nil || limit.Cur == unix.RLIM_INFINITY {
+		return sizes
+	}
+	for len(sizes) > 1 && sizes[0] > limit.Cur/16 {
+		sizes = sizes[1:]
+	}
+	return sizes
+}
 
 // osReserve reserves size bytes of address space without memory behind it. Its
 // start is aligned to a slot's needs, not to more.

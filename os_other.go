@@ -7,11 +7,11 @@ package pool
 // the same, but its memory counts in the Go heap's size, and purging returns
 // nothing.
 
-// reserveSizes are the sizes in which memory is asked for, largest first;
 // growSize bounds the regions after the first.
-var reserveSizes = []uint64{16 << 20, 4 << 20}
-
 const growSize = 16 << 20
+
+// reserveSizes returns the sizes in which memory is asked for, largest first.
+func reserveSizes() []uint64 { return []uint64{16 << 20, 4 << 20} }
 
 func osReserve(size uintptr) ([]byte, error) { return make([]byte, size), nil }
 

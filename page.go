@@ -46,8 +46,8 @@ type page struct {
 	pageOwned
 	_ [8]byte
 
-	// remote packs the head of remoteFree (bits 0-15), its length (bits 16-31)
-	// and the owned bit (32). Any P, atomic.
+	// remote packs the head of remoteFree (bits 0-15), its length (bits 16-31),
+	// the owned bit (32) and its tail (bits 33-48). Any P, atomic.
 	remote atomic.Uint64
 
 	mem run // set once
@@ -110,9 +110,10 @@ const (
 
 func remoteHead(w uint64) uint32  { return uint32(uint16(w)) }
 func remoteCount(w uint64) uint32 { return uint32(uint16(w >> 16)) }
+func remoteTail(w uint64) uint32  { return uint32(uint16(w >> 33)) }
 
-func remoteWord(head, count uint32, owned uint64) uint64 {
-	return uint64(head) | uint64(count)<<16 | owned
+func remoteWord(head, tail, count uint32, owned uint64) uint64 {
+	return uint64(head) | uint64(count)<<16 | owned | uint64(tail)<<33
 }
 
 // pageList says on which list of its owner a page is.
@@ -238,59 +239,61 @@ func (pg *page) pushRemote(first, last, n uint32) bool {
 			return false
 		}
 		*pg.link(last) = uint16(remoteHead(w))
-		if pg.remote.CompareAndSwap(w, remoteWord(first, remoteCount(w)+n, remoteOwned)) {
+		tail := last
+		if remoteCount(w) != 0 {
+			tail = remoteTail(w)
+		}
+		if pg.remote.CompareAndSwap(w, remoteWord(first, tail, remoteCount(w)+n, remoteOwned)) {
 			return true
 		}
 	}
 }
 
-// takeRemote takes the whole of remoteFree. Owner only. The Swap reads what each
-// pushRemote published.
-func (pg *page) takeRemote() (head, n uint32) {
+// takeRemote takes the whole of remoteFree, a list of n slots from first to last.
+// Owner only. The Swap reads what each pushRemote published.
+func (pg *page) takeRemote() (first, last, n uint32) {
 	if remoteCount(pg.remote.Load()) == 0 {
-		return none, 0
+		return none, none, 0
 	}
 	w := pg.remote.Swap(remoteEmpty | remoteOwned)
 	pg.used -= remoteCount(w)
-	return remoteHead(w), remoteCount(w)
+	return remoteHead(w), remoteTail(w), remoteCount(w)
 }
 
-// refill makes a page that has nothing ready ready, from what was put back:
-// first localFree, then remoteFree. Owner only. Both lists are whole lists that
-// replace an empty free, so nothing is walked.
-func (pg *page) refill() bool {
+// refill makes a page that has nothing ready ready: by what was put back, first
+// localFree, else remoteFree, and by carving up to n slots if that is little.
+// Owner only. The lists are whole lists that replace an empty free, so nothing is
+// walked.
+func (pg *page) refill(n uint32) bool {
+	back := pg.capacity - pg.used // |localFree|
+	if back != 0 {
+		pg.useLocal()
+	} else if pg.free, _, back = pg.takeRemote(); back != 0 {
+		pg.freeIsZero = false
+	}
+	// A page of which nearly all carved slots are in use would otherwise come
+	// here again at once, and for as long as it stays so.
+	if back == 0 || back < n/4 {
+		pg.carve(n)
+	}
+	return pg.ready()
+}
+
+// useLocal makes localFree, which is not empty, the new free. Owner only, with
+// nothing ready.
+func (pg *page) useLocal() {
+	pg.free, pg.localFree = pg.localFree, none
 	pg.freeIsZero = false
-	if pg.localFree != none {
-		pg.free, pg.localFree = pg.localFree, none
-		return true
-	}
-	if head, n := pg.takeRemote(); n != 0 {
-		pg.free = head
-		return true
-	}
-	return false
 }
 
 // collect moves remoteFree to localFree and returns how many slots came home.
-// Owner only.
+// Owner only. O(1): see the tail in remote.
 func (pg *page) collect() int {
-	head, n := pg.takeRemote()
-	if n == 0 {
-		return 0
+	first, last, n := pg.takeRemote()
+	if n != 0 {
+		pg.splice(first, last)
 	}
-	pg.splice(head, pg.tail(head))
 	return int(n)
-}
-
-// tail walks to the last slot of the list that begins at head.
-func (pg *page) tail(head uint32) uint32 {
-	for {
-		next := uint32(*pg.link(head))
-		if next >= pg.reserved {
-			return head
-		}
-		head = next
-	}
 }
 
 // splice puts a chain in front of localFree. Owner only; used is the caller's.
@@ -299,16 +302,12 @@ func (pg *page) splice(first, last uint32) {
 	pg.localFree = first
 }
 
-// carve opens up to n more slots. Owner only, with nothing ready.
-func (pg *page) carve(n uint32) bool {
-	n = min(n, pg.reserved-pg.capacity)
-	if n == 0 {
-		return false
+// carve opens up to n more slots. Owner only, with an empty bump range.
+func (pg *page) carve(n uint32) {
+	if n = min(n, pg.reserved-pg.capacity); n != 0 {
+		pg.capacity += n
+		pg.freeIsZero = pg.mem.zeroed
 	}
-	// bump == capacity here: the new slots extend an empty bump range.
-	pg.capacity += n
-	pg.freeIsZero = pg.mem.zeroed
-	return true
 }
 
 // reset makes all carved slots of an empty page free in address order: the bump
@@ -369,6 +368,18 @@ func (pg *page) abandon() {
 			return
 		}
 	}
+}
+
+// clean reports whether no slot of a page without owner and users is taken or
+// parked all the same. A correct program has no such slot; two Puts of one slot
+// at the same time can make the count of used slots say so.
+func (pg *page) clean() bool {
+	for _, word := range pg.links {
+		if word == taken || word == parking {
+			return false
+		}
+	}
+	return true
 }
 
 // pointers views a slice of typed pointers as one of untyped ones.

@@ -117,7 +117,7 @@ func (s *shard) waitTurn() {
 }
 
 // seize gives the caller all of shards, from any goroutine, until yield. Shards
-// are locked in the order given: callers hold core.beatMu, so that there is one
+// are locked in the order given: callers hold heart.mu, so that there is one
 // seizer a pool.
 func seize(shards []*shard) {
 	for _, s := range shards {

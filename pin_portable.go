@@ -55,7 +55,7 @@ func (s *shard) fence() {}
 // waitTurn is never needed: pin waits.
 func (s *shard) waitTurn() {}
 
-// seize gives the caller all of shards until yield. Callers hold core.beatMu, so
+// seize gives the caller all of shards until yield. Callers hold heart.mu, so
 // that there is one seizer a pool.
 func seize(shards []*shard) {
 	for _, s := range shards {

@@ -101,7 +101,9 @@ func (p *Pool[T]) GetBatch(dst []*T) {
 		}
 		done += n
 		if err != nil {
-			p.PutBatch(dst[:done])
+			if done > 0 {
+				p.PutBatch(dst[:done])
+			}
 			clear(dst)
 			panic(err)
 		}

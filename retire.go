@@ -130,6 +130,7 @@ const (
 // call, idle, gives up all its pages with free slots, for others to adopt.
 func (s *shard) heartbeat(idle bool) {
 	s.tick++
+	s.parkArmed = false
 	s.budget = max(budgetMin, s.turns, s.budget-s.budget/8)
 	s.turns = 0
 	s.flush(0)
@@ -198,13 +199,11 @@ func (s *shard) beatCurrent(idle bool) {
 		}
 	case !pg.retired:
 		s.emptied(pg)
-	case s.rewarms != s.rewarmsSeen:
-		s.emptied(pg) // used and emptied since the last tick
+	case s.rewarms != s.rewarmsSeen || pg.warm && pg.bump != 0:
+		s.emptied(pg) // again, used since the last tick: the window starts anew
 	case s.expired(pg):
 		s.cur = noPage
 		s.release(pg)
-	default:
-		s.promote(pg)
 	}
 	s.rewarmsSeen = s.rewarms
 }

@@ -27,11 +27,13 @@ func sim(t testing.TB, size uintptr, n int) (*core, []*shard) {
 
 // closeAll gives the memory back, live slots or not.
 func (c *core) closeAll(t testing.TB) {
+	for _, s := range c.present() {
+		s.flush(0)
+		c.do(s.takeChores())
+	}
 	for _, pg := range c.pages {
 		pg.used = remoteCount(pg.remote.Load())
-	}
-	for _, s := range c.present() {
-		s.parked = 0
+		clear(pg.links)
 	}
 	require.NoError(t, c.close())
 }

@@ -23,7 +23,7 @@ import (
 // lot sends its older half home, one compare-and-swap a page.
 type shard struct {
 	shardState
-	_ [40]byte // to a multiple of 128: no line, nor pair of lines, is shared with another shard
+	_ [32]byte // to a multiple of 128: no line, nor pair of lines, is shared with another shard
 }
 
 // A shardTable has the shard of each P by the P's id, and absent for a P that has
@@ -45,10 +45,11 @@ type shardState struct {
 	lotCap uint32 // slots that may be parked; set once
 
 	parked               uint32 // slots in lot
+	parkArmed            bool   // a slot was parked since the last tick, and the timer armed for it
 	tick                 uint32 // heartbeats; wraps
 	cur                  *page  // what Get pops; noPage if none
 	queue                pageQueue
-	retired              pageQueue // most recently retired first, and so in order of expiry
+	retired              pageQueue // most recently retired first
 	budget               int       // pages that may be in retired
 	turns                int       // pages taken into use since the last tick
 	chores               chores
@@ -57,9 +58,16 @@ type shardState struct {
 	tickedAt             uint64 // counts.slowGets at the last tick that came from there
 
 	mu    sync.Mutex // held by who has seized the shard (portable build: by who uses it)
-	quiet bool       // idle, and left with nothing to expire; under core.beatMu
+	quiet bool       // idle, and left with nothing to expire; under heart.mu
 
-	lot [lotSize]uintptr // addresses of parked slots, oldest first
+	lot [lotSize]parkedSlot // oldest first
+}
+
+// A parkedSlot is a slot in a parking lot, with its word in its page's links, so
+// that to hand it out takes no look at the page.
+type parkedSlot struct {
+	slot unsafe.Pointer
+	word *uint16
 }
 
 const (
@@ -67,6 +75,8 @@ const (
 	// compare-and-swap that sends half of them home a small share of each.
 	lotSize = 64
 	// lotBytes limits the memory so kept from other shards, for large slots.
+	// Half a page of slots is the other limit: a page whose slots are all put
+	// here is then claimed, and not parked whole.
 	lotBytes = 64 << 10
 )
 
@@ -98,7 +108,7 @@ func newShard(c *core, id int) *shard {
 	return &shard{shardState: shardState{
 		core:   c,
 		id:     uint32(id) + 1,
-		lotCap: min(max(lotBytes/c.geo.stride, 2), lotSize),
+		lotCap: min(lotBytes/c.geo.stride, c.geo.slots/2, lotSize),
 		cur:    noPage,
 		budget: budgetMin,
 	}}
@@ -106,8 +116,10 @@ func newShard(c *core, id int) *shard {
 
 // get takes a free slot, or returns nil when the shard has none.
 func (s *shard) get() (x unsafe.Pointer, isZero bool) {
-	if s.parked != 0 {
-		return s.unpark(), false
+	for s.parked != 0 {
+		if x = s.unpark(); x != nil {
+			return x, false
+		}
 	}
 	if !s.find() {
 		return nil, false
@@ -144,22 +156,35 @@ func (s *shard) park(pg *page, i uint32) bool {
 		return false
 	}
 	*word = parking
-	s.lot[s.parked] = uintptr(pg.slot(i))
+	s.lot[s.parked%lotSize] = parkedSlot{pg.slot(i), word}
 	s.parked++
-	if s.parked == 1 {
+	if !s.parkArmed {
+		s.parkArmed = true
 		s.chores.arm = true
 	}
 	return true
 }
 
-// unpark hands out the slot that was parked last. parked > 0.
+// unpark hands out the slot that was parked last, or returns nil if it is not
+// parked any more: two Puts of one slot at the same time may have parked it
+// twice, or parked it and put it on a list. (Nor can its page be another pool's
+// then: core.drop does not release a page with a parked slot.)
 func (s *shard) unpark() unsafe.Pointer {
 	s.parked--
-	addr := s.lot[s.parked]
-	pg := pageOf(addr)
-	i, _ := pg.indexOf(addr)
-	*pg.link(i) = taken
-	return pg.slot(i)
+	p := &s.lot[s.parked%lotSize]
+	if *p.word != parking {
+		return nil
+	}
+	*p.word = taken
+	return p.slot
+}
+
+// home returns the page and index of a parked slot, and false if it is not
+// parked any more.
+func (s *shard) home(p parkedSlot) (*page, uint32, bool) {
+	pg := pageOf(uintptr(p.slot))
+	i, ok := pg.indexOf(uintptr(p.slot))
+	return pg, i, ok && pg.core == s.core && pg.link(i) == p.word && *p.word == parking
 }
 
 // flush sends the parked slots home, but for the keep newest, grouped by page.
@@ -169,19 +194,22 @@ func (s *shard) flush(keep uint32) {
 	}
 	var pages [lotSize]*page
 	var slots [lotSize]uint32
-	n := s.parked - keep
-	for k, addr := range s.lot[:n] {
-		pages[k] = pageOf(addr)
-		slots[k], _ = pages[k].indexOf(addr)
+	n := 0
+	for _, p := range s.lot[:s.parked-keep] {
+		if pg, i, ok := s.home(p); ok {
+			*pg.link(i) = none // so that the same slot is not found again
+			pages[n], slots[n] = pg, i
+			n++
+		}
 	}
-	copy(s.lot[:], s.lot[n:s.parked])
+	copy(s.lot[:], s.lot[s.parked-keep:s.parked])
 	s.parked = keep
 	for k, pg := range pages[:n] {
 		if pg == nil {
 			continue // went with an earlier one
 		}
 		first, last, count := slots[k], slots[k], uint32(1)
-		for j := k + 1; j < int(n); j++ {
+		for j := k + 1; j < n; j++ {
 			if pages[j] == pg {
 				*pg.link(slots[j]) = uint16(first)
 				first = slots[j]
@@ -223,17 +251,19 @@ func (s *shard) sendHome(pg *page, first, last, n uint32) {
 // none of them keeps the page from emptying. The chain that made s claim it is
 // still in use, and so is the page.
 func (s *shard) unparkTo(pg *page) {
-	kept := s.lot[:0]
-	for _, addr := range s.lot[:s.parked] {
-		if pageOf(addr) != pg {
-			kept = append(kept, addr)
-			continue
+	kept := uint32(0)
+	for _, p := range s.lot[:s.parked] {
+		switch at, i, ok := s.home(p); {
+		case !ok:
+		case at == pg:
+			pg.splice(i, i)
+			pg.used--
+		default:
+			s.lot[kept] = p
+			kept++
 		}
-		i, _ := pg.indexOf(addr)
-		pg.splice(i, i)
-		pg.used--
 	}
-	s.parked = uint32(len(kept))
+	s.parked = kept
 }
 
 // find makes the current page ready, and reports false if that takes a page
@@ -257,7 +287,7 @@ func (s *shard) find() bool {
 			if !pg.full() || !s.disown(pg) {
 				s.counts.slowGets++
 				s.leaveRetirement(pg)
-				return pg.refill() || pg.carve(s.core.geo.carve)
+				return pg.refill(s.core.geo.carve)
 			}
 			s.cur = noPage
 		}

@@ -37,9 +37,9 @@ type Stats struct {
 func (c *core) stats() Stats {
 	c.heart.mu.Lock()
 	defer c.heart.mu.Unlock()
-	shards := c.present()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	shards := c.present()
 	if !pinned {
 		seize(shards)
 		defer yield(shards)
