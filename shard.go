@@ -108,7 +108,7 @@ func newShard(c *core, id int) *shard {
 	return &shard{shardState: shardState{
 		core:   c,
 		id:     uint32(id) + 1,
-		lotCap: min(lotBytes/c.geo.stride, c.geo.slots/2, lotSize),
+		lotCap: max(min(lotBytes/c.geo.stride, c.geo.slots/2, lotSize), 2),
 		cur:    noPage,
 		budget: budgetMin,
 	}}
