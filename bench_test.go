@@ -101,6 +101,7 @@ func benchSides[T object](b *testing.B, parallel bool, newLoop func(*side[T]) fu
 
 func pingPong[T object](s *side[T]) func(n int) {
 	xs := make([]*T, batchLen)
+	var zero T
 	return func(n int) {
 		switch {
 		case s.batch:
@@ -122,7 +123,7 @@ func pingPong[T object](s *side[T]) func(n int) {
 			std := s.std
 			for range n {
 				x := std.Get().(*T)
-				*x = *new(T)
+				*x = zero
 				(*x)[0] = 1
 				std.Put(x)
 			}
@@ -139,6 +140,7 @@ func pingPong[T object](s *side[T]) func(n int) {
 func fillLoop[T object](size int) func(*side[T]) func(n int) {
 	return func(s *side[T]) func(n int) {
 		xs := make([]*T, size)
+		var zero T
 		return func(n int) {
 			for i := 0; i < n; i += size {
 				switch {
@@ -161,7 +163,7 @@ func fillLoop[T object](size int) func(*side[T]) func(n int) {
 					std := s.std
 					for k := range xs {
 						xs[k] = std.Get().(*T)
-						*xs[k] = *new(T)
+						*xs[k] = zero
 						(*xs[k])[0] = 1
 					}
 					for _, x := range xs {
@@ -181,6 +183,7 @@ func fillLoop[T object](size int) func(*side[T]) func(n int) {
 // producerConsumer gets on one goroutine and puts on another, 64 at a time
 // through a channel.
 func producerConsumer[T object](s *side[T]) func(n int) {
+	var zero T
 	return func(n int) {
 		full := make(chan []*T, 16)
 		empty := make(chan []*T, 18)
@@ -200,7 +203,7 @@ func producerConsumer[T object](s *side[T]) func(n int) {
 				case s.std != nil:
 					for k := range xs {
 						xs[k] = s.std.Get().(*T)
-						*xs[k] = *new(T)
+						*xs[k] = zero
 					}
 				default:
 					for k := range xs {
@@ -237,6 +240,7 @@ func producerConsumer[T object](s *side[T]) func(n int) {
 func exchange[T object](s *side[T]) func(n int) {
 	xs := make([]*T, batchLen)
 	state := rand.Uint64() | 1
+	var zero T
 	return func(n int) {
 		place := func() *atomic.Pointer[T] { // xorshift (Marsaglia, 2003)
 			state ^= state << 13
@@ -263,7 +267,7 @@ func exchange[T object](s *side[T]) func(n int) {
 		case s.std != nil:
 			for range n {
 				x := s.std.Get().(*T)
-				*x = *new(T)
+				*x = zero
 				(*x)[0] = 1
 				s.std.Put(place().Swap(x))
 			}

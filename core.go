@@ -182,53 +182,86 @@ func (c *core) supply(s *shard) (*shard, error) {
 //
 //go:nosplit
 func (c *core) put(addr uintptr) {
-	pg := pageOfMain(addr)
-	i, ok := pg.indexOf(addr)
-	if pg.core != c || !ok {
-		c.putElsewhere(addr)
-		return
+	t := c.shards.Load()
+	if t == nil {
+		panic(errNotNew)
 	}
-	s := c.shards.Load().pin(procPin())
-	switch {
-	case s.signal.Load() != 0:
-	case pg.owner.Load() != s.id:
-		if s.parked < s.lotCap && s.parkArmed && s.park(pg, i) {
+	s := t.pin(procPin())
+	if s.signal.Load() == 0 {
+		if s.repark(addr) {
 			s.unpin()
 			return
 		}
-	case pg.push(i):
-		if pg.used == 0 && !s.rewarm(pg) {
-			s.emptied(pg)
-			c.leave(s)
+		pg := s.cur
+		if i, ok := pg.indexOf(addr); ok && s.parked != 0 && pg.push(i) {
+			if pg.used <= 1 {
+				c.putLast(s, pg)
+				return
+			}
+			s.unpin()
 			return
 		}
-		s.unpin()
-		return
 	}
-	c.putSlow(s, pg, i)
+	c.putElsewhere(s, addr)
 }
 
-// putElsewhere is put for an address that is no slot of c in the first region.
-func (c *core) putElsewhere(addr uintptr) {
-	pg := pageOf(addr)
+// putElsewhere is put on s, just pinned, for a slot that is to be parked or that
+// is not of its current page.
+//
+//go:nosplit
+func (c *core) putElsewhere(s *shard, addr uintptr) {
+	pg := pageOfMain(addr)
 	i, ok := pg.indexOf(addr)
-	if pg.core != c || !ok {
-		panic(c.errPut(addr))
+	if pg.core == c && ok && s.signal.Load() == 0 {
+		switch {
+		case s.parks(pg):
+			if s.parkArmed && s.parked < s.lotCap && s.park(pg, i) {
+				s.unpin()
+				return
+			}
+		case pg.push(i):
+			if pg.used <= 1 {
+				c.putLast(s, pg)
+				return
+			}
+			s.unpin()
+			return
+		}
 	}
-	c.putSlow(c.pin(), pg, i)
+	c.putSlow(s, addr)
+}
+
+// putLast is the end of a put that left at most one slot of its page in use.
+func (c *core) putLast(s *shard, pg *page) {
+	s.drained(pg)
+	c.leave(s)
 }
 
 // putSlow is put from the point where s, just pinned, cannot take the slot in a
 // few instructions.
-func (c *core) putSlow(s *shard, pg *page, i uint32) {
+func (c *core) putSlow(s *shard, addr uintptr) {
 	if s = c.heed(s); s == nil {
 		panic(c.errClosed("Put"))
 	}
-	if !s.put(pg, i) {
-		c.leave(s)
-		panic(c.errDoublePut(uintptr(pg.slot(i))))
-	}
+	err := c.putOn(s, addr)
 	c.leave(s)
+	if err != nil {
+		panic(err(c, addr))
+	}
+}
+
+// putOn takes back the slot at addr on s. If it cannot, it returns what makes the
+// error, for the caller to call when it has unpinned.
+func (c *core) putOn(s *shard, addr uintptr) func(*core, uintptr) error {
+	pg := pageOf(addr)
+	i, ok := pg.indexOf(addr)
+	switch {
+	case pg.core != c || !ok:
+		return (*core).errPut
+	case !s.put(pg, i):
+		return (*core).errDoublePut
+	}
+	return nil
 }
 
 // batchSize is how many slots the batch calls move in one pin, so that a long
@@ -272,19 +305,12 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 		panic(c.errClosed("PutBatch"))
 	}
 	for _, x := range xs {
-		addr := uintptr(x)
-		if addr == 0 {
+		if x == nil {
 			continue
 		}
-		pg := pageOf(addr)
-		i, ok := pg.indexOf(addr)
-		if pg.core != c || !ok {
+		if err := c.putOn(s, uintptr(x)); err != nil {
 			c.leave(s)
-			panic(c.errPut(addr))
-		}
-		if !s.put(pg, i) {
-			c.leave(s)
-			panic(c.errDoublePut(addr))
+			panic(err(c, uintptr(x)))
 		}
 	}
 	c.leave(s)

@@ -158,8 +158,6 @@ func (pg *page) check(parked int, owner *shard) error {
 		return fmt.Errorf("remoteFree has %d slots, and says %d", remote, remoteCount(w))
 	case inUse+int(remote)+parked != int(pg.used):
 		return fmt.Errorf("%d slots are taken, %d on remoteFree and %d parked, but %d used", inUse, remote, parked, pg.used)
-	case pg.warm && (!pg.retired || pg.free != none || pg.freeIsZero):
-		return errors.New("warm, but not as promote leaves it")
 	case owner == nil && w&remoteOwned == 0 && pg.listed == 0 && !pg.full():
 		return errors.New("has free slots, and nobody knows of them")
 	case owner != nil && w&remoteOwned == 0:

@@ -40,7 +40,6 @@ var (
 	_ [64 - unsafe.Offsetof(page{}.bump)]struct{}
 	_ [128 - unsafe.Offsetof(page{}.remote)]struct{}
 	_ [0 - unsafe.Offsetof(page{}.remote)%128]struct{}
-	_ [0 - unsafe.Sizeof(shard{})%128]struct{}
 )
 
 //go:linkname procPin runtime.procPin

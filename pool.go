@@ -51,7 +51,8 @@ func CheckType[T any]() error { return checkType(reflect.TypeFor[T]()) }
 // panics with an error that wraps ErrOutOfMemory or ErrClosed when it cannot.
 func (p *Pool[T]) Get() *T {
 	x := (*T)(p.core.get())
-	*x = *new(T)
+	var zero T
+	*x = zero
 	return x
 }
 
@@ -69,7 +70,8 @@ func (p *Pool[T]) TryGet() (*T, error) {
 		return nil, err
 	}
 	if !isZero {
-		*(*T)(x) = *new(T)
+		var zero T
+		*(*T)(x) = zero
 	}
 	return (*T)(x), nil
 }
@@ -91,12 +93,13 @@ func (p *Pool[T]) Put(x *T) {
 // GetBatch fills dst with slots as Get would, all or none, for less than as
 // many Gets cost. If it panics, dst holds only nil.
 func (p *Pool[T]) GetBatch(dst []*T) {
+	var zero T
 	for done := 0; ; {
 		part := dst[done:min(done+batchSize, len(dst))]
-		n, zero, err := p.core.getBatch(pointers(part))
+		n, isZero, err := p.core.getBatch(pointers(part))
 		for k, x := range part[:n] {
-			if zero>>k&1 == 0 {
-				*x = *new(T)
+			if isZero>>k&1 == 0 {
+				*x = zero
 			}
 		}
 		done += n

@@ -208,7 +208,6 @@ func singleObj[T any](t *testing.T) {
 	after := p.Stats()
 	assert.Equal(t, before.SlowGets, after.SlowGets)
 	assert.Equal(t, 1, after.Pages)
-	assert.Equal(t, before.Promotions+1000, after.Promotions)
 }
 
 // A rig is a pool of some type, for tests that mix types.
@@ -408,7 +407,9 @@ func TestStats(t *testing.T) {
 	x := p.Get()
 	assert.Equal(t, Stats{Name: "orders", SlotSize: 64, SlotsPerPage: 1024,
 		Live: 1, Pages: 1, SlowGets: 1 + 1, MappedBytes: 64 << 10, CommittedBytes: 4 << 10}, p.Stats())
+	y := p.Get()
 	p.Put(x)
+	p.Put(y)
 	st := p.Stats()
 	assert.Equal(t, 1, st.WarmPages)
 	assert.Equal(t, uint64(1), st.Retirements)

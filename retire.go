@@ -69,23 +69,9 @@ func (s *shard) emptied(pg *page) {
 	}
 }
 
-// rewarm promotes a page that is still warm from the last time it was empty, and
-// reports false if it is not. This is emptied for the fast path; heartbeat sees
-// by the count that the window starts anew.
-func (s *shard) rewarm(pg *page) bool {
-	if !pg.warm {
-		return false
-	}
-	pg.bump = 0
-	pg.localFree = none
-	s.rewarms++
-	return true
-}
-
 // promote makes the free slots of an empty page what the next Get pops.
 func (s *shard) promote(pg *page) {
-	if s.core.warm && (!pg.warm || pg.bump != 0) {
-		pg.warm = true
+	if s.core.warm {
 		pg.reset()
 		s.counts.promotions++
 	}
@@ -95,7 +81,6 @@ func (s *shard) promote(pg *page) {
 func (s *shard) leaveRetirement(pg *page) {
 	if pg.retired {
 		pg.retired = false
-		pg.warm = false
 		s.counts.revivals++
 	}
 }
@@ -112,7 +97,6 @@ func (s *shard) revive() *page {
 // release leaves an empty page, which s has detached, for the arena.
 func (s *shard) release(pg *page) {
 	pg.retired = false
-	pg.warm = false
 	s.counts.releases++
 	pg.next = s.chores.release
 	s.chores.release = pg
@@ -187,7 +171,7 @@ func (s *shard) beatCurrent(idle bool) {
 	if pg == noPage {
 		return
 	}
-	pg.collect()
+	collected := pg.collect()
 	switch {
 	case pg.used > 0:
 		s.leaveRetirement(pg)
@@ -199,13 +183,12 @@ func (s *shard) beatCurrent(idle bool) {
 		}
 	case !pg.retired:
 		s.emptied(pg)
-	case s.rewarms != s.rewarmsSeen || pg.warm && pg.bump != 0:
-		s.emptied(pg) // again, used since the last tick: the window starts anew
+	case collected != 0:
+		s.emptied(pg) // again: the window starts anew
 	case s.expired(pg):
 		s.cur = noPage
 		s.release(pg)
 	}
-	s.rewarmsSeen = s.rewarms
 }
 
 // abandon leaves a page with free slots, which s has detached, for core.partial.

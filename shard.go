@@ -20,10 +20,12 @@ import (
 // A slot put on a shard that does not own its page waits in the parking lot, to
 // be handed out again before any other, because goroutines migrate and because
 // a slot that has just been used here is in this core's cache. A full parking
-// lot sends its older half home, one compare-and-swap a page.
+// lot sends its older half home, one compare-and-swap a page. A shard's own slot
+// is parked too if the lot is empty: for a program that puts one object and gets
+// one, in turns, this is all that happens.
 type shard struct {
 	shardState
-	_ [32]byte // to a multiple of 128: no line, nor pair of lines, is shared with another shard
+	_ [128]byte // no line, nor pair of lines, is shared with what lies behind it
 }
 
 // A shardTable has the shard of each P by the P's id, and absent for a P that has
@@ -44,18 +46,17 @@ type shardState struct {
 	id     uint32 // place in core.shards + 1; set once
 	lotCap uint32 // slots that may be parked; set once
 
-	parked               uint32 // slots in lot
-	parkArmed            bool   // a slot was parked since the last tick, and the timer armed for it
-	tick                 uint32 // heartbeats; wraps
-	cur                  *page  // what Get pops; noPage if none
-	queue                pageQueue
-	retired              pageQueue // most recently retired first
-	budget               int       // pages that may be in retired
-	turns                int       // pages taken into use since the last tick
-	chores               chores
-	counts               counts
-	rewarms, rewarmsSeen uint64 // promotions by rewarm, and what they were at the last tick
-	tickedAt             uint64 // counts.slowGets at the last tick that came from there
+	parked    uint32 // slots in lot
+	parkArmed bool   // a slot was parked since the last tick, and the timer armed for it
+	tick      uint32 // heartbeats; wraps
+	cur       *page  // what Get pops; noPage if none
+	queue     pageQueue
+	retired   pageQueue // most recently retired first
+	budget    int       // pages that may be in retired
+	turns     int       // pages taken into use since the last tick
+	chores    chores
+	counts    counts
+	tickedAt  uint64 // counts.slowGets at the last tick that came from there
 
 	mu    sync.Mutex // held by who has seized the shard (portable build: by who uses it)
 	quiet bool       // idle, and left with nothing to expire; under heart.mu
@@ -108,7 +109,7 @@ func newShard(c *core, id int) *shard {
 	return &shard{shardState: shardState{
 		core:   c,
 		id:     uint32(id) + 1,
-		lotCap: max(min(lotBytes/c.geo.stride, c.geo.slots/2, lotSize), 2),
+		lotCap: max(min(lotBytes/c.geo.stride, c.geo.slots/2, lotSize-1), 2),
 		cur:    noPage,
 		budget: budgetMin,
 	}}
@@ -136,20 +137,42 @@ func (s *shard) put(pg *page, i uint32) bool {
 	if pg.owner.Load() != s.id && s.parked == s.lotCap {
 		s.flush(s.lotCap / 2) // which may make the page ours
 	}
-	if pg.owner.Load() != s.id {
+	if s.parks(pg) {
 		return s.park(pg, i)
 	}
 	if !pg.push(i) {
 		return false
 	}
-	if pg.used == 0 {
-		s.emptied(pg)
+	if pg.used <= 1 {
+		s.drained(pg)
 	}
 	return true
 }
 
-// park keeps a slot of a page that s does not own in the parking lot, which has
-// room. It reports false if the slot is not taken.
+// parks reports whether a slot of pg is to be parked: always that of a page which
+// s does not own, and that of its own if none is parked and the page would not
+// empty by it. (An empty page has its slots put in order, and is kept or
+// released as such; but one of which only this slot was used is in order.)
+func (s *shard) parks(pg *page) bool {
+	if pg.owner.Load() != s.id {
+		return true
+	}
+	return s.parked == 0 && (pg.used != 1 || pg.localFree == none)
+}
+
+// drained retires a page of s of which at most one slot is in use, if it is none
+// or the one that is parked here.
+func (s *shard) drained(pg *page) {
+	if pg.used != 0 {
+		s.unparkTo(pg)
+	}
+	if pg.used == 0 {
+		s.emptied(pg)
+	}
+}
+
+// park keeps a slot in the parking lot, which has room. It reports false if the
+// slot is not taken.
 func (s *shard) park(pg *page, i uint32) bool {
 	word := pg.link(i)
 	if *word != taken {
@@ -179,6 +202,20 @@ func (s *shard) unpark() unsafe.Pointer {
 	return p.slot
 }
 
+// repark parks the slot at addr if it is the one that was handed out last from
+// the place where the next slot is to be parked: what Get left there says all
+// that park would look up. This is what a program does that puts each object
+// before it gets the next.
+func (s *shard) repark(addr uintptr) bool {
+	p := &s.lot[s.parked%lotSize]
+	if uintptr(p.slot) != addr || *p.word != taken {
+		return false
+	}
+	*p.word = parking
+	s.parked++
+	return true
+}
+
 // home returns the page and index of a parked slot, and false if it is not
 // parked any more.
 func (s *shard) home(p parkedSlot) (*page, uint32, bool) {
@@ -204,6 +241,7 @@ func (s *shard) flush(keep uint32) {
 	}
 	copy(s.lot[:], s.lot[s.parked-keep:s.parked])
 	s.parked = keep
+	s.lot[keep] = parkedSlot{} // repark must not go by what was there
 	for k, pg := range pages[:n] {
 		if pg == nil {
 			continue // went with an earlier one
@@ -247,9 +285,8 @@ func (s *shard) sendHome(pg *page, first, last, n uint32) {
 	}
 }
 
-// unparkTo puts back the parked slots of a page that s has just claimed, so that
-// none of them keeps the page from emptying. The chain that made s claim it is
-// still in use, and so is the page.
+// unparkTo puts back the parked slots of a page of s, so that none of them keeps
+// the page from emptying. The caller looks at used.
 func (s *shard) unparkTo(pg *page) {
 	kept := uint32(0)
 	for _, p := range s.lot[:s.parked] {
@@ -264,6 +301,7 @@ func (s *shard) unparkTo(pg *page) {
 		}
 	}
 	s.parked = kept
+	s.lot[kept] = parkedSlot{}
 }
 
 // find makes the current page ready, and reports false if that takes a page

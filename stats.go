@@ -68,7 +68,7 @@ func (c *core) stats() Stats {
 			st.WarmPages++
 		}
 		st.SlowGets += s.counts.slowGets
-		st.Promotions += s.counts.promotions + s.rewarms
+		st.Promotions += s.counts.promotions
 		st.Retirements += s.counts.retirements
 		st.Revivals += s.counts.revivals
 		st.Releases += s.counts.releases
