@@ -276,16 +276,9 @@ func (c *core) getBatch(dst []unsafe.Pointer) (n int, zero uint64, err error) {
 		return 0, 0, c.errClosed("GetBatch")
 	}
 	for {
-		for ; n < len(dst); n++ {
-			x, isZero := s.get()
-			if x == nil {
-				break
-			}
-			dst[n] = x
-			if isZero {
-				zero |= 1 << n
-			}
-		}
+		got, isZero := s.getMany(dst[n:])
+		zero |= isZero << n
+		n += got
 		if n == len(dst) {
 			s.tickIfSlow()
 			c.leave(s)
@@ -304,13 +297,24 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 	if s == nil {
 		panic(c.errClosed("PutBatch"))
 	}
+	pg := noPage // of the slot before, if s owns it
 	for _, x := range xs {
 		if x == nil {
+			continue
+		}
+		if i, ok := pg.indexOf(uintptr(x)); ok && pg.push(i) {
+			if pg.used <= 1 {
+				s.drained(pg)
+				pg = noPage
+			}
 			continue
 		}
 		if err := c.putOn(s, uintptr(x)); err != nil {
 			c.leave(s)
 			panic(err(c, uintptr(x)))
+		}
+		if pg = pageOfMain(uintptr(x)); pg.owner.Load() != s.id || pg.core != c {
+			pg = noPage
 		}
 	}
 	c.leave(s)

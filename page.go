@@ -208,6 +208,23 @@ func (pg *page) popBump() unsafe.Pointer {
 	return pg.slot(i)
 }
 
+// popBumps is popBump for as many slots as dst has room for, or there are. It
+// returns how many.
+func (pg *page) popBumps(dst []unsafe.Pointer) int {
+	n := min(uint32(len(dst)), pg.capacity-pg.bump)
+	slot := pg.slot(pg.bump)
+	words := pg.links[pg.bump:][:n]
+	dst = dst[:n]
+	for k := range dst {
+		words[k] = taken
+		dst[k] = slot
+		slot = unsafe.Add(slot, pg.stride)
+	}
+	pg.bump += n
+	pg.used += n
+	return int(n)
+}
+
 // popFree takes the first slot of free, or returns nil. Owner only.
 //
 // A list that leads out of the page is treated as ended. Two Puts of one slot at

@@ -106,13 +106,16 @@ type counts struct {
 }
 
 func newShard(c *core, id int) *shard {
-	return &shard{shardState: shardState{
-		core:   c,
-		id:     uint32(id) + 1,
-		lotCap: max(min(lotBytes/c.geo.stride, c.geo.slots/2, lotSize-1), 2),
-		cur:    noPage,
-		budget: budgetMin,
-	}}
+	s := new(shard)
+	for inSlot0(unsafe.Pointer(s)) || inSlot0(unsafe.Pointer(&s.cur)) || inSlot0(unsafe.Pointer(&s.lot)) {
+		s = new(shard)
+	}
+	s.core = c
+	s.id = uint32(id) + 1
+	s.lotCap = max(min(lotBytes/c.geo.stride, c.geo.slots/2, lotSize-1), 2)
+	s.cur = noPage
+	s.budget = budgetMin
+	return s
 }
 
 // get takes a free slot, or returns nil when the shard has none.
@@ -130,6 +133,34 @@ func (s *shard) get() (x unsafe.Pointer, isZero bool) {
 		return x, pg.freeIsZero
 	}
 	return pg.popFree(), false
+}
+
+// getMany fills dst as far as the shard has slots, and returns how far; bit k of
+// zero says that dst[k] is known to be zero.
+func (s *shard) getMany(dst []unsafe.Pointer) (n int, zero uint64) {
+	for n < len(dst) && s.parked != 0 {
+		if x := s.unpark(); x != nil {
+			dst[n] = x
+			n++
+		}
+	}
+	for n < len(dst) && s.find() {
+		isZero := s.cur.freeIsZero
+		fresh := s.cur.popBumps(dst[n:])
+		if isZero {
+			zero |= (1<<fresh - 1) << n
+		}
+		n += fresh
+		for n < len(dst) {
+			x := s.cur.popFree()
+			if x == nil {
+				break
+			}
+			dst[n] = x
+			n++
+		}
+	}
+	return n, zero
 }
 
 // put takes back slot i of pg, and reports false if it is not taken.
