@@ -14,7 +14,7 @@ import (
 // A core is a pool without its type: the shards, the pages they share, and what
 // is done between pin and unpin and after it.
 type core struct {
-	// Set once in newCore.
+	// Set once in init.
 	geo      geometry
 	name     string
 	typeName string

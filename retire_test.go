@@ -35,7 +35,9 @@ func (c *core) closeAll(t testing.TB) {
 		pg.used = remoteCount(pg.remote.Load())
 		clear(pg.links)
 	}
-	require.NoError(t, c.close())
+	if !c.closed.Load() {
+		require.NoError(t, c.close())
+	}
 }
 
 // simGet is Get on shard s.
@@ -278,6 +280,41 @@ func TestIdleGivesUp(t *testing.T) {
 	simFill(t, c, b, len(xs)/2)
 	assert.Len(t, c.pages, pages)
 	require.NoError(t, c.checkInvariants())
+
+	// And again: an adopted page is not thought listed still.
+	simTick(c, b, true)
+	require.NoError(t, c.checkInvariants())
+	assert.Positive(t, c.partials.Load())
+	simFill(t, c, a, 100)
+	simTick(c, a, true)
+	require.NoError(t, c.checkInvariants())
+}
+
+// What an operation leaves to be done is nothing any more once Close came first.
+func TestChoresAfterClose(t *testing.T) {
+	c, shards := sim(t, 64, 2)
+	a := shards[0]
+	xs := simFill(t, c, a, 100)
+	simTick(c, a, true) // onto c.partial
+	b := shards[1]
+	simDrain(t, c, b, xs)
+	b.flush(0) // claimed by b, emptied, and retired
+	b.heartbeat(true)
+	late := b.takeChores()
+	require.NotNil(t, late.abandon)
+	x := simGet(t, c, a)
+	require.True(t, simPut(c, a, x))
+	a.flush(0)
+	a.releaseEmpty()
+	release := a.takeChores()
+	require.NotNil(t, release.release)
+	require.NoError(t, c.close())
+	before := len(theArena.released[1])
+	c.do(late)
+	c.do(release)
+	assert.Len(t, theArena.released[1], before, "no page is released twice")
+	assert.Empty(t, c.partial)
+	assert.False(t, c.heart.timer.Stop())
 }
 
 // A shard in use keeps a bounded number of partly free pages to itself.
@@ -333,3 +370,63 @@ func TestPick(t *testing.T) {
 }
 
 func promotionsOf(s *shard) uint64 { return s.counts.promotions }
+
+// Each tick sends parked slots home, and whoever parks one after it arms the
+// timer for the next, also where it would go by what lay in the lot before.
+func TestParkingArmsTheTimer(t *testing.T) {
+	c, shards := sim(t, 64, 2)
+	s := shards[0]
+	xs := simFill(t, c, s, 10)
+	for range 3 {
+		require.True(t, s.put(pageOf(xs[0]), 0))
+		assert.True(t, s.takeChores().arm)
+		assert.Equal(t, uint32(1), s.parked)
+		require.Equal(t, xs[0], simGet(t, c, s))
+		assert.True(t, s.repark(xs[0]), "the slot that was handed out last")
+		require.Equal(t, xs[0], simGet(t, c, s))
+		simTick(c, s, false)
+		assert.Zero(t, s.parked)
+		assert.False(t, s.repark(xs[0]))
+	}
+	simDrain(t, c, s, xs)
+}
+
+// A shard keeps what it uses; the rest of what it empties is for others.
+func TestBudget(t *testing.T) {
+	c, shards := sim(t, 1024, 2)
+	s, other := shards[0], shards[1]
+	const pages = 3 * budgetMin
+	xs := simFill(t, c, s, pages*int(c.geo.slots))
+	simDrain(t, c, other, xs)
+	other.flush(0)
+	c.do(other.takeChores())
+	assert.Equal(t, budgetMin, other.retired.len)
+	assert.InDelta(t, pages-budgetMin, c.partials.Load(), 1)
+	assert.GreaterOrEqual(t, c.stats().WarmPages, pages-1)
+	require.NoError(t, c.checkInvariants())
+
+	// They are found before a fresh page is taken, and else expire.
+	before := len(c.pages)
+	simFill(t, c, s, 4*int(c.geo.slots))
+	assert.Len(t, c.pages, before)
+	c.heart.mu.Lock()
+	for range windowSeveral {
+		assert.Positive(t, c.partials.Load())
+		c.tickAll()
+	}
+	for range windowSeveral { // other turned out to be idle, and gave up what it kept
+		c.tickAll()
+	}
+	c.heart.mu.Unlock()
+	assert.Zero(t, c.partials.Load())
+	require.NoError(t, c.checkInvariants())
+
+	// A shard that takes many pages into use may keep as many.
+	simTick(c, s, false)
+	xs = simFill(t, c, s, pages*int(c.geo.slots))
+	simTick(c, s, false)
+	simDrain(t, c, s, xs)
+	s.flush(0)
+	c.do(s.takeChores())
+	assert.GreaterOrEqual(t, s.retired.len, pages-1)
+}

@@ -1,0 +1,99 @@
+//go:build linux && (amd64 || arm64) && !race && !poolportable && !go1.28
+
+package pool
+
+import (
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A seizer waits for the operation that it found under way, and an operation
+// that finds its shard seized waits for its return.
+func TestSeizeWaits(t *testing.T) {
+	_, shards := sim(t, 64, 1)
+	s := shards[0]
+	atomic.StoreUint32(&s.busy, 1)
+	seized := make(chan struct{})
+	go func() {
+		seize(shards)
+		close(seized)
+	}()
+	for s.signal.Load()&signalSeized == 0 {
+		runtime.Gosched()
+	}
+	for range 1000 {
+		runtime.Gosched()
+		select {
+		case <-seized:
+			t.Fatal("seized while busy")
+		default:
+		}
+	}
+	atomic.StoreUint32(&s.busy, 0)
+	<-seized
+	waited := make(chan struct{})
+	go func() {
+		s.waitTurn()
+		close(waited)
+	}()
+	for range 1000 {
+		runtime.Gosched()
+		select {
+		case <-waited:
+			t.Fatal("did not wait")
+		default:
+		}
+	}
+	yield(shards)
+	<-waited
+	assert.Zero(t, s.signal.Load())
+}
+
+// Where the kernel refuses membarrier, shards work with a fence in each call.
+func TestWithoutMembarrier(t *testing.T) {
+	initPin()
+	before := asymmetric
+	asymmetric = false
+	defer func() { asymmetric = before }()
+	p := New[[64]byte]()
+	for range 3 {
+		xs := make([]*[64]byte, 3000)
+		for i := range xs {
+			xs[i] = p.Get()
+		}
+		require.NoError(t, p.core.checkInvariants())
+		for _, x := range xs {
+			p.Put(x)
+		}
+		p.Trim()
+	}
+	require.NotZero(t, p.core.present()[0].signal.Load()&signalFence)
+	require.NoError(t, p.Close())
+}
+
+func TestSeizedShardIsLeftAlone(t *testing.T) {
+	oneP(t)
+	p := newStill[[64]byte](t)
+	p.Put(p.Get())
+	shards := p.core.present()
+	seize(shards)
+	done := make(chan struct{})
+	go func() {
+		p.Put(p.Get())
+		close(done)
+	}()
+	for range 1000 {
+		runtime.Gosched()
+		select {
+		case <-done:
+			t.Fatal("used a seized shard")
+		default:
+		}
+	}
+	yield(shards)
+	<-done
+}
