@@ -189,6 +189,18 @@ func pageOfMore(addr uintptr) *page {
 	return noPage
 }
 
+// inArena reports whether addr is in a region.
+func inArena(addr uintptr) bool {
+	theArena.mu.Lock()
+	defer theArena.mu.Unlock()
+	for _, r := range theArena.regions {
+		if addr-r.base < r.size {
+			return true
+		}
+	}
+	return false
+}
+
 // publish makes pageOf answer pg for the memory of r.
 func (r run) publish(pg *page) {
 	for i := range r.n {

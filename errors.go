@@ -47,6 +47,8 @@ func (c *core) errPut(addr uintptr) error {
 	}
 	pg := pageOf(addr)
 	switch {
+	case pg == noPage && inArena(addr):
+		return fmt.Errorf("%s: Put(%#x): %w, %w: a slot was there, and its page has been released since; Put each slot once, when its last user is done", c, addr, ErrDoublePut, ErrForeignPut)
 	case pg == noPage:
 		return fmt.Errorf("%s: Put(%#x): %w: no pool has memory there (is it from new, a variable, or a pool since closed?); Put only what Get returned", c, addr, ErrForeignPut)
 	case pg.core != c:

@@ -47,8 +47,10 @@ type fuzzer struct {
 func (f *fuzzer) step(s *shard, op byte) {
 	which := int(op >> 2 & 3)
 	switch op >> 4 {
-	case 0, 1, 2:
+	case 0:
 		f.get(s)
+	case 1, 2: // by the fast paths
+		on(f.c, s, func() { f.got(uintptr(f.c.get())) })
 	case 3, 4:
 		if len(f.order) > 0 {
 			f.put(s, []int{0, len(f.order) - 1, len(f.order) / 2, int(f.stamp) % len(f.order)}[which])
@@ -61,6 +63,12 @@ func (f *fuzzer) step(s *shard, op byte) {
 		for range []int{17, 64, 200, 1100}[which] {
 			f.get(s)
 		}
+	case 14: // in batches
+		n := []int{1, 2, 33, 64}[which]
+		on(f.c, s, func() { f.getBatch(n) })
+	case 15:
+		n := min([]int{1, 2, 33, 64}[which], len(f.order))
+		on(f.c, s, func() { f.putBatch(n) })
 	case 8, 9: // put many, oldest or newest first
 		for range min([]int{17, 64, 200, 1100}[which], len(f.order)) {
 			f.put(s, (len(f.order)-1)*int(op>>4&1))
@@ -77,6 +85,10 @@ func (f *fuzzer) step(s *shard, op byte) {
 			require.False(f.t, simPut(f.c, s, x+4))
 			f.put(s, which%len(f.order))
 			require.False(f.t, simPut(f.c, s, x))
+			on(f.c, s, func() {
+				defer func() { require.ErrorIs(f.t, recover().(error), ErrDoublePut) }()
+				f.c.put(x)
+			})
 		}
 	case 13:
 		s.flush(uint32(which))
@@ -92,7 +104,11 @@ func (f *fuzzer) get(s *shard) {
 	if len(f.live)*int(f.size) > 64<<20 {
 		return
 	}
-	x := simGet(f.t, f.c, s)
+	f.got(simGet(f.t, f.c, s))
+}
+
+// got notes a slot that was handed out.
+func (f *fuzzer) got(x uintptr) {
 	if _, ok := f.live[x]; ok {
 		f.t.Fatalf("slot %#x was handed out twice", x)
 	}
@@ -106,14 +122,46 @@ func (f *fuzzer) get(s *shard) {
 
 func (f *fuzzer) put(s *shard, k int) {
 	x := f.order[k]
+	f.putting(x)
+	f.order = append(f.order[:k], f.order[k+1:]...)
+	if f.stamp%2 == 0 {
+		require.True(f.t, simPut(f.c, s, x))
+	} else {
+		on(f.c, s, func() { f.c.put(x) })
+	}
+}
+
+// putting notes that a slot is about to be put.
+func (f *fuzzer) putting(x uintptr) {
 	for _, word := range f.ends(x) {
 		if binary.NativeEndian.Uint64(word) != f.live[x] {
 			f.t.Fatalf("slot %#x has been overwritten", x)
 		}
 	}
 	delete(f.live, x)
-	f.order = append(f.order[:k], f.order[k+1:]...)
-	require.True(f.t, simPut(f.c, s, x))
+}
+
+func (f *fuzzer) getBatch(n int) {
+	xs := make([]unsafe.Pointer, n)
+	got, _, err := f.c.getBatch(xs)
+	require.NoError(f.t, err)
+	require.Equal(f.t, n, got)
+	for _, x := range xs {
+		f.got(uintptr(x))
+	}
+}
+
+// putBatch puts the n slots that were got last.
+func (f *fuzzer) putBatch(n int) {
+	var xs []unsafe.Pointer
+	for _, x := range f.order[len(f.order)-n:] {
+		f.putting(x)
+		pg := pageOf(x)
+		i, _ := pg.indexOf(x)
+		xs = append(xs, pg.slot(i))
+	}
+	f.order = f.order[:len(f.order)-n]
+	f.c.putBatch(xs)
 }
 
 // ends returns the first and the last word of a slot.

@@ -80,6 +80,12 @@ func TestMisuse(t *testing.T) {
 			p.PutBatch(xs)
 			p.Put(x)
 		}},
+		{"double Put after the page was released", ErrDoublePut, "released since", func(p *Pool[quote]) {
+			x := p.Get()
+			p.Put(x)
+			p.Trim()
+			p.Put(x)
+		}},
 		{"slot never handed out", ErrDoublePut, "", func(p *Pool[quote]) {
 			x := p.Get()
 			defer p.Put(x)
@@ -248,8 +254,8 @@ func TestRacingDoublePut(t *testing.T) {
 }
 
 type node struct {
-	key  [2]int32
-	next *node
+	Key  [2]int32
+	Next *node
 }
 
 type order struct {
@@ -260,7 +266,7 @@ type order struct {
 	}
 }
 
-type embedded struct{ quote }
+type embedded struct{ Quote quote }
 
 func TestCheckType(t *testing.T) {
 	good := []error{
@@ -282,7 +288,7 @@ func TestCheckType(t *testing.T) {
 		path string
 	}{
 		{CheckType[order](), "pool.order.Items[].Name (string)"},
-		{CheckType[node](), "pool.node.next (*pool.node)"},
+		{CheckType[node](), "pool.node.Next (*pool.node)"},
 		{CheckType[string](), "string (string)"},
 		{CheckType[any](), "interface {} (interface {})"},
 		{CheckType[[2][3]map[int]int](), "[2][3]map[int]int[][] (map[int]int)"},

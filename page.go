@@ -211,14 +211,13 @@ func (pg *page) popBump() unsafe.Pointer {
 // popBumps is popBump for as many slots as dst has room for, or there are. It
 // returns how many.
 func (pg *page) popBumps(dst []unsafe.Pointer) int {
-	n := min(uint32(len(dst)), pg.capacity-pg.bump)
-	slot := pg.slot(pg.bump)
-	words := pg.links[pg.bump:][:n]
+	i := pg.bump
+	n := min(uint32(len(dst)), pg.capacity-i)
+	words := pg.links[i:][:n]
 	dst = dst[:n]
 	for k := range dst {
 		words[k] = taken
-		dst[k] = slot
-		slot = unsafe.Add(slot, pg.stride)
+		dst[k] = pg.slot(i + uint32(k))
 	}
 	pg.bump += n
 	pg.used += n

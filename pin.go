@@ -112,7 +112,8 @@ func (c *core) grow() {
 // Called unpinned.
 func (s *shard) waitTurn() {
 	s.mu.Lock()
-	s.mu.Unlock() //nolint:staticcheck // SA2001: waiting is the purpose
+	//lint:ignore SA2001 waiting is the purpose
+	s.mu.Unlock()
 }
 
 // seize gives the caller all of shards, from any goroutine, until yield. Shards

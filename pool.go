@@ -80,8 +80,9 @@ func (p *Pool[T]) TryGet() (*T, error) {
 // nor anybody it gave the pointer to. Put(nil) does nothing.
 //
 // Put panics with an error that wraps ErrDoublePut if the slot is not in use,
-// ErrForeignPut if x is not a slot of this pool, and ErrClosed after Close. The
-// pool is as before then, and can be used on.
+// ErrForeignPut if x is not a slot of this pool (both, if its page has been
+// released since), and ErrClosed after Close. The pool is as before then, and can
+// be used on.
 //
 // Put(x) synchronizes before the Get that returns the same slot.
 func (p *Pool[T]) Put(x *T) {

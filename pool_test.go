@@ -293,9 +293,9 @@ func fastPathRegression[T any](t *testing.T) {
 }
 
 type odd struct {
-	a byte
-	b uint64
-	c [3]byte
+	A byte
+	B uint64
+	C [3]byte
 }
 
 // The tests of what a pool does, under the names by which they are asked for:

@@ -118,7 +118,6 @@ func (s *shard) heartbeat(idle bool) {
 	s.budget = max(budgetMin, s.turns, s.budget-s.budget/8)
 	s.turns = 0
 	s.flush(0)
-	s.lot[0] = parkedSlot{} // so that whoever parks a slot next arms the timer
 	s.collectQueue(idle)
 	s.beatCurrent(idle)
 	for n := 0; s.retired.tail != nil && (idle || n < releasePages); n++ {

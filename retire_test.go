@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -65,6 +66,18 @@ func simPut(c *core, s *shard, x uintptr) bool {
 	ok = ok && pg.core == c && s.put(pg, i)
 	c.do(s.takeChores())
 	return ok
+}
+
+// on makes s the shard of every P while f uses the pool as a user does.
+func on(c *core, s *shard, f func()) {
+	table := c.shards.Load()
+	all := make([]*shard, max(len(table.shards), runtime.GOMAXPROCS(0)))
+	for i := range all {
+		all[i] = s
+	}
+	c.shards.Store(&shardTable{shards: all, absent: &c.absent})
+	defer c.shards.Store(table)
+	f()
 }
 
 // simTick is one heartbeat of shard s.
@@ -315,6 +328,20 @@ func TestChoresAfterClose(t *testing.T) {
 	assert.Len(t, theArena.released[1], before, "no page is released twice")
 	assert.Empty(t, c.partial)
 	assert.False(t, c.heart.timer.Stop())
+}
+
+// Slots parked where their page is adopted do not keep it from emptying.
+func TestAdoptedPageEmpties(t *testing.T) {
+	c, shards := sim(t, 64, 2)
+	a, b := shards[0], shards[1]
+	xs := simFill(t, c, a, 12)
+	simDrain(t, c, b, xs[:5])
+	simTick(c, a, true)
+	b.attach(c.adopt())
+	c.do(b.takeChores())
+	require.NoError(t, c.checkInvariants())
+	simDrain(t, c, b, xs[5:])
+	assert.Equal(t, 1, c.stats().WarmPages)
 }
 
 // A shard in use keeps a bounded number of partly free pages to itself.

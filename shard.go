@@ -258,6 +258,7 @@ func (s *shard) home(p parkedSlot) (*page, uint32, bool) {
 // flush sends the parked slots home, but for the keep newest, grouped by page.
 func (s *shard) flush(keep uint32) {
 	if s.parked <= keep {
+		s.truncateLot(s.parked)
 		return
 	}
 	var pages [lotSize]*page
@@ -271,8 +272,7 @@ func (s *shard) flush(keep uint32) {
 		}
 	}
 	copy(s.lot[:], s.lot[s.parked-keep:s.parked])
-	s.parked = keep
-	s.lot[keep] = parkedSlot{} // repark must not go by what was there
+	s.truncateLot(keep)
 	for k, pg := range pages[:n] {
 		if pg == nil {
 			continue // went with an earlier one
@@ -331,8 +331,14 @@ func (s *shard) unparkTo(pg *page) {
 			kept++
 		}
 	}
-	s.parked = kept
-	s.lot[kept] = parkedSlot{}
+	s.truncateLot(kept)
+}
+
+// truncateLot leaves n slots parked. What lay behind them, there or handed out,
+// is forgotten: neither may repark go by it, nor may it keep a page's words.
+func (s *shard) truncateLot(n uint32) {
+	clear(s.lot[n:])
+	s.parked = n
 }
 
 // find makes the current page ready, and reports false if that takes a page
@@ -401,6 +407,7 @@ func (s *shard) pick() *page {
 func (s *shard) attach(pg *page) {
 	old := s.cur
 	pg.owner.Store(s.id)
+	s.unparkTo(pg)
 	s.cur = pg
 	s.turns++
 	s.leaveRetirement(pg)
