@@ -91,7 +91,7 @@ func pingPong64(s *side64) func(n int) {
 			for i := 0; i < n; i += len(xs) {
 				s.p.GetBatch(xs)
 				for _, x := range xs {
-					(*x)[0] = 1
+					x[0] = 1
 				}
 				s.p.PutBatch(xs)
 			}
@@ -99,7 +99,7 @@ func pingPong64(s *side64) func(n int) {
 			p := s.p
 			for range n {
 				x := p.Get()
-				(*x)[0] = 1
+				x[0] = 1
 				p.Put(x)
 			}
 		case s.std != nil:
@@ -107,7 +107,7 @@ func pingPong64(s *side64) func(n int) {
 			for range n {
 				x := std.Get().(*obj64)
 				*x = zero
-				(*x)[0] = 1
+				x[0] = 1
 				std.Put(x)
 			}
 		default:
@@ -130,14 +130,15 @@ func fillLoop64(size int) func(*side64) func(n int) {
 				case s.batch:
 					s.p.GetBatch(xs)
 					for _, x := range xs {
-						(*x)[0] = 1
+						x[0] = 1
 					}
 					s.p.PutBatch(xs)
 				case s.p != nil:
 					p := s.p
 					for k := range xs {
-						xs[k] = p.Get()
-						(*xs[k])[0] = 1
+						x := p.Get()
+						x[0] = 1
+						xs[k] = x
 					}
 					for _, x := range xs {
 						p.Put(x)
@@ -145,17 +146,19 @@ func fillLoop64(size int) func(*side64) func(n int) {
 				case s.std != nil:
 					std := s.std
 					for k := range xs {
-						xs[k] = std.Get().(*obj64)
-						*xs[k] = zero
-						(*xs[k])[0] = 1
+						x := std.Get().(*obj64)
+						*x = zero
+						x[0] = 1
+						xs[k] = x
 					}
 					for _, x := range xs {
 						std.Put(x)
 					}
 				default:
 					for k := range xs {
-						xs[k] = new(obj64)
-						(*xs[k])[0] = 1
+						x := new(obj64)
+						x[0] = 1
+						xs[k] = x
 					}
 				}
 			}
@@ -194,7 +197,7 @@ func producerConsumer64(s *side64) func(n int) {
 					}
 				}
 				for _, x := range xs {
-					(*x)[0] = 1
+					x[0] = 1
 				}
 				full <- xs
 			}
@@ -236,7 +239,7 @@ func exchange64(s *side64) func(n int) {
 			for i := 0; i < n; i += len(xs) {
 				s.p.GetBatch(xs)
 				for k, x := range xs {
-					(*x)[0] = 1
+					x[0] = 1
 					xs[k] = place().Swap(x)
 				}
 				s.p.PutBatch(xs)
@@ -244,20 +247,20 @@ func exchange64(s *side64) func(n int) {
 		case s.p != nil:
 			for range n {
 				x := s.p.Get()
-				(*x)[0] = 1
+				x[0] = 1
 				s.p.Put(place().Swap(x))
 			}
 		case s.std != nil:
 			for range n {
 				x := s.std.Get().(*obj64)
 				*x = zero
-				(*x)[0] = 1
+				x[0] = 1
 				s.std.Put(place().Swap(x))
 			}
 		default:
 			for range n {
 				x := new(obj64)
-				(*x)[0] = 1
+				x[0] = 1
 				place().Swap(x)
 			}
 		}

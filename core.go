@@ -192,8 +192,8 @@ func (c *core) put(addr uintptr) {
 			s.unpin()
 			return
 		}
-		pg := s.cur
-		if i, ok := pg.indexOf(addr); ok && s.parked != 0 && pg.push(i) {
+		pg := s.last
+		if i, ok := pg.indexOf(addr); ok && s.parked != 0 && pg.owner.Load() == s.id && pg.push(i) {
 			if pg.used <= 1 {
 				c.putLast(s, pg)
 				return
@@ -206,7 +206,7 @@ func (c *core) put(addr uintptr) {
 }
 
 // putElsewhere is put on s, just pinned, for a slot that is to be parked or that
-// is not of its current page.
+// is not of the page of the one before.
 //
 //go:nosplit
 func (c *core) putElsewhere(s *shard, addr uintptr) {
@@ -220,6 +220,7 @@ func (c *core) putElsewhere(s *shard, addr uintptr) {
 				return
 			}
 		case pg.push(i):
+			s.last = pg
 			if pg.used <= 1 {
 				c.putLast(s, pg)
 				return
@@ -585,7 +586,7 @@ func (c *core) finish(shards []*shard) {
 	c.absent.signal.Or(signalClosed)
 	for _, s := range shards {
 		s.signal.Or(signalClosed)
-		s.cur = noPage
+		s.cur, s.last = noPage, noPage
 		s.queue = pageQueue{}
 		s.retired = pageQueue{}
 	}

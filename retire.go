@@ -117,6 +117,7 @@ func (s *shard) heartbeat(idle bool) {
 	s.parkArmed = false
 	s.budget = max(budgetMin, s.turns, s.budget-s.budget/8)
 	s.turns = 0
+	s.last = noPage // it may be gone, and need not be kept from the garbage collector
 	s.flush(0)
 	s.collectQueue(idle)
 	s.beatCurrent(idle)

@@ -50,6 +50,7 @@ type shardState struct {
 	parkArmed bool   // a slot was parked since the last tick, and the timer armed for it
 	tick      uint32 // heartbeats; wraps
 	cur       *page  // what Get pops; noPage if none
+	last      *page  // what a slot was last put to; a hint, which may have another owner by now
 	queue     pageQueue
 	retired   pageQueue // most recently retired first
 	budget    int       // pages that may be in retired
@@ -114,6 +115,7 @@ func newShard(c *core, id int) *shard {
 	s.id = uint32(id) + 1
 	s.lotCap = max(min(lotBytes/c.geo.stride, c.geo.slots/2, lotSize-1), 2)
 	s.cur = noPage
+	s.last = noPage
 	s.budget = budgetMin
 	return s
 }
