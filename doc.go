@@ -53,12 +53,14 @@
 // arena, the page this pool's, the address the start of a slot, and the slot in
 // use. Then:
 //
-//  1. If the shard owns the page, push the slot on localFree. If the page is now
-//     empty, retire it: see retire.go.
-//  2. If not, park the slot in this shard, for its next Get.
-//  3. If the parking lot is full, send its older half home first: one
+//  1. If no slot is parked in this shard, or the shard does not own the page,
+//     park the slot, for the next Get. A Put that is followed by a Get on the
+//     same P thus touches no page.
+//  2. If the parking lot is full, send its older half home first: one
 //     compare-and-swap a page puts a chain of slots on its remoteFree. A page
 //     that nobody owns, because it was full, becomes this shard's own.
+//  3. Else push the slot on localFree. If all of the page's slots are home now,
+//     the parked one counted, retire it: see retire.go.
 //
 // Ticks let retired pages expire, send parked slots home and collect what others
 // have put, also for Ps that do nothing any more: see heartbeat.go. How a
