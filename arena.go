@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 )
 
 // The arena hands out page runs of reserved address space and takes them back.
@@ -131,9 +130,6 @@ func initArena() {
 	theArena.regions = append(theArena.regions, &mainRegion)
 	theArena.mu.Unlock()
 }
-
-// addressOf returns where mem begins.
-func addressOf(mem []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(mem))) }
 
 // reserveSome reserves address space, stepping down from limit bytes when a
 // resource limit or the system refuses: reservations count against RLIMIT_AS

@@ -420,6 +420,9 @@ func (pg *page) clean() bool {
 	return true
 }
 
+// addressOf returns where mem begins.
+func addressOf(mem []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(mem))) }
+
 // pointers views a slice of typed pointers as one of untyped ones.
 func pointers[T any](xs []*T) []unsafe.Pointer {
 	return unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(xs))), len(xs))
