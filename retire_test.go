@@ -457,3 +457,32 @@ func TestBudget(t *testing.T) {
 	c.do(s.takeChores())
 	assert.GreaterOrEqual(t, s.retired.len, pages-1)
 }
+
+// A full page to which a slot has come home meanwhile stays its owner's.
+func TestDisownFails(t *testing.T) {
+	c, shards := sim(t, 64, 2)
+	a, b := shards[0], shards[1]
+	xs := simFill(t, c, a, int(c.geo.slots))
+	require.True(t, simPut(c, b, xs[7]))
+	b.flush(0)
+	c.do(b.takeChores())
+	assert.Equal(t, xs[7], simGet(t, c, a))
+	assert.Equal(t, a.id, pageOf(xs[7]).owner.Load())
+	require.NoError(t, c.checkInvariants())
+}
+
+// A page that counts as empty while a slot of it is out, as two racing Puts of
+// another can make it, is not given to anybody else.
+func TestUncleanPageIsNotReleased(t *testing.T) {
+	c, shards := sim(t, 64, 1)
+	s := shards[0]
+	x := simGet(t, c, s)
+	pg := pageOf(x)
+	pg.used = 0
+	before := len(theArena.released[1])
+	s.releaseEmpty()
+	c.do(s.takeChores())
+	assert.Len(t, theArena.released[1], before)
+	assert.Same(t, pg, pageOf(x))
+	assert.ErrorIs(t, c.close(), ErrInUse)
+}
