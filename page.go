@@ -15,22 +15,21 @@ import (
 //
 //   - the bump range [bump, capacity): carved, in address order, owner only
 //   - free: the list that Get pops, owner only
-//   - localFree: the list that the owner's Put pushes, owner only; Get never
-//     looks at it on its fast path
+//   - localFree: the list that the owner's Put pushes, owner only; a Get that
+//     has to look at it counts as slow
 //   - remoteFree: the list that everybody else pushes, by compare-and-swap;
 //     the owner takes all of it at once, so there is no ABA problem
 //
 // The lists are linked through links, one 2-byte word a slot: the index of the
 // next free slot, none, or what the slot is if it is on no list.
 //
-// Invariants, with |free| counting the bump range (see checkPage):
+// Invariants, with |free| counting the bump range (see page.check):
 //
 //	used + |free| + |localFree| == capacity
 //	bump <= capacity <= reserved == len(links)
 //	|remoteFree| + slots parked by shards <= used
 //
-// that is: a slot on remoteFree, or parked by a shard that does not own the
-// page, still counts as used. used == 0 therefore means that no reference to
+// that is: a slot on remoteFree, or parked, still counts as used. used == 0 therefore means that no reference to
 // the page is left anywhere but with its owner.
 //
 // The split of the free list and its order of use are mimalloc's. Unlike

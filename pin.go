@@ -19,6 +19,11 @@ import (
 // first release for which nobody has checked that). Nothing between the two may
 // block, call the system, allocate or panic.
 //
+// The plain fields of a shard, and of the pages that it owns, are thus written by
+// one thread at a time. What one thread wrote, the next one to run the P sees:
+// the scheduler hands a P over by atomic operations, which order the two (and on
+// which sync.Pool's own per-P state relies).
+//
 // A goroutine that is not on the P takes a shard over with seize, which makes
 // the pinned side pay almost nothing: it sets busy with a plain store and then
 // looks at signal. The seizer sets signal, has the kernel run a full barrier on

@@ -19,8 +19,8 @@ package pool
 // A shard keeps as many pages as it has lately taken into use in one tick, and
 // at least budgetMin: what a shard empties but does not use, because it only
 // takes back what others hand out, is of no use to it. Beyond that the page
-// retired first goes to core.partial, where other shards find it before they
-// take a fresh one, for the rest of its window. (Kept where it was emptied, a
+// retired first goes to core.partial, as does all that an idle shard kept: other
+// shards find it there before they take a fresh page, for another windowSeveral. (Kept where it was emptied, a
 // producer of 1 KiB objects took a fresh page for each of its consumer's
 // retired ones, at 480 ns an object instead of 50.)
 const (
