@@ -83,9 +83,11 @@ func benchChurn[T any](b *testing.B, config string, pages int) {
 	for _, name := range []string{"base", "warm"} {
 		b.Run(config+"/"+name, func(b *testing.B) {
 			oneP(b)
-			hook.NoWarmPages.Store(name == "base")
+			if name == "base" {
+				hook.Promotion.Store(hook.None)
+			}
 			p := New[T]()
-			hook.NoWarmPages.Store(false)
+			hook.Promotion.Store(hook.Reset)
 			xs := make([]*T, pages*p.Stats().SlotsPerPage)
 			order := orders(len(xs))["first-in"]
 			for range 3 {

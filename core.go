@@ -15,10 +15,11 @@ import (
 // is done between pin and unpin and after it.
 type core struct {
 	// Set once in init.
-	geo      geometry
-	name     string
-	typeName string
-	warm     bool // promotion and warm pages, as described in retire.go; off only to measure what they do
+	geo         geometry
+	name        string
+	typeName    string
+	localChecks bool   // WithLocalChecks
+	promotion   uint32 // hook.Reset, unless to measure what it does
 
 	// shards has the shard of each P by its id, and absent for a P that has
 	// none yet. Replaced as a whole under mu; any P reads.
@@ -49,13 +50,14 @@ type partialPage struct {
 }
 
 // init makes c the core of a pool for objects of size bytes.
-func (c *core) init(size uintptr, typeName, name string) {
+func (c *core) init(size uintptr, typeName string, o options) {
 	initPin()
 	arenaInit.Do(initArena)
 	c.geo = geometryOf(size)
 	c.typeName = typeName
-	c.name = name
-	c.warm = !hook.NoWarmPages.Load()
+	c.name = o.name
+	c.localChecks = o.localChecks
+	c.promotion = hook.Promotion.Load()
 	c.absent.cur = noPage
 	c.absent.signal.Store(signalAbsent)
 	c.heart.timer = time.AfterFunc(time.Hour, c.beat)
@@ -192,6 +194,29 @@ func (c *core) put(addr uintptr) {
 			s.unpin()
 			return
 		}
+		if s.parked == 0 {
+			// putElsewhere and park, for the empty lot.
+			pg := pageOfMain(addr)
+			if i, ok := pg.indexOf(addr); ok && pg.core == c && s.parkArmed {
+				word := pg.link(i)
+				foreign := pg.owner.Load() != s.id
+				if foreign && s.unmarked != 0 {
+					s.lot[0] = parkedSlot{pg.slot(i), nil}
+					s.parked = 1
+					s.unpin()
+					return
+				}
+				if *word == taken && (foreign || pg.used != 1 || pg.localFree == none) {
+					*word = parking
+					s.lot[0] = parkedSlot{pg.slot(i), word}
+					s.parked = 1
+					s.unpin()
+					return
+				}
+			}
+			c.putElsewhere(s, addr)
+			return
+		}
 		pg := s.last
 		if i, ok := pg.indexOf(addr); ok && s.parked != 0 && pg.owner.Load() == s.id && pg.push(i) {
 			if pg.used <= 1 {
@@ -215,7 +240,7 @@ func (c *core) putElsewhere(s *shard, addr uintptr) {
 	if pg.core == c && ok && s.signal.Load() == 0 {
 		switch {
 		case s.parks(pg):
-			if s.parkArmed && s.parked < s.lotCap && s.park(pg, i) {
+			if s.parkArmed && s.hasRoom(pg) && s.park(pg, i) {
 				s.unpin()
 				return
 			}

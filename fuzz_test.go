@@ -16,6 +16,7 @@ func FuzzPool(f *testing.F) {
 	f.Add([]byte{0x03, 0, 0, 0, 1, 1, 1, 0x20, 0x20, 0x30})
 	f.Add([]byte{0x01, 0x70, 0x71, 0x80, 0x81, 0x42, 0x50, 0x60, 0x61})
 	f.Add([]byte("\x02pppppqqqqq\x80\x90\x81\x91\x40\x50\x41\x51\x60"))
+	f.Add([]byte("\x80pppp\x10\x35\x36\x37\x31\xc1\xc5\x35\x36\x37\x31\x35\x36\xc2\x51\x52"))
 	f.Add([]byte("\x00p\x10p\x20p\x30\xa0\xa1\xa2\xa3PPPPPQQQQQQ@@@@@@@@@@@@@@@@`ppp"))
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		if len(ops) == 0 || len(ops) > 1500 {
@@ -23,7 +24,7 @@ func FuzzPool(f *testing.F) {
 		}
 		sizes := []uintptr{64, 8, 1000, 5000, 8192, 20000, 300000}
 		size := sizes[int(ops[0])%len(sizes)]
-		c, shards := sim(t, size, 4)
+		c, shards := sim(t, size, 4, options{localChecks: ops[0] >= 128})
 		f := fuzzer{t: t, c: c, size: size, live: make(map[uintptr]uint64)}
 		for _, op := range ops[1:] {
 			f.step(shards[op&3], op)

@@ -67,7 +67,9 @@ func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 			fail("parks %p, slot %d, which is not parked, or no slot of its pool", p.slot, i)
 			continue
 		}
-		parked[pg]++
+		if p.word != nil { // else its word says taken
+			parked[pg]++
+		}
 	}
 	own := func(pg *page, list pageList) {
 		owner[pg] = s

@@ -136,9 +136,14 @@ func TestMisuse(t *testing.T) {
 			p.Put(x)
 		}},
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			p := newStill[quote](t, WithName("quotes"))
+	for i := range 2 * len(tests) {
+		test, name, opts := tests[i/2], tests[i/2].name, []Option{WithName("quotes")}
+		if i%2 != 0 {
+			name, opts = name+", local checks", append(opts, WithLocalChecks())
+		}
+		t.Run(name, func(t *testing.T) {
+			oneP(t)
+			p := newStill[quote](t, opts...)
 			requireMisuse(t, test.want, func() {
 				defer func() {
 					if r := recover(); r != nil {
@@ -192,6 +197,46 @@ func TestPutBehindLastSlot(t *testing.T) {
 	defer p.Put(x)
 	defer func() { assert.ErrorIs(t, recover().(error), ErrForeignPut) }()
 	p.Put((*[24]byte)(unsafe.Add(unsafe.Pointer(x), p.Stats().SlotsPerPage*24)))
+}
+
+// With WithLocalChecks a second Put is caught on the same P, wherever in the lot
+// the slot is. On another P it is accepted, and does no harm but to the slot.
+func TestLocalChecks(t *testing.T) {
+	c, shards := sim(t, 64, 3, options{localChecks: true})
+	a, b := shards[0], shards[1]
+	xs := simFill(t, c, a, 20)
+	for k, x := range xs[:10] {
+		require.True(t, simPut(c, b, x))
+		for _, before := range xs[:k+1] {
+			require.False(t, simPut(c, b, before), "slot %d with %d parked", k, k+1)
+		}
+		require.EqualValues(t, k+1, b.parked)
+	}
+	require.NoError(t, c.checkInvariants())
+	for k := range 10 { // what is handed out again may be put again
+		x := simGet(t, c, b)
+		require.Equal(t, xs[9-k], x)
+		require.True(t, simPut(c, b, x))
+		require.False(t, simPut(c, b, x))
+		require.Equal(t, x, simGet(t, c, b))
+	}
+	for _, x := range xs[:10] {
+		require.True(t, simPut(c, b, x))
+	}
+	require.True(t, simPut(c, a, xs[0]), "the page's owner does not see that b has parked it")
+	require.False(t, simPut(c, a, xs[9]), "but this is not among the first in the lot")
+	b.flush(0)
+	c.do(b.takeChores())
+	for _, x := range xs[10:] {
+		require.True(t, simPut(c, a, x))
+	}
+	require.NoError(t, c.checkInvariants())
+	assert.Zero(t, c.stats().Live)
+	seen := make(map[uintptr]bool)
+	for _, x := range simFill(t, c, a, 20) {
+		require.False(t, seen[x], "a slot put twice is on one list")
+		seen[x] = true
+	}
 }
 
 // A second Put is caught wherever the slot has gone in between: to another P's

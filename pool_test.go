@@ -42,8 +42,8 @@ func newStill[T any](t testing.TB, opts ...Option) *Pool[T] {
 
 // newBase is newStill with the retirement changes off.
 func newBase[T any](t testing.TB) *Pool[T] {
-	hook.NoWarmPages.Store(true)
-	defer hook.NoWarmPages.Store(false)
+	hook.Promotion.Store(hook.None)
+	defer hook.Promotion.Store(hook.Reset)
 	return newStill[T](t)
 }
 
@@ -117,7 +117,7 @@ func perRound[T any](t *testing.T, p *Pool[T], n, rounds int, order []int) float
 		churn(p, xs, order)
 	}
 	after := p.Stats()
-	if p.core.warm {
+	if p.core.promotion == hook.Reset {
 		assert.Equal(t, before.Releases, after.Releases, "releases")
 		assert.Equal(t, before.PurgedBytes, after.PurgedBytes, "purged bytes")
 		assert.Greater(t, after.Promotions, before.Promotions, "promotions")

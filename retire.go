@@ -1,5 +1,7 @@
 package pool
 
+import "github.com/warmpage/pool/internal/hook"
+
 // Retirement: when an empty page is kept, promoted, and released. Policy only;
 // nothing here calls the system, and time comes in as ticks.
 //
@@ -38,7 +40,7 @@ func (c *core) window(sole bool) uint8 {
 		return windowSole
 	case sole:
 		return windowSoleLarge
-	case c.geo.small && c.warm:
+	case c.geo.small && c.promotion != hook.None:
 		return windowSeveral
 	}
 	return 0
@@ -69,12 +71,20 @@ func (s *shard) emptied(pg *page) {
 	}
 }
 
-// promote makes the free slots of an empty page what the next Get pops.
+// promote makes the free slots of an empty page what the next Get pops. The two
+// other ways are there to be compared with (docs/performance.md).
 func (s *shard) promote(pg *page) {
-	if s.core.warm {
+	switch s.core.promotion {
+	case hook.Reset:
 		pg.reset()
-		s.counts.promotions++
+	case hook.Move:
+		if !pg.ready() {
+			pg.useLocal()
+		}
+	default:
+		return
 	}
+	s.counts.promotions++
 }
 
 // leaveRetirement notes that a retired page is used again.

@@ -13,9 +13,9 @@ import (
 
 // sim makes a core with n shards that only the test uses: which shard does what
 // is then up to the test and not to the scheduler, and time stands still.
-func sim(t testing.TB, size uintptr, n int) (*core, []*shard) {
+func sim(t testing.TB, size uintptr, n int, opts ...options) (*core, []*shard) {
 	c := new(core)
-	c.init(size, "sim", "")
+	c.init(size, "sim", append(opts, options{})[0])
 	c.stopClock()
 	shards := make([]*shard, n)
 	for i := range shards {
@@ -120,9 +120,11 @@ func TestRetirement(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			hook.NoWarmPages.Store(test.base)
+			if test.base {
+				hook.Promotion.Store(hook.None)
+			}
 			c, shards := sim(t, test.size, 1)
-			hook.NoWarmPages.Store(false)
+			hook.Promotion.Store(hook.Reset)
 			s := shards[0]
 			xs := simFill(t, c, s, test.pages*int(c.geo.slots))
 			simDrain(t, c, s, xs)
@@ -485,4 +487,26 @@ func TestUncleanPageIsNotReleased(t *testing.T) {
 	assert.Len(t, theArena.released[1], before)
 	assert.Same(t, pg, pageOf(x))
 	assert.ErrorIs(t, c.close(), ErrInUse)
+}
+
+// A full page, which nobody owns, gets an owner before half of its slots have
+// been put: a shard that empties pages owns them in time to keep them warm.
+func TestClaimEarly(t *testing.T) {
+	c, shards := sim(t, 1024, 2)
+	a, b := shards[0], shards[1]
+	xs := simFill(t, c, a, 65) // one more than a page has, so that the first page is given up
+	pg := pageOf(xs[0])
+	require.EqualValues(t, noOwner, pg.owner.Load())
+	for k, x := range xs[:20] {
+		require.True(t, simPut(c, b, x))
+		if k < 8 {
+			require.EqualValues(t, noOwner, pg.owner.Load(), "a few slots are parked")
+		}
+	}
+	require.Equal(t, b.id, pg.owner.Load())
+	require.LessOrEqual(t, b.parked, uint32(1), "those that were parked have come home; one of its own may be")
+	for _, x := range xs[20:] {
+		require.True(t, simPut(c, b, x))
+	}
+	require.NoError(t, c.checkInvariants())
 }

@@ -130,9 +130,9 @@ func (s *stress[T]) work(seed uint64, until time.Time) {
 	}
 }
 
-func stressPool[T any](t *testing.T) {
+func stressPool[T any](t *testing.T, opts ...Option) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	s := &stress[T]{t: t, p: New[T](), owners: new(ownerTable)}
+	s := &stress[T]{t: t, p: New[T](opts...), owners: new(ownerTable)}
 	for i := range s.shared {
 		s.shared[i] = make(chan held[T], 1)
 	}
@@ -197,7 +197,8 @@ func stressPool[T any](t *testing.T) {
 }
 
 func TestStress(t *testing.T) {
-	t.Run("8", stressPool[[8]byte])
-	t.Run("64", stressPool[[64]byte])
-	t.Run("9000", stressPool[[9000]byte])
+	t.Run("8", func(t *testing.T) { stressPool[[8]byte](t) })
+	t.Run("64", func(t *testing.T) { stressPool[[64]byte](t) })
+	t.Run("64 local checks", func(t *testing.T) { stressPool[[64]byte](t, WithLocalChecks()) })
+	t.Run("9000", func(t *testing.T) { stressPool[[9000]byte](t) })
 }

@@ -219,9 +219,11 @@ type sample struct {
 // pause from the first round to the last: pages that nobody uses for 0.4 s are
 // released, as they should be, but not in a benchmark of busy ones.
 func measure[T any](ctx context.Context, opts options, off bool, pages int, o order) (sample, error) {
-	hook.NoWarmPages.Store(off)
+	if off {
+		hook.Promotion.Store(hook.None)
+	}
 	p := pool.New[T]()
-	hook.NoWarmPages.Store(false)
+	hook.Promotion.Store(hook.Reset)
 
 	xs := make([]*T, pages*p.Stats().SlotsPerPage)
 	seq := o.indexes(len(xs))

@@ -4,6 +4,12 @@ package hook
 
 import "sync/atomic"
 
-// NoWarmPages makes pools created while it is set retire pages as mimalloc does:
-// nothing is promoted, and only the sole page of a shard is kept.
-var NoWarmPages atomic.Bool
+// What pools do with a page that empties while it is kept.
+const (
+	Reset = iota // put all its slots in address order: what users get
+	Move         // make the list of slots put last the next to be got, in the order that it has
+	None         // nothing, and keep only the sole page of a shard: as mimalloc does
+)
+
+// Promotion is one of these, for the pools made while it is set.
+var Promotion atomic.Uint32
