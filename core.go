@@ -369,8 +369,11 @@ func (c *core) heed(s *shard) *shard {
 			s.unpin()
 			s.waitTurn()
 		default:
-			s.signal.And(^uint32(signalTick))
-			s.heartbeat(false)
+			s.signal.And(^uint32(signalTick | signalForget))
+			s.forget()
+			if sig&signalTick != 0 {
+				s.heartbeat(false)
+			}
 			c.leave(s)
 		}
 	}
@@ -458,6 +461,11 @@ func (c *core) drop(pg *page) {
 	last.index = pg.index
 	c.pages[len(c.pages)-1] = nil
 	c.pages = c.pages[:len(c.pages)-1]
+	for _, s := range c.shards.Load().shards {
+		if s.signal.Load()&signalForget == 0 {
+			s.signal.Or(signalForget)
+		}
+	}
 	theArena.release(pg.mem, &c.purged)
 }
 

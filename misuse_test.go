@@ -367,3 +367,37 @@ func TestZeroPool(t *testing.T) {
 	assert.Panics(t, func() { p.Put(&global) })
 	runtime.Gosched()
 }
+
+// What a shard remembers of a slot that it handed out does not outlive the
+// slot's page: the same address may by now be another pool's slot.
+func TestForget(t *testing.T) {
+	if !pinned {
+		t.Skip("shards remember under locks as well, but simulated ones are not locked")
+	}
+	c, shards := sim(t, 64, 2)
+	a, b := shards[0], shards[1]
+	xs := simFill(t, c, a, 2)
+	require.True(t, simPut(c, a, xs[0]))
+	require.Equal(t, xs[0], simGet(t, c, a))
+	require.EqualValues(t, xs[0], uintptr(a.lot[0].slot), "remembered")
+	xs = append(xs, simFill(t, c, a, int(c.geo.slots)-1)...) // and one of the next page
+	for _, x := range xs[:c.geo.slots] {
+		require.True(t, simPut(c, b, x))
+	}
+	b.flush(0)
+	for range windowSole + 1 {
+		simTick(c, b, false)
+	}
+	require.Equal(t, noPage, pageOf(xs[0]), "released")
+
+	other, theirs := sim(t, 64, 1)
+	again := simFill(t, other, theirs[0], 1)
+	require.Equal(t, xs[0], again[0], "the arena uses the memory again")
+	for range 2 { // the first may take another path, for all that has been signalled
+		on(c, a, func() {
+			defer func() { require.ErrorIs(t, recover().(error), ErrForeignPut) }()
+			c.put(xs[0])
+		})
+	}
+	require.NoError(t, other.checkInvariants())
+}

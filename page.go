@@ -7,9 +7,9 @@ import (
 )
 
 // A page is one run of arena memory cut into equal slots, together with the
-// bookkeeping of which slots are free. The bookkeeping lives on the Go heap,
-// apart from the slots: a write after Put cannot corrupt it, and memory is
-// touched only where slots are used.
+// bookkeeping of which slots are free. The bookkeeping is apart from the slots,
+// on the Go heap and behind the last slot: a write after Put cannot corrupt it,
+// and memory is touched only where slots are used.
 //
 // Free slots are in one of four places, each with its own writer:
 //
@@ -134,7 +134,7 @@ func newPage(c *core, mem run) *page {
 	g := &c.geo
 	pg := newHeader()
 	pg.base = unsafe.Pointer(unsafe.SliceData(mem.mem(int(mem.n))))
-	pg.links = newLinks(int(g.slots))
+	pg.links = newLinks(g, mem)
 	pg.core = c
 	pg.recip = g.recip
 	pg.stride = g.stride
@@ -146,28 +146,31 @@ func newPage(c *core, mem run) *page {
 	return pg
 }
 
-// Processors compare the lower 12 bits of addresses to tell whether a load
-// depends on a store before it. Slot 0, which a program that holds few objects
-// gets over and over, begins where a page of the OS begins; what Get and Put
-// read right after the program has written there must not (measured: 22 ns a
-// Get+Put pair instead of 13 with the words there, 16 with the page's owner line).
-func inSlot0(p unsafe.Pointer) bool { return uintptr(p)%4096 < 64 }
-
-// newLinks makes the words for n slots.
-func newLinks(n int) []uint16 {
+// newLinks makes the words for the slots of the page in mem. In the page they are
+// invisible to the garbage collector, which would otherwise have two objects a
+// page to mark, and go back to the OS along with it.
+func newLinks(g *geometry, mem run) []uint16 {
+	if g.linksAt != 0 {
+		at := unsafe.Pointer(&mem.mem(int(mem.n))[g.linksAt])
+		links := unsafe.Slice((*uint16)(at), g.slots)
+		if !mem.zeroed {
+			clear(links) // another page's words: none may say taken
+		}
+		return links
+	}
 	const line = 64 / 2
-	words := make([]uint16, n+line)
-	if inSlot0(unsafe.Pointer(unsafe.SliceData(words))) {
+	words := make([]uint16, g.slots+line)
+	if inSlot0(address(&words[0])) {
 		return words[line:]
 	}
-	return words[:n:n]
+	return words[:g.slots:g.slots]
 }
 
 // newHeader makes an empty page.
 func newHeader() *page {
 	for {
 		pg := new(page)
-		if !inSlot0(unsafe.Pointer(pg)) && !inSlot0(unsafe.Pointer(&pg.bump)) {
+		if !inSlot0(address(pg)) && !inSlot0(address(&pg.bump)) {
 			return pg
 		}
 	}
@@ -418,6 +421,9 @@ func (pg *page) clean() bool {
 	}
 	return true
 }
+
+// address returns p as a number.
+func address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
 
 // addressOf returns where mem begins.
 func addressOf(mem []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(mem))) }

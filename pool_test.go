@@ -403,9 +403,9 @@ func TestBatch(t *testing.T) {
 func TestStats(t *testing.T) {
 	oneP(t)
 	p := newStill[[64]byte](t, WithName("orders"))
-	assert.Equal(t, Stats{Name: "orders", SlotSize: 64, SlotsPerPage: 1024}, p.Stats())
+	assert.Equal(t, Stats{Name: "orders", SlotSize: 64, SlotsPerPage: 992}, p.Stats())
 	x := p.Get()
-	assert.Equal(t, Stats{Name: "orders", SlotSize: 64, SlotsPerPage: 1024,
+	assert.Equal(t, Stats{Name: "orders", SlotSize: 64, SlotsPerPage: 992,
 		Live: 1, Pages: 1, SlowGets: 1 + 1, MappedBytes: 64 << 10, CommittedBytes: 4 << 10}, p.Stats())
 	y := p.Get()
 	p.Put(x)
@@ -459,7 +459,7 @@ func TestCloseReuse(t *testing.T) {
 // rests.
 func TestExpiryByTime(t *testing.T) {
 	p := New[[64]byte]()
-	churn(p, make([]*[64]byte, 5000), orders(5000)["first-in"])
+	churn(p, make([]*[64]byte, 4900), orders(4900)["first-in"])
 	assert.Equal(t, 5, p.Stats().Pages)
 	assert.True(t, p.core.heart.armed.Load())
 	assert.Eventually(t, func() bool { return p.Stats().Pages == 0 }, 5*time.Second, 10*time.Millisecond)

@@ -205,12 +205,12 @@ func TestRevival(t *testing.T) {
 	assert.Len(t, c.pages, 1)
 	require.True(t, simPut(c, s, x))
 
-	xs := simFill(t, c, s, 3*1024)
+	xs := simFill(t, c, s, 3*int(c.geo.slots))
 	simDrain(t, c, s, xs)
 	s.flush(0)
 	require.Equal(t, 3, c.stats().WarmPages)
 	revivals := s.counts.revivals
-	xs = simFill(t, c, s, 3*1024)
+	xs = simFill(t, c, s, 3*int(c.geo.slots))
 	assert.Equal(t, revivals+3, s.counts.revivals, "two from the list, one current")
 	simDrain(t, c, s, xs)
 }

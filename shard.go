@@ -100,6 +100,7 @@ const (
 	signalAbsent             // this is core.absent: the P has no shard yet
 	signalClosed             // the pool is closed
 	signalFence              // busy needs a barrier: see pin.go
+	signalForget             // a page is gone: see forget
 )
 
 // chores is what an operation leaves to be done after unpin.
@@ -119,7 +120,7 @@ type counts struct {
 
 func newShard(c *core, id int) *shard {
 	s := new(shard)
-	for inSlot0(unsafe.Pointer(s)) || inSlot0(unsafe.Pointer(&s.cur)) || inSlot0(unsafe.Pointer(&s.lot)) {
+	for inSlot0(address(s)) || inSlot0(address(&s.cur)) || inSlot0(address(&s.lot)) {
 		s = new(shard)
 	}
 	s.core = c
@@ -397,6 +398,11 @@ func (s *shard) unparkTo(pg *page) {
 	}
 	s.truncateLot(kept)
 }
+
+// forget drops what lies behind the parked slots: entries of slots that were
+// handed out, by which repark goes. When a page of the pool is gone, its words
+// may be anything, and its slots another pool's.
+func (s *shard) forget() { s.truncateLot(s.parked) }
 
 // truncateLot leaves n slots parked. What lay behind them, there or handed out,
 // is forgotten: neither may repark go by it, nor may it keep a page's words.

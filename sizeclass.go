@@ -39,6 +39,7 @@ type geometry struct {
 	stride   uint32 // bytes from one slot to the next; a multiple of minStride
 	pageSize uint32 // bytes
 	slots    uint32 // slots a page
+	linksAt  uint32 // where in the page its links are; 0: on the Go heap
 	carve    uint32 // slots opened at a time
 	recip    uint64 // ceil(2^64 / stride), see page.indexOf
 	small    bool   // stride <= smallSlotMax: the retirement policy asks
@@ -62,9 +63,39 @@ func geometryOf(size uintptr) geometry {
 		g.pageSize = largePageSize
 	}
 	g.slots = g.pageSize / stride
+	if g.slots > heapLinks {
+		g.slots, g.linksAt = linksInPage(g.pageSize, stride)
+	}
 	g.carve = max(carveBytes/stride, 1)
 	return g
 }
+
+// heapLinks is how many links, at most, are on the Go heap rather than in their
+// page: making room for them would cost a slot of few.
+const heapLinks = 128
+
+// linksInPage returns how many slots fit into a page along with their links, and
+// where the links begin: on a cache line of their own, and not where they could
+// be taken for slot 0 (see inSlot0).
+func linksInPage(pageSize, stride uint32) (slots, linksAt uint32) {
+	const line = 64
+	for slots = pageSize / (stride + 2); ; slots-- {
+		linksAt = (pageSize - 2*slots) &^ (line - 1)
+		if inSlot0(uintptr(linksAt)) {
+			linksAt -= line
+		}
+		if slots*stride <= linksAt {
+			return slots, linksAt
+		}
+	}
+}
+
+// Processors compare the lower 12 bits of addresses to tell whether a load
+// depends on a store before it. Slot 0, which a program that holds few objects
+// gets over and over, begins where a page of the OS begins; what Get and Put
+// read right after the program has written there must not (measured: 22 ns a
+// Get+Put pair instead of 13 with the links there, 16 with the page's owner line).
+func inSlot0(addr uintptr) bool { return addr%4096 < 64 }
 
 // granules returns how many arena granules a page takes: 1, 8 or 64.
 func (g geometry) granules() int { return int(g.pageSize >> granuleShift) }
