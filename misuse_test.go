@@ -376,12 +376,19 @@ func TestForget(t *testing.T) {
 	}
 	c, shards := sim(t, 64, 2)
 	a, b := shards[0], shards[1]
-	xs := simFill(t, c, a, 2)
+	n := int(c.geo.slots)
+	first := simFill(t, c, a, n)
+	xs := simFill(t, c, a, n) // the current page, full
+	for _, x := range first[:20] {
+		require.True(t, simPut(c, a, x)) // makes the first page its own again
+	}
+	for a.parked != 0 {
+		simGet(t, c, a)
+	}
 	require.True(t, simPut(c, a, xs[0]))
 	require.Equal(t, xs[0], simGet(t, c, a))
-	require.EqualValues(t, xs[0], uintptr(a.lot[0].slot), "remembered")
-	xs = append(xs, simFill(t, c, a, int(c.geo.slots)-1)...) // and one of the next page
-	for _, x := range xs[:c.geo.slots] {
+	simGet(t, c, a) // turns to the first page
+	for _, x := range xs {
 		require.True(t, simPut(c, b, x))
 	}
 	b.flush(0)
@@ -389,6 +396,7 @@ func TestForget(t *testing.T) {
 		simTick(c, b, false)
 	}
 	require.Equal(t, noPage, pageOf(xs[0]), "released")
+	require.EqualValues(t, xs[0], uintptr(a.lot[0].slot), "a remembers")
 
 	other, theirs := sim(t, 64, 1)
 	again := simFill(t, other, theirs[0], 1)
