@@ -20,6 +20,10 @@ import (
 // A released run stays committed for purgeDelay, first in line to be reused,
 // and is then purged: its memory goes back to the OS, neighbours joined into
 // one call. All pools of a process share one arena.
+//
+// Any system call may fail. Then the arena is as it was before, but for what
+// the purge of a run could not give back: that is free for use, held, and the
+// next Trim tries again. It is zero only if the system said so.
 
 const (
 	chunkShift    = 26 // 64 MiB
@@ -74,6 +78,7 @@ type chunk struct {
 	mem       []byte
 	busy      [chunkGranules / 64]uint64 // granules in a run, released ones included, or past the end
 	dirty     [chunkGranules / 64]uint64 // granules that may hold old data
+	held      [chunkGranules / 64]uint64 // free granules whose memory the OS did not take back
 	committed uint32                     // bit a step
 }
 
@@ -92,7 +97,36 @@ type arena struct {
 	released [largePageSize/granuleSize + 1][]released // by granules, oldest first
 	timer    *time.Timer
 	armed    bool
+
+	limit   int64  // bytes; 0: none
+	total   totals // for ReadMemory
+	sysCall uint64 // calls of the system made
 }
+
+// totals are in granules but for purged.
+type totals struct {
+	inUse   int // in runs that pools have
+	waiting int // in released
+	held    int // bits of chunk.held
+	purged  int64
+}
+
+// committed returns how many granules may have memory behind them.
+func (t totals) committed() int { return t.inUse + t.waiting + t.held }
+
+// calls are what the arena asks of the system: see the os_*.go files.
+type calls struct {
+	reserve func(size uintptr) ([]byte, error)
+	commit  func(mem []byte) error
+	purge   func(mem []byte) (gone, zeroed bool)
+}
+
+// system is replaced by tests, to make it fail.
+var system = func() *atomic.Pointer[calls] {
+	p := new(atomic.Pointer[calls])
+	p.Store(&calls{osReserve, osCommit, osPurge})
+	return p
+}()
 
 // The process has one arena. The lookup tables are apart from it because Put
 // reads them: mainRegion and mainTable are written before any pool exists
@@ -139,7 +173,7 @@ func reserveSome(limit uint64) []byte {
 		if size > limit {
 			continue
 		}
-		if mem, err := osReserve(uintptr(size)); err == nil {
+		if mem, err := system.Load().reserve(uintptr(size)); err == nil {
 			return mem
 		}
 	}
@@ -212,12 +246,22 @@ func (a *arena) alloc(n int) (run, error) {
 	// The run released last is the most likely to be still in a cache.
 	if rs := a.released[n]; len(rs) > 0 {
 		a.released[n] = rs[:len(rs)-1]
+		a.total.waiting -= n
+		a.total.inUse += n
 		return rs[len(rs)-1].run, nil
+	}
+	if a.over(n) {
+		a.mu.Unlock()
+		a.purge(func(released) bool { return true })
+		a.mu.Lock()
+		if a.over(n) {
+			return run{}, fmt.Errorf("%w: all pools together have %d KiB, of SetProcessLimit(%d)", ErrLimit, a.total.committed()*granuleSize>>10, a.limit)
+		}
 	}
 	for ; a.from[n] < len(a.open); a.from[n]++ {
 		ch := a.open[a.from[n]]
 		if i := ch.find(n); i >= 0 {
-			return ch.take(i, n)
+			return a.take(ch, i, n)
 		}
 	}
 	ch, err := a.grow()
@@ -225,9 +269,14 @@ func (a *arena) alloc(n int) (run, error) {
 		return run{}, err
 	}
 	if i := ch.find(n); i >= 0 {
-		return ch.take(i, n)
+		return a.take(ch, i, n)
 	}
 	return run{}, fmt.Errorf("%w: no address space for a page of %d KiB", ErrOutOfMemory, n*granuleSize>>10)
+}
+
+// over reports whether n granules more are beyond the limit. mu is held.
+func (a *arena) over(n int) bool {
+	return a.limit != 0 && int64(a.total.committed()+n)*granuleSize > a.limit
 }
 
 // release takes a run back. Its bytes are added to purged when they go back to
@@ -238,6 +287,8 @@ func (a *arena) release(r run, purged *atomic.Int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.released[r.n] = append(a.released[r.n], released{run: r, at: time.Now(), purged: purged})
+	a.total.inUse -= int(r.n)
+	a.total.waiting += int(r.n)
 	a.arm(purgeDelay)
 }
 
@@ -275,10 +326,10 @@ func (a *arena) purgeOld() {
 	}
 }
 
-// purgeFrom purges all released runs whose bytes count in purged and returns how
-// many bytes went back to the OS.
+// purgeFrom purges all released runs whose bytes count in purged, and what an
+// earlier purge could not give back. It returns how many bytes went to the OS.
 func (a *arena) purgeFrom(purged *atomic.Int64) int64 {
-	return a.purge(func(r released) bool { return r.purged == purged })
+	return a.purge(func(r released) bool { return r.purged == purged }) + a.purgeHeld(purged)
 }
 
 // purge gives the memory of the chosen released runs back to the OS, joined
@@ -307,24 +358,42 @@ func (a *arena) purge(chosen func(released) bool) int64 {
 			n += int(victims[k].n)
 			k++
 		}
-		gone, zeroed := osPurge(first.mem(n))
-		if gone {
-			for _, r := range victims[:k] {
-				r.purged.Add(int64(r.size()))
-			}
-			total += int64(n * granuleSize)
-		}
+		gone, zeroed := system.Load().purge(first.mem(n))
 		a.mu.Lock()
+		a.sysCall++
 		for _, r := range victims[:k] {
-			r.chunk.free(r.run, !zeroed)
-			for n, from := range a.from {
-				a.from[n] = min(from, r.chunk.index)
+			if a.free(r.run, gone, zeroed); gone {
+				r.purged.Add(int64(r.size()))
+				total += int64(r.size())
 			}
 		}
 		a.mu.Unlock()
 		victims = victims[k:]
 	}
 	return total
+}
+
+// purgeHeld purges what is free and has memory all the same. It counts in purged.
+func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
+	var runs []released
+	a.mu.Lock()
+	for _, ch := range a.open {
+		for i := range chunkGranules {
+			if m := mask(i, 1); ch.held[i/64]&m != 0 {
+				ch.held[i/64] &^= m
+				ch.busy[i/64] |= m
+				a.total.held--
+				a.total.waiting++
+				runs = append(runs, released{run: run{chunk: ch, first: uint16(i), n: 1}, purged: purged})
+			}
+		}
+	}
+	a.released[1] = append(runs, a.released[1]...)
+	a.mu.Unlock()
+	if len(runs) == 0 {
+		return 0
+	}
+	return a.purge(func(r released) bool { return r.at.IsZero() })
 }
 
 // grow opens one more chunk, in a new region if need be. mu is held.
@@ -342,6 +411,7 @@ func (a *arena) grow() (*chunk, error) {
 			}
 		}
 	}
+	a.sysCall++
 	mem := reserveSome(growSize)
 	if mem == nil {
 		return nil, fmt.Errorf("%w: the system refuses to reserve more address space", ErrOutOfMemory)
@@ -400,28 +470,42 @@ func (ch *chunk) find(n int) int {
 // granules, aligned to its size, is in one word.
 func mask(first, n int) uint64 { return (1<<n - 1) << (first % 64) }
 
-// take commits the granules found and marks them busy.
-func (ch *chunk) take(first, n int) (run, error) {
+// take commits the granules found and marks them busy. mu is held.
+func (a *arena) take(ch *chunk, first, n int) (run, error) {
 	step := first / commitGranules
 	if ch.committed&(1<<step) == 0 {
 		begin := step * commitGranules * granuleSize
-		if err := osCommit(ch.mem[begin:min(begin+commitGranules*granuleSize, len(ch.mem))]); err != nil {
+		a.sysCall++
+		if err := system.Load().commit(ch.mem[begin:min(begin+commitGranules*granuleSize, len(ch.mem))]); err != nil {
 			return run{}, fmt.Errorf("%w: %w", ErrOutOfMemory, err)
 		}
 		ch.committed |= 1 << step
 	}
-	m := mask(first, n)
-	ch.busy[first/64] |= m
-	return run{chunk: ch, first: uint16(first), n: uint16(n), zeroed: ch.dirty[first/64]&m == 0}, nil
+	w, m := first/64, mask(first, n)
+	a.total.held -= bits.OnesCount64(ch.held[w] & m)
+	a.total.inUse += n
+	ch.held[w] &^= m
+	ch.busy[w] |= m
+	return run{chunk: ch, first: uint16(first), n: uint16(n), zeroed: ch.dirty[w]&m == 0}, nil
 }
 
-// free marks the granules of r free.
-func (ch *chunk) free(r run, dirty bool) {
-	m := mask(int(r.first), int(r.n))
-	ch.busy[r.first/64] &^= m
-	if dirty {
-		ch.dirty[r.first/64] |= m
+// free marks the granules of r free, after a purge that went as it is told. mu is
+// held.
+func (a *arena) free(r run, gone, zeroed bool) {
+	ch, w, m := r.chunk, r.first/64, mask(int(r.first), int(r.n))
+	ch.busy[w] &^= m
+	ch.dirty[w] &^= m
+	if !zeroed {
+		ch.dirty[w] |= m
+	}
+	a.total.waiting -= int(r.n)
+	if gone {
+		a.total.purged += int64(r.size())
 	} else {
-		ch.dirty[r.first/64] &^= m
+		ch.held[w] |= m
+		a.total.held += int(r.n)
+	}
+	for n, from := range a.from {
+		a.from[n] = min(from, ch.index)
 	}
 }

@@ -1,7 +1,9 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -19,6 +21,8 @@ type core struct {
 	name        string
 	typeName    string
 	localChecks bool   // WithLocalChecks
+	maxPages    int    // WithLimit; 0: no limit
+	warmPages   int    // WithWarmPages
 	promotion   uint32 // hook.Reset, unless to measure what it does
 
 	// shards has the shard of each P by its id, and absent for a P that has
@@ -34,6 +38,13 @@ type core struct {
 	mu      sync.Mutex
 	pages   []*page // all pages of the pool
 	partial []partialPage
+
+	coming int // pages on their way from the arena to c.pages
+
+	// transit counts pages that no shard has and that are not on partial, but in the
+	// hands of a goroutine that will attach, list or release them (lower half),
+	// and how often one came there (upper half). See scrape.
+	transit atomic.Uint64
 
 	releases uint64 // by releasePartial; under mu
 
@@ -57,6 +68,15 @@ func (c *core) init(size uintptr, typeName string, o options) {
 	c.typeName = typeName
 	c.name = o.name
 	c.localChecks = o.localChecks
+	c.warmPages = o.warmPages
+	switch pages := o.limit / int64(c.geo.pageSize); {
+	case o.limit < 0 || o.limit > 0 && pages == 0:
+		panic(fmt.Errorf("%s: WithLimit(%d): a page of this pool takes %d bytes; give it that at least, or 0 for no limit", c, o.limit, c.geo.pageSize))
+	case o.warmPages < 0:
+		panic(fmt.Errorf("%s: WithWarmPages(%d): give a number of pages, 0 for none", c, o.warmPages))
+	default:
+		c.maxPages = int(min(pages, math.MaxInt))
+	}
 	c.promotion = hook.Promotion.Load()
 	c.absent.cur = noPage
 	c.absent.signal.Store(signalAbsent)
@@ -169,7 +189,10 @@ func (c *core) supply(s *shard) (*shard, error) {
 	}
 	if pg == nil {
 		var err error
-		if pg, err = c.fresh(); err != nil {
+		if pg, err = c.fresh(); err != nil && !errors.Is(err, ErrClosed) {
+			pg, err = c.scrape(err)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -200,7 +223,7 @@ func (c *core) put(addr uintptr) {
 			if i, ok := pg.indexOf(addr); ok && pg.core == c && s.parkArmed {
 				word := pg.link(i)
 				foreign := pg.owner.Load() != s.id
-				if foreign && s.unmarked != 0 {
+				if foreign && s.unmarked != 0 && pg.mayBeTaken(i) {
 					s.lot[0] = parkedSlot{pg.slot(i), nil}
 					s.parked = 1
 					s.unpin()
@@ -416,14 +439,29 @@ func (c *core) present() []*shard {
 
 // fresh makes a page of new memory, which the caller owns.
 func (c *core) fresh() (*page, error) {
-	mem, err := theArena.alloc(c.geo.granules())
-	if err != nil {
-		return nil, fmt.Errorf("%s: no page of %d KiB to be had: %w", c, c.geo.pageSize>>10, err)
+	c.mu.Lock()
+	if c.maxPages != 0 && len(c.pages)+c.coming >= c.maxPages {
+		c.mu.Unlock()
+		return nil, fmt.Errorf("%s: %w: no slot is free, and WithLimit allows %d pages of %d KiB", c, ErrLimit, c.maxPages, c.geo.pageSize>>10)
 	}
-	pg := newPage(c, mem)
-	pg.owner.Store(inLimbo)
+	c.coming++
+	c.transit.Add(enterTransit)
+	c.mu.Unlock()
+
+	mem, err := theArena.alloc(c.geo.granules())
+	var pg *page
+	if err == nil {
+		pg = newPage(c, mem)
+		pg.owner.Store(inLimbo)
+	}
+
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.coming--
+	if err != nil {
+		c.transit.Add(leaveTransit)
+		return nil, fmt.Errorf("%s: no page of %d KiB to be had: %w", c, c.geo.pageSize>>10, err)
+	}
 	if c.closed.Load() {
 		theArena.release(mem, &c.purged)
 		return nil, c.errClosed("Get")
@@ -444,6 +482,7 @@ func (c *core) release(pages *page) {
 			pg.owner.Store(inLimbo)
 			c.drop(pg)
 		}
+		c.transit.Add(leaveTransit)
 	}
 }
 
@@ -469,10 +508,75 @@ func (c *core) drop(pg *page) {
 	theArena.release(pg.mem, &c.purged)
 }
 
+// What is added to core.transit.
+const (
+	enterTransit = 1<<32 + 1
+	leaveTransit = 1<<64 - 1
+)
+
+// scrape finds a page for a pool that gets no more memory, which is what failed
+// says: one with free slots that any P has. Pages that are in nobody's hands just
+// now are waited for, so that it fails only if no slot is free.
+func (c *core) scrape(failed error) (*page, error) {
+	for range 1000 {
+		before := c.transit.Load()
+		if pg := c.reclaim(); pg != nil {
+			return pg, nil
+		}
+		// Empty pages may have been released instead.
+		if pg, err := c.fresh(); err == nil || errors.Is(err, ErrClosed) {
+			return pg, err
+		}
+		if uint32(before) == 0 && c.transit.Load() == before {
+			break
+		}
+		runtime.Gosched()
+	}
+	return nil, failed
+}
+
+// reclaim takes every free slot away from where it is, for a pool that gets no
+// more memory, and returns a page that has one, claimed, or nil if there is none
+// in the pool.
+func (c *core) reclaim() *page {
+	c.heart.mu.Lock()
+	defer c.heart.mu.Unlock()
+	if c.closed.Load() {
+		return nil
+	}
+	shards := c.present()
+	seize(shards)
+	for _, s := range shards {
+		s.flush(0)
+	}
+	all := make([]chores, len(shards))
+	for i, s := range shards {
+		s.surrender()
+		all[i] = s.takeChores()
+	}
+	yield(shards)
+	c.mu.Lock()
+	for i := range all {
+		c.listLocked(all[i].abandon)
+		all[i].abandon = nil
+	}
+	pg := c.adoptLocked() // before others can
+	c.mu.Unlock()
+	for _, ch := range all {
+		c.do(ch)
+	}
+	return pg
+}
+
 // list puts pages that a shard has given up, linked by next, on c.partial.
 func (c *core) list(pages *page) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.listLocked(pages)
+}
+
+// listLocked is list with mu held.
+func (c *core) listLocked(pages *page) {
 	if c.closed.Load() {
 		return // Close has released them with the others
 	}
@@ -485,6 +589,7 @@ func (c *core) list(pages *page) {
 		}
 		c.partial[pg.listed-1] = partialPage{pg, pg.used == 0, c.heart.tick + windowSeveral}
 		pg.abandon()
+		c.transit.Add(leaveTransit)
 		pg = next
 	}
 	c.partials.Store(int32(len(c.partial)))
@@ -497,6 +602,11 @@ func (c *core) adopt() *page {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.adoptLocked()
+}
+
+// adoptLocked is adopt with mu held.
+func (c *core) adoptLocked() *page {
 	defer func() { c.partials.Store(int32(len(c.partial))) }()
 	for n := len(c.partial) - 1; n >= 0; n-- {
 		pg := c.partial[n].page
@@ -507,6 +617,7 @@ func (c *core) adopt() *page {
 		// longer to be had.
 		if !c.closed.Load() && pg.claim() {
 			pg.owner.Store(inLimbo)
+			c.transit.Add(enterTransit)
 			return pg
 		}
 	}
@@ -539,16 +650,25 @@ func (c *core) trim() int64 {
 	return theArena.purgeFrom(&c.purged)
 }
 
-// releasePartial releases the empty pages of c.partial that have expired, or all,
-// and those whose last slots came home when nobody owned them.
-// It reports whether pages remain that will expire.
+// releasePartial releases the empty pages of c.partial that have expired, but for
+// those of WithWarmPages, or all, and those whose last slots came home when
+// nobody owned them. It reports whether pages remain that will expire.
 func (c *core) releasePartial(all bool) (waiting bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	kept := c.partial[:0]
+	surplus := -c.warmPages
 	for _, pg := range c.partial {
+		if pg.empty {
+			surplus++
+		}
+	}
+	if all {
+		surplus = len(c.partial)
+	}
+	kept := c.partial[:0]
+	for _, pg := range c.partial { // oldest first
 		w := pg.remote.Load()
-		expired := pg.empty && (all || int32(pg.expires-c.heart.tick) <= 0)
+		expired := pg.empty && surplus > 0 && (all || int32(pg.expires-c.heart.tick) <= 0)
 		switch {
 		case w&remoteOwned != 0: // claimed since by a shard
 			pg.listed = 0
@@ -556,6 +676,7 @@ func (c *core) releasePartial(all bool) (waiting bool) {
 		case (expired || remoteCount(w) != 0) && pg.claim():
 			if pg.collect(); pg.used == 0 {
 				c.releases++
+				surplus--
 				c.drop(pg.page)
 				continue
 			}
@@ -563,7 +684,7 @@ func (c *core) releasePartial(all bool) (waiting bool) {
 		}
 		kept = append(kept, pg)
 		pg.listed = uint32(len(kept))
-		waiting = waiting || pg.empty
+		waiting = waiting || pg.empty && surplus > 0
 	}
 	clear(c.partial[len(kept):])
 	c.partial = kept

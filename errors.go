@@ -18,6 +18,9 @@ var (
 	ErrClosed = errors.New("pool is closed")
 	// ErrInUse is returned by Close while slots are out.
 	ErrInUse = errors.New("slots are in use")
+	// ErrLimit means that a slot would take memory beyond WithLimit or
+	// SetProcessLimit, and that the pool has no free one.
+	ErrLimit = errors.New("memory limit reached")
 	// ErrOutOfMemory means that the system refused memory or address space.
 	ErrOutOfMemory = errors.New("out of memory")
 )

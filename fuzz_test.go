@@ -17,6 +17,8 @@ func FuzzPool(f *testing.F) {
 	f.Add([]byte{0x01, 0x70, 0x71, 0x80, 0x81, 0x42, 0x50, 0x60, 0x61})
 	f.Add([]byte("\x02pppppqqqqq\x80\x90\x81\x91\x40\x50\x41\x51\x60"))
 	f.Add([]byte("\x80pppp\x10\x35\x36\x37\x31\xc1\xc5\x35\x36\x37\x31\x35\x36\xc2\x51\x52"))
+	f.Add([]byte("\x2appppppppp\x42\x12\x13\x31\x35\x84\x85\x12\x16\x51\x62\x62\xe0\xed"))
+	f.Add([]byte("\x6bpqrs\x41\x82\x85\x61\x61\x61\x12\xb0\xb0\xb0\xb0\xb0\xb0\xb0\xb0\xb0\xb0\xb0\xb0p"))
 	f.Add([]byte("\x00p\x10p\x20p\x30\xa0\xa1\xa2\xa3PPPPPQQQQQQ@@@@@@@@@@@@@@@@`ppp"))
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		if len(ops) == 0 || len(ops) > 1500 {
@@ -24,7 +26,14 @@ func FuzzPool(f *testing.F) {
 		}
 		sizes := []uintptr{64, 8, 1000, 5000, 8192, 20000, 300000}
 		size := sizes[int(ops[0])%len(sizes)]
-		c, shards := sim(t, size, 4, options{localChecks: ops[0] >= 128})
+		opts := options{localChecks: ops[0] >= 128}
+		if ops[0]&32 != 0 {
+			opts.limit = 3 * int64(geometryOf(size).pageSize)
+		}
+		if ops[0]&64 != 0 {
+			opts.warmPages = 2
+		}
+		c, shards := sim(t, size, 4, opts)
 		f := fuzzer{t: t, c: c, size: size, live: make(map[uintptr]uint64)}
 		for _, op := range ops[1:] {
 			f.step(shards[op&3], op)
@@ -51,7 +60,11 @@ func (f *fuzzer) step(s *shard, op byte) {
 	case 0:
 		f.get(s)
 	case 1, 2: // by the fast paths
-		on(f.c, s, func() { f.got(uintptr(f.c.get())) })
+		if f.c.maxPages > 0 && which&1 == 0 {
+			on(f.c, s, f.tryGet)
+		} else if f.room(1) {
+			on(f.c, s, func() { f.got(uintptr(f.c.get())) })
+		}
 	case 3, 4:
 		if len(f.order) > 0 {
 			f.put(s, []int{0, len(f.order) - 1, len(f.order) / 2, int(f.stamp) % len(f.order)}[which])
@@ -65,8 +78,9 @@ func (f *fuzzer) step(s *shard, op byte) {
 			f.get(s)
 		}
 	case 14: // in batches
-		n := []int{1, 2, 33, 64}[which]
-		on(f.c, s, func() { f.getBatch(n) })
+		if n := []int{1, 2, 33, 64}[which]; f.room(n) {
+			on(f.c, s, func() { f.getBatch(n) })
+		}
 	case 15:
 		n := min([]int{1, 2, 33, 64}[which], len(f.order))
 		on(f.c, s, func() { f.putBatch(n) })
@@ -102,10 +116,28 @@ func (f *fuzzer) step(s *shard, op byte) {
 }
 
 func (f *fuzzer) get(s *shard) {
-	if len(f.live)*int(f.size) > 64<<20 {
+	switch {
+	case f.c.maxPages > 0:
+		on(f.c, s, func() { f.tryGet() })
+	case len(f.live)*int(f.size) <= 64<<20:
+		f.got(simGet(f.t, f.c, s))
+	}
+}
+
+// room reports whether the limit allows n slots more.
+func (f *fuzzer) room(n int) bool {
+	return f.c.maxPages == 0 || len(f.live)+n <= f.c.maxPages*int(f.c.geo.slots)
+}
+
+// tryGet gets a slot, which fails exactly if all that the limit allows are out.
+func (f *fuzzer) tryGet() {
+	x, _, err := f.c.tryGet()
+	if all := f.c.maxPages * int(f.c.geo.slots); f.c.maxPages > 0 && len(f.live) == all {
+		require.ErrorIs(f.t, err, ErrLimit)
 		return
 	}
-	f.got(simGet(f.t, f.c, s))
+	require.NoError(f.t, err, "%d slots out", len(f.live))
+	f.got(uintptr(x))
 }
 
 // got notes a slot that was handed out.

@@ -46,6 +46,9 @@ func (c *core) checkInvariants() error {
 			errs = append(errs, fmt.Errorf("partial page %d is empty with %d slots in use", i, pg.used))
 		}
 	}
+	if n := int32(c.transit.Load()); n < 0 {
+		errs = append(errs, fmt.Errorf("%d pages are in transit", n))
+	}
 	if int(c.partials.Load()) != len(c.partial) {
 		errs = append(errs, fmt.Errorf("partials is %d, and %d pages are partial", c.partials.Load(), len(c.partial)))
 	}

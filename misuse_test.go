@@ -223,11 +223,12 @@ func TestLocalChecks(t *testing.T) {
 	for _, x := range xs[:10] {
 		require.True(t, simPut(c, b, x))
 	}
+	require.True(t, simPut(c, a, xs[10])) // parked
 	require.True(t, simPut(c, a, xs[0]), "the page's owner does not see that b has parked it")
 	require.False(t, simPut(c, a, xs[9]), "but this is not among the first in the lot")
 	b.flush(0)
 	c.do(b.takeChores())
-	for _, x := range xs[10:] {
+	for _, x := range xs[11:] {
 		require.True(t, simPut(c, a, x))
 	}
 	require.NoError(t, c.checkInvariants())

@@ -30,7 +30,22 @@ func reserveSizes() []uint64 {
 // osReserve reserves size bytes of address space without memory behind it. Its
 // start is aligned to a slot's needs, not to more.
 func osReserve(size uintptr) ([]byte, error) {
-	return unix.Mmap(-1, 0, int(size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err == nil {
+		nameMemory(mem)
+	}
+	return mem, err
+}
+
+// nameMemory makes the kernel show mem as [anon:warmpage pool] in
+// /proc/PID/smaps. It can do so since Linux 5.17, if configured to
+// (CONFIG_ANON_VMA_NAME); else the memory has no name.
+func nameMemory(mem []byte) {
+	name, err := unix.BytePtrFromString("warmpage pool")
+	if err != nil {
+		return
+	}
+	_ = unix.Prctl(unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, addressOf(mem), uintptr(len(mem)), address(name))
 }
 
 // osCommit makes reserved memory usable; it reads as zero.

@@ -263,6 +263,13 @@ func (pg *page) push(i uint32) bool {
 	return true
 }
 
+// mayBeTaken reports whether slot i of a page that the caller does not own may be
+// in use. It looks only if nobody owns the page: then nobody writes its words, and
+// they are in all caches. Any P.
+func (pg *page) mayBeTaken(i uint32) bool {
+	return pg.owner.Load() != noOwner || *pg.link(i) == taken
+}
+
 // pushRemote gives the owner a chain of n slots that links already joins from
 // first to last. It reports false, and has done nothing, if nobody owns the
 // page. Any P.

@@ -17,6 +17,8 @@ type Option func(*options)
 type options struct {
 	name        string
 	localChecks bool
+	limit       int64 // bytes; 0: none
+	warmPages   int
 }
 
 // WithName gives the pool a name for messages and Stats.
@@ -27,8 +29,8 @@ func WithName(name string) Option {
 // WithLocalChecks makes programs faster in which slots keep crossing between Ps,
 // at the price of a check: a second Put of a slot that is made on another P than
 // the first is no longer certain to panic, and the slot may then be handed out
-// twice. One on the same P still panics, unless that P has given up the slot's
-// page in between. All other checks stay.
+// twice. One on the same P still panics, unless another P has got hold of the
+// slot's page in between. All other checks stay.
 //
 // What it is worth is measured in docs/performance.md: swapping objects in a
 // table that two Ps share takes as long as with sync.Pool rather than 1.3 times
@@ -37,9 +39,30 @@ func WithLocalChecks() Option {
 	return func(o *options) { o.localChecks = true }
 }
 
+// WithLimit bounds the memory of the pool, in bytes, rounded down to whole pages
+// of 64 KiB (512 KiB for slots above 8 KiB, 4 MiB above 64 KiB). A Get that would
+// go beyond it first takes what the pool has free on any P; if there is nothing,
+// it panics with an error that wraps ErrLimit, and TryGet returns one. Each Put
+// then makes room for a Get. 0 means no limit; New panics if the limit is
+// negative, or leaves no room for a page.
+//
+// A pool near its limit is slower: each such search holds up all Ps for some
+// microseconds.
+func WithLimit(bytes int64) Option {
+	return func(o *options) { o.limit = bytes }
+}
+
+// WithWarmPages makes the pool keep up to n empty pages for good, instead of
+// releasing them after some time: for bursts that are further apart than that.
+// Trim and Close release these as well. New panics if n is negative.
+func WithWarmPages(n int) Option {
+	return func(o *options) { o.warmPages = n }
+}
+
 // New makes a pool of T. It takes no memory for slots yet. It panics with a
 // *TypeError if T cannot live off-heap: if it holds a Go pointer at any depth,
-// has size zero, or is larger than MaxSlotSize. CheckType asks beforehand.
+// has size zero, or is larger than MaxSlotSize. CheckType asks beforehand. It
+// also panics if an option's value makes no sense.
 //
 // The pool keeps its memory until Close, even when nothing refers to it any
 // more: slots are not the garbage collector's business.
@@ -62,7 +85,8 @@ func New[T any](opts ...Option) *Pool[T] {
 func CheckType[T any]() error { return checkType(reflect.TypeFor[T]()) }
 
 // Get returns a slot that is the caller's until Put, zeroed like new(T). It
-// panics with an error that wraps ErrOutOfMemory or ErrClosed when it cannot.
+// panics with an error that wraps ErrLimit, ErrOutOfMemory or ErrClosed when it
+// cannot.
 func (p *Pool[T]) Get() *T {
 	x := (*T)(p.core.get())
 	var zero T
@@ -76,8 +100,8 @@ func (p *Pool[T]) GetNoZero() *T {
 	return (*T)(p.core.get())
 }
 
-// TryGet is Get with an error instead of a panic: one that wraps ErrOutOfMemory
-// or ErrClosed.
+// TryGet is Get with an error instead of a panic: one that wraps ErrLimit,
+// ErrOutOfMemory or ErrClosed.
 func (p *Pool[T]) TryGet() (*T, error) {
 	x, isZero, err := p.core.tryGet()
 	if err != nil {

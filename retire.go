@@ -51,7 +51,7 @@ func (s *shard) emptied(pg *page) {
 	window := s.core.window(s.sole(pg))
 	if window == 0 {
 		s.detach(pg)
-		s.release(pg)
+		s.expire(pg)
 		return
 	}
 	pg.expires = s.tick + uint32(window)
@@ -104,10 +104,22 @@ func (s *shard) revive() *page {
 	return pg
 }
 
+// expire is the end of an empty page's time with s, which has detached it: it is
+// released, unless the pool keeps some for good. These are all on core.partial,
+// where they can be counted, and where all shards find them.
+func (s *shard) expire(pg *page) {
+	if s.core.warmPages > 0 {
+		s.abandon(pg)
+	} else {
+		s.release(pg)
+	}
+}
+
 // release leaves an empty page, which s has detached, for the arena.
 func (s *shard) release(pg *page) {
 	pg.retired = false
 	s.counts.releases++
+	s.core.transit.Add(enterTransit)
 	pg.next = s.chores.release
 	s.chores.release = pg
 }
@@ -137,7 +149,7 @@ func (s *shard) heartbeat(idle bool) {
 			break
 		}
 		s.retired.remove(pg)
-		s.release(pg)
+		s.expire(pg)
 	}
 	for idle && s.retired.tail != nil {
 		pg := s.retired.tail
@@ -198,7 +210,7 @@ func (s *shard) beatCurrent(idle bool) {
 		s.emptied(pg) // again: the window starts anew
 	case s.expired(pg):
 		s.cur = noPage
-		s.release(pg)
+		s.expire(pg)
 	}
 }
 
@@ -207,9 +219,31 @@ func (s *shard) beatCurrent(idle bool) {
 // go to remoteFree.
 func (s *shard) abandon(pg *page) {
 	pg.owner.Store(inLimbo)
+	s.core.transit.Add(enterTransit)
 	pg.next = s.chores.abandon
 	s.chores.abandon = pg
 	s.chores.arm = true
+}
+
+// surrender gives up every page that has a free slot.
+func (s *shard) surrender() {
+	if pg := s.cur; pg != noPage {
+		s.cur = noPage
+		if pg.collect(); pg.used > 0 {
+			s.leaveRetirement(pg)
+		}
+		if !pg.full() || !pg.disown() {
+			s.abandon(pg)
+		}
+	}
+	for _, q := range []*pageQueue{&s.queue, &s.retired} {
+		for q.head != nil {
+			pg := q.head
+			q.remove(pg)
+			pg.collect()
+			s.abandon(pg)
+		}
+	}
 }
 
 // releaseEmpty collects what others put and releases every empty page, warm or

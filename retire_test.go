@@ -2,7 +2,7 @@ package pool
 
 import (
 	"fmt"
-	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -14,6 +14,7 @@ import (
 // sim makes a core with n shards that only the test uses: which shard does what
 // is then up to the test and not to the scheduler, and time stands still.
 func sim(t testing.TB, size uintptr, n int, opts ...options) (*core, []*shard) {
+	oneP(t) // see on
 	c := new(core)
 	c.init(size, "sim", append(opts, options{})[0])
 	c.stopClock()
@@ -68,14 +69,13 @@ func simPut(c *core, s *shard, x uintptr) bool {
 	return ok
 }
 
-// on makes s the shard of every P while f uses the pool as a user does.
+// on makes s the shard of the only P while f uses the pool as a user does.
 func on(c *core, s *shard, f func()) {
 	table := c.shards.Load()
-	all := make([]*shard, max(len(table.shards), runtime.GOMAXPROCS(0)))
-	for i := range all {
-		all[i] = s
-	}
-	c.shards.Store(&shardTable{shards: all, absent: &c.absent})
+	swapped := slices.Clone(table.shards)
+	k := slices.Index(swapped, s)
+	swapped[0], swapped[k] = swapped[k], swapped[0]
+	c.shards.Store(&shardTable{shards: swapped, absent: &c.absent})
 	defer c.shards.Store(table)
 	f()
 }

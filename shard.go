@@ -237,16 +237,17 @@ func (s *shard) drained(pg *page) {
 // park keeps a slot in the parking lot, which has room. It reports false if the
 // slot is not taken.
 func (s *shard) park(pg *page, i uint32) bool {
-	var word *uint16
-	foreign := pg.owner.Load() != s.id
-	if foreign && s.isUnmarked(pg.slot(i)) {
+	word := pg.link(i)
+	foreign := pg.owner.Load() != s.id // a slot of our own is marked: its word is in this core's cache
+	switch {
+	case foreign && s.isUnmarked(pg.slot(i)):
 		return false
-	}
-	if !foreign || s.parked >= s.unmarked {
-		if word = pg.link(i); *word != taken {
-			return false
-		}
+	case foreign && s.parked < s.unmarked && pg.mayBeTaken(i):
+		word = nil
+	case *word == taken:
 		*word = parking
+	default:
+		return false
 	}
 	s.lot[s.parked%lotSize] = parkedSlot{pg.slot(i), word}
 	s.parked++
@@ -293,6 +294,9 @@ func (s *shard) repark(addr uintptr) bool {
 	p := &s.lot[s.parked%lotSize]
 	if uintptr(p.slot) != addr || p.word == nil || *p.word != taken {
 		return false
+	}
+	if s.unmarked != 0 && s.parked != 0 {
+		return false // it may be parked already, unmarked
 	}
 	*p.word = parking
 	s.parked++
@@ -477,6 +481,7 @@ func (s *shard) pick() *page {
 func (s *shard) attach(pg *page) {
 	old := s.cur
 	pg.owner.Store(s.id)
+	s.core.transit.Add(leaveTransit)
 	s.unparkTo(pg)
 	s.cur = pg
 	s.turns++

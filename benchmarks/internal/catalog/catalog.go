@@ -1,0 +1,157 @@
+// Package catalog names what is measured: workloads, sides, sizes and modes. The
+// driver, the worker and the generator of the worker's loops all read it.
+package catalog
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Sizes are those of the objects, in bytes.
+var Sizes = []int{16, 64, 256, 1024}
+
+// A Mode says what an object holds when it is handed out.
+type Mode string
+
+const (
+	Zeroed Mode = "zeroed" // zeros: Get and new clear it, every other side's user does
+	Raw    Mode = "raw"    // anything; new clears it all the same
+)
+
+// Modes are all of them.
+var Modes = []Mode{Zeroed, Raw}
+
+// The lengths that a workload fixes, here so that the C side can be given the
+// same.
+const (
+	BatchLen    = 64    // of GetBatch and PutBatch, and of what a producer sends
+	TableLen    = 1024  // places of exchange, and objects of a larson array
+	LarsonRound = 4096  // replacements before a worker hands its array on
+	BurstBase   = 10000 // objects live while a burst-after-idle is idle
+	BurstLen    = 1000  // objects of the burst itself
+	BurstRepeat = 4     // bursts in a round, however short: idleness is most of it
+	BurstIdle   = 2 * time.Millisecond
+	InFlight    = 128 // requests on their way
+)
+
+// A Kind is the shape of a workload; the worker has one function for each.
+type Kind string
+
+const (
+	PingPong         Kind = "ping-pong"
+	Churn            Kind = "churn"
+	ProducerConsumer Kind = "producer-consumer"
+	Exchange         Kind = "exchange"
+	Larson           Kind = "larson"
+	Burst            Kind = "burst-after-idle"
+	Request          Kind = "request"
+)
+
+// LeastWorkers is how many goroutines it takes that get or put, whatever
+// GOMAXPROCS is.
+func (k Kind) LeastWorkers() int {
+	if k == ProducerConsumer || k == Request {
+		return 2
+	}
+	return 1
+}
+
+// An Order is the one in which the objects of a churn are put.
+type Order string
+
+const (
+	FIFO     Order = "fifo"
+	LIFO     Order = "lifo"
+	Shuffled Order = "shuffled" // the same shuffle each time
+)
+
+// A Workload is a row of the tables.
+type Workload struct {
+	Name     string
+	Kind     Kind
+	Objects  int   // of a churn
+	Order    Order // of a churn
+	Parallel bool  // on GOMAXPROCS goroutines
+}
+
+// Workloads are all of them, in the order of the tables.
+var Workloads = workloads()
+
+func workloads() []Workload {
+	all := []Workload{{Name: "ping-pong", Kind: PingPong}}
+	lengths := []int{64, 1024, 4096}
+	for _, n := range lengths {
+		for _, o := range []Order{FIFO, LIFO, Shuffled} {
+			all = append(all, Workload{Name: fmt.Sprintf("churn-%d-%s", n, o), Kind: Churn, Objects: n, Order: o})
+		}
+	}
+	all = append(all, Workload{Name: "ping-pong-parallel", Kind: PingPong, Parallel: true})
+	for _, n := range lengths {
+		all = append(all, Workload{Name: fmt.Sprintf("churn-%d-parallel", n), Kind: Churn, Objects: n, Order: FIFO, Parallel: true})
+	}
+	return append(all,
+		Workload{Name: "producer-consumer", Kind: ProducerConsumer, Parallel: true},
+		Workload{Name: "exchange", Kind: Exchange, Parallel: true},
+		Workload{Name: "larson", Kind: Larson, Parallel: true},
+		Workload{Name: "burst-after-idle", Kind: Burst},
+		Workload{Name: "request", Kind: Request, Parallel: true},
+	)
+}
+
+// Find returns the workload of that name.
+func Find(name string) (Workload, error) {
+	i := slices.IndexFunc(Workloads, func(w Workload) bool { return w.Name == name })
+	if i < 0 {
+		return Workload{}, fmt.Errorf("no workload %q", name)
+	}
+	return Workloads[i], nil
+}
+
+// A Side is a way to get and put objects: a column of the tables.
+type Side string
+
+const (
+	Pool        Side = "pool"               // Get, or GetNoZero in raw mode
+	PoolLocal   Side = "pool, local checks" // the same with WithLocalChecks
+	PoolBatch   Side = "pool batch"         // GetBatch and PutBatch
+	SyncPool    Side = "sync.Pool"
+	Syncx       Side = "syncx"         // github.com/bytedance/gopkg/lang/syncx
+	Modernc     Side = "modernc"       // modernc.org/memory, by one goroutine
+	ModerncLock Side = "modernc+mutex" // the same for any goroutine
+	ByteBuffer  Side = "bytebuffer"    // github.com/valyala/bytebufferpool
+	FreeList    Side = "mutex+slice"
+	Channel     Side = "channel"
+	New         Side = "new"
+	Floor       Side = "floor"    // free list over mmap, by one goroutine
+	Mimalloc    Side = "mimalloc" // in C; not a side of the worker
+)
+
+// GoSides are those that the worker has, in the order of the tables.
+var GoSides = []Side{Pool, PoolLocal, PoolBatch, SyncPool, Syncx, Modernc, ModerncLock, ByteBuffer, FreeList, Channel, New, Floor}
+
+// Sides are all of them.
+var Sides = append(slices.Clone(GoSides), Mimalloc)
+
+// TakesPart says whether side s can do w in mode m, and whether it means
+// something there.
+func TakesPart(s Side, w Workload, m Mode) bool {
+	switch s {
+	case PoolLocal: // where slots cross from one P to another, and ping-pong to see that nothing else changes
+		return crossesPs(w.Kind) || w.Kind == PingPong && !w.Parallel
+	case PoolBatch: // one object at a time is not a batch, and GetBatch clears
+		return m == Zeroed && w.Kind != PingPong && w.Kind != Request
+	case Modernc, Floor: // neither has a lock
+		return !w.Parallel
+	case ByteBuffer: // it is for one buffer for the time of a request
+		return w.Kind == PingPong || w.Kind == Request
+	case Mimalloc: // four threads and a queue in C would be a benchmark of the queue
+		return w.Kind != Request
+	}
+	return true
+}
+
+// crossesPs says whether objects are put on another P than they were got on.
+func crossesPs(k Kind) bool {
+	return k == ProducerConsumer || k == Exchange || k == Larson || k == Request
+}

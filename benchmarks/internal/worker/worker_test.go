@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/valyala/bytebufferpool"
+
+	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/wire"
+)
+
+// Every side hands out objects of the right size that nobody else has, zeroed if
+// it says so, and does the same work on their bytes.
+func TestContract(t *testing.T) {
+	require.NotEmpty(t, makers)
+	w, err := catalog.Find("ping-pong")
+	require.NoError(t, err)
+	for v, make := range makers {
+		t.Run(fmt.Sprintf("%s/%d/%s", v.side, v.size, v.mode), func(t *testing.T) {
+			switch r := make(w, 1).(type) {
+			case pingPong[obj16]:
+				checkContract(t, v, r.crew[0])
+			case pingPong[obj64]:
+				checkContract(t, v, r.crew[0])
+			case pingPong[obj256]:
+				checkContract(t, v, r.crew[0])
+			case pingPong[obj1024]:
+				checkContract(t, v, r.crew[0])
+			case pingPong[bytebufferpool.ByteBuffer]:
+				checkContract(t, v, r.crew[0])
+			default:
+				t.Fatalf("no case for %T", r)
+			}
+		})
+	}
+}
+
+func checkContract[T any](t *testing.T, v variant, l loops[T]) {
+	const n = 200
+	lines := uint64(max(1, v.size/64))
+	value := func(i int) uint64 { // what getAll writes into the object
+		if v.side == catalog.PoolBatch {
+			return uint64(i % catalog.BatchLen)
+		}
+		return uint64(i)
+	}
+	xs := make([]*T, n)
+	order := indexes(n, catalog.Shuffled)
+
+	l.getAll(xs)
+	for i, x := range xs { // spoil all of it
+		b := bytesOf(x)
+		require.Len(t, b, v.size)
+		for k := range b {
+			b[k] = byte(i) | 1
+		}
+	}
+	for i, x := range xs {
+		for _, b := range bytesOf(x) {
+			require.Equal(t, byte(i)|1, b, "object %d shares memory with another", i)
+		}
+	}
+	l.putAll(xs, order)
+	spoiled := l.total()
+
+	l.getAll(xs)
+	var sum uint64
+	for i, x := range xs {
+		words := unsafe.Slice((*uint64)(unsafe.Pointer(&bytesOf(x)[0])), v.size/8)
+		for k, word := range words {
+			switch {
+			case k%8 == 0:
+				require.Equal(t, value(i), word, "object %d, word %d", i, k)
+			case v.mode == catalog.Zeroed:
+				require.Zero(t, word, "object %d, word %d", i, k)
+			}
+		}
+		sum += lines * value(i)
+	}
+	l.putAll(xs, order)
+	assert.Equal(t, sum, l.total()-spoiled, "getAll and putAll")
+
+	before := l.total()
+	l.pingPong(10)
+	assert.Equal(t, 45*lines, l.total()-before, "pingPong")
+	l.close()
+}
+
+// bytesOf returns the bytes of an object, of whichever kind.
+func bytesOf[T any](x *T) []byte {
+	if b, ok := any(x).(*bytebufferpool.ByteBuffer); ok {
+		return b.B
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(x)), unsafe.Sizeof(*x))
+}
+
+// Each workload runs on each side that takes part in it, and puts what it got: a
+// pool with objects out cannot be closed.
+func TestCells(t *testing.T) {
+	for _, w := range catalog.Workloads {
+		for _, m := range catalog.Modes {
+			spec := wire.CellSpec{Workload: w.Name, Size: 64, Mode: m, Rounds: 1, Target: 20 * time.Microsecond, Turn: 3}
+			cell, err := measureCell(spec)
+			require.NoError(t, err)
+			for _, s := range catalog.GoSides {
+				if catalog.TakesPart(s, w, m) {
+					assert.Positive(t, cell.NS[s], "%s, %s, %s", w.Name, m, s)
+				} else {
+					assert.NotContains(t, cell.NS, s, w.Name)
+				}
+			}
+			assert.Contains(t, cell.NS, catalog.SyncPool, "ratios are to it")
+		}
+	}
+}
+
+// More goroutines than processors, as in the growth study.
+func TestGoroutines(t *testing.T) {
+	g, err := measureGoroutines(wire.GoroutinesSpec{
+		Workload: "exchange", Procs: 4, Goroutines: []int{1, 8}, Rounds: 1, Target: 50 * time.Microsecond,
+	})
+	require.NoError(t, err)
+	for _, s := range wire.GoroutineSides {
+		require.Len(t, g.NS[s], 2, s)
+		assert.Positive(t, g.NS[s][1], s)
+	}
+}
+
+func TestLive(t *testing.T) {
+	for _, h := range wire.Holders {
+		l, err := measureLive(wire.LiveSpec{Holder: h, Objects: 10_001})
+		require.NoError(t, err)
+		assert.Positive(t, l.FillNS, h)
+		assert.Positive(t, l.ChurnNS, h)
+		assert.Positive(t, l.GCMillis, h)
+	}
+	_, err := measureLive(wire.LiveSpec{Holder: "nobody", Objects: 1})
+	assert.ErrorContains(t, err, `no holder "nobody"`)
+}
+
+func TestMemory(t *testing.T) {
+	for _, s := range []catalog.Side{catalog.Pool, catalog.SyncPool} {
+		m, err := measureMemory(wire.MemorySpec{Side: s, Objects: 1000, Idle: 120 * time.Millisecond})
+		require.NoError(t, err)
+		assert.Greater(t, len(m.Samples), 2)
+		assert.Positive(t, m.Samples[0].MiB)
+		require.Len(t, m.Bursts, 2)
+		assert.Less(t, m.Bursts[0].To, m.Bursts[1].From)
+	}
+}
+
+// Modes differ in what they count, as Stats documents it.
+func TestPromotion(t *testing.T) {
+	for _, size := range []int{64, 1024} {
+		spec := wire.PromotionSpec{Size: size, Pages: 4, Order: catalog.Shuffled, Rounds: 3, Target: 200 * time.Microsecond}
+		r, err := measurePromotion(spec)
+		require.NoError(t, err)
+		for _, m := range wire.PromotionModes {
+			require.Contains(t, r.Modes, m)
+			assert.Positive(t, r.Modes[m].NS, m)
+		}
+		for _, m := range []wire.PromotionMode{wire.Reset, wire.Move} {
+			assert.Equal(t, wire.PromotionCounts{Promotions: 4}, r.Modes[m].Counts, m)
+		}
+		none := r.Modes[wire.None].Counts
+		assert.Positive(t, none.SlowGets)
+		assert.Equal(t, 3.0, none.Releases, "all but the sole page")
+		assert.Zero(t, none.Promotions)
+	}
+	_, err := measurePromotion(wire.PromotionSpec{Size: 16})
+	assert.ErrorContains(t, err, "no promotion study of 16 bytes")
+}
+
+func TestServe(t *testing.T) {
+	question := `{"workload":"ping-pong","size":16,"mode":"raw","rounds":1,"target":1000}` + "\n"
+	var out bytes.Buffer
+	require.NoError(t, run([]string{wire.VerbCells}, strings.NewReader(question+question), &out))
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, 2)
+	var cell wire.Cell
+	require.NoError(t, json.Unmarshal([]byte(lines[1]), &cell))
+	assert.Positive(t, cell.NS[catalog.Pool])
+
+	bad := strings.Replace(question, "ping-pong", "pong", 1)
+	assert.ErrorContains(t, run([]string{wire.VerbCells}, strings.NewReader(bad), &out), `no workload "pong"`)
+	assert.ErrorContains(t, run([]string{"juggle", "{}"}, nil, &out), `no study "juggle"`)
+	assert.ErrorContains(t, run(nil, nil, &out), "started by the driver")
+}
+
+func TestIndexes(t *testing.T) {
+	assert.Equal(t, []int32{0, 1, 2}, indexes(3, catalog.FIFO))
+	assert.Equal(t, []int32{2, 1, 0}, indexes(3, catalog.LIFO))
+	assert.ElementsMatch(t, indexes(100, catalog.FIFO), indexes(100, catalog.Shuffled))
+	assert.NotEqual(t, indexes(100, catalog.FIFO), indexes(100, catalog.Shuffled))
+}
+
+func TestMedian(t *testing.T) {
+	assert.Equal(t, 2.0, median([]float64{9, 1, 2}))
+	assert.Equal(t, 2.5, median([]float64{9, 1, 2, 3}))
+}

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/warmpage/pool/benchmarks/internal/catalog"
+)
+
+// A runner is a workload on one side, ready to run: what takes memory has it.
+type runner interface {
+	// run does about n pairs and returns how many, and how long they took.
+	run(n int) (pairs int, took time.Duration)
+	close()
+}
+
+// A crew is the goroutines of one runner, each with its loops; all have one pool.
+type crew[T any] []loops[T]
+
+func newRunner[T any](w catalog.Workload, workers int, l loops[T]) runner {
+	c := crew[T]{l}
+	if w.Parallel {
+		for len(c) < max(workers, w.Kind.LeastWorkers()) {
+			c = append(c, l.fork())
+		}
+	}
+	switch w.Kind {
+	case catalog.PingPong:
+		return pingPong[T]{c}
+	case catalog.Churn:
+		return newChurn(c, w)
+	case catalog.ProducerConsumer:
+		return producerConsumer[T]{c}
+	case catalog.Exchange:
+		return newExchange(c)
+	case catalog.Larson:
+		return newLarson(c)
+	case catalog.Burst:
+		return newBurst(c)
+	case catalog.Request:
+		return request[T]{c}
+	}
+	panic(fmt.Sprintf("no workload of kind %q", w.Kind))
+}
+
+func (c crew[T]) close() { c[0].close() }
+
+// do runs work once for each of the crew, all at the same time, and returns how
+// long they took from the first start to the last end.
+func (c crew[T]) do(work func(k int, l loops[T])) time.Duration {
+	if len(c) == 1 {
+		start := time.Now()
+		work(0, c[0])
+		return time.Since(start)
+	}
+	var done sync.WaitGroup
+	m := meeting{members: int64(len(c))}
+	starts, ends := make([]time.Time, len(c)), make([]time.Time, len(c))
+	for k, l := range c {
+		done.Go(func() {
+			if len(c) <= min(runtime.GOMAXPROCS(0), runtime.NumCPU()) {
+				m.wait(k == 0)
+			}
+			starts[k] = time.Now()
+			work(k, l)
+			ends[k] = time.Now()
+		})
+	}
+	done.Wait()
+	return slices.MaxFunc(ends, time.Time.Compare).Sub(slices.MinFunc(starts, time.Time.Compare))
+}
+
+type pingPong[T any] struct{ crew[T] }
+
+func (r pingPong[T]) run(n int) (int, time.Duration) {
+	each := max(1, n/len(r.crew))
+	return each * len(r.crew), r.do(func(_ int, l loops[T]) { l.pingPong(each) })
+}
+
+// churn gets N objects and puts them all, over and over.
+type churn[T any] struct {
+	crew[T]
+	objects [][]*T // of each worker
+	order   []int32
+}
+
+func newChurn[T any](c crew[T], w catalog.Workload) churn[T] {
+	r := churn[T]{crew: c, order: indexes(w.Objects, w.Order)}
+	for range c {
+		r.objects = append(r.objects, make([]*T, w.Objects))
+	}
+	return r
+}
+
+func (r churn[T]) run(n int) (int, time.Duration) {
+	all := len(r.order) * len(r.crew)
+	times := (n + all - 1) / all
+	return times * all, r.do(func(k int, l loops[T]) {
+		for range times {
+			l.getAll(r.objects[k])
+			l.putAll(r.objects[k], r.order)
+		}
+	})
+}
+
+// indexes returns the numbers below n in order o.
+func indexes(n int, o catalog.Order) []int32 {
+	seq := make([]int32, n)
+	for i := range seq {
+		seq[i] = int32(i)
+	}
+	switch o {
+	case catalog.LIFO:
+		slices.Reverse(seq)
+	case catalog.Shuffled:
+		rng := rand.New(rand.NewPCG(1, 2))
+		rng.Shuffle(n, func(i, j int) { seq[i], seq[j] = seq[j], seq[i] })
+	}
+	return seq
+}
+
+// producerConsumer gets on one goroutine and puts on another, a batch at a time;
+// the slices go back for use again.
+type producerConsumer[T any] struct{ crew[T] }
+
+func (r producerConsumer[T]) run(n int) (int, time.Duration) {
+	const queue = 16
+	full, empty := make(chan []*T, queue), make(chan []*T, queue+2)
+	for range cap(empty) {
+		empty <- make([]*T, catalog.BatchLen)
+	}
+	batches := (n + catalog.BatchLen - 1) / catalog.BatchLen
+	order := indexes(catalog.BatchLen, catalog.FIFO)
+	return batches * catalog.BatchLen, r.crew[:2].do(func(k int, l loops[T]) {
+		if k == 0 {
+			for range batches {
+				xs := <-empty
+				l.getAll(xs)
+				full <- xs
+			}
+			return
+		}
+		for range batches {
+			xs := <-full
+			l.putAll(xs, order)
+			empty <- xs
+		}
+	})
+}
+
+// exchange has a table that all workers swap their objects with: every other
+// one they put, with two of them, was got by somebody else.
+type exchange[T any] struct {
+	crew[T]
+	table *[catalog.TableLen]atomic.Pointer[T]
+}
+
+func newExchange[T any](c crew[T]) exchange[T] {
+	r := exchange[T]{c, new([catalog.TableLen]atomic.Pointer[T])}
+	xs := make([]*T, len(r.table))
+	c[0].getAll(xs)
+	for i, x := range xs {
+		r.table[i].Store(x)
+	}
+	return r
+}
+
+func (r exchange[T]) run(n int) (int, time.Duration) {
+	each := wholeBatches(n / len(r.crew))
+	return each * len(r.crew), r.do(func(_ int, l loops[T]) { l.exchange(r.table, each) })
+}
+
+func (r exchange[T]) close() {
+	xs := make([]*T, len(r.table))
+	for i := range r.table {
+		xs[i] = r.table[i].Load()
+	}
+	r.crew[0].putAll(xs, indexes(len(xs), catalog.FIFO))
+	r.crew.close()
+}
+
+// wholeBatches rounds n up, so that the batch side does as many pairs as others.
+func wholeBatches(n int) int {
+	return max(1, (n+catalog.BatchLen-1)/catalog.BatchLen) * catalog.BatchLen
+}
+
+// larson is the server of Larson and Krishnan (1998): each worker replaces
+// objects of its array for a round, and hands the array to the next worker.
+type larson[T any] struct {
+	crew[T]
+	arrays []*[catalog.TableLen]*T
+}
+
+func newLarson[T any](c crew[T]) larson[T] {
+	r := larson[T]{crew: c}
+	for range c {
+		a := new([catalog.TableLen]*T)
+		c[0].getAll(a[:])
+		r.arrays = append(r.arrays, a)
+	}
+	return r
+}
+
+func (r larson[T]) run(n int) (int, time.Duration) {
+	workers := len(r.crew)
+	rounds := max(1, n/(workers*catalog.LarsonRound))
+	inherit := make([]atomic.Pointer[[catalog.TableLen]*T], workers)
+	for k := range inherit {
+		inherit[k].Store(r.arrays[k])
+	}
+	took := r.do(func(k int, l loops[T]) {
+		heir := &inherit[(k+1)%workers]
+		for range rounds {
+			for inherit[k].Load() == nil { // a channel would put the thread to sleep
+				runtime.Gosched()
+			}
+			a := inherit[k].Swap(nil)
+			l.larson(a, catalog.LarsonRound)
+			for !heir.CompareAndSwap(nil, a) {
+				runtime.Gosched()
+			}
+		}
+	})
+	return rounds * workers * catalog.LarsonRound, took
+}
+
+func (r larson[T]) close() {
+	order := indexes(catalog.TableLen, catalog.FIFO)
+	for _, a := range r.arrays {
+		r.crew[0].putAll(a[:], order)
+	}
+	r.crew.close()
+}
+
+// burst holds many objects, is idle, and then gets and puts a tenth more. Only
+// that is timed: what did a side forget, and the processor about it, meanwhile?
+type burst[T any] struct {
+	crew[T]
+	base, extra []*T
+	order       []int32
+}
+
+func newBurst[T any](c crew[T]) burst[T] {
+	r := burst[T]{c, make([]*T, catalog.BurstBase), make([]*T, catalog.BurstLen), indexes(catalog.BurstLen, catalog.FIFO)}
+	c[0].getAll(r.base)
+	return r
+}
+
+func (r burst[T]) run(n int) (pairs int, took time.Duration) {
+	for range min(catalog.BurstRepeat, max(1, n/catalog.BurstLen)) {
+		time.Sleep(catalog.BurstIdle)
+		start := time.Now()
+		r.crew[0].getAll(r.extra)
+		r.crew[0].putAll(r.extra, r.order)
+		took += time.Since(start)
+		pairs += len(r.extra)
+	}
+	return pairs, took
+}
+
+func (r burst[T]) close() {
+	r.crew[0].putAll(r.base, indexes(len(r.base), catalog.FIFO))
+	r.crew.close()
+}
+
+// request gets an object on one goroutine; it goes through two others and is put
+// on a fourth.
+type request[T any] struct{ crew[T] }
+
+func (r request[T]) run(n int) (int, time.Duration) {
+	const channels = 3
+	var hops [channels]chan *T
+	for i := range hops {
+		hops[i] = make(chan *T, catalog.InFlight/channels)
+	}
+	work := crew[T]{r.crew[0], r.crew[1], nil, nil}
+	return n, work.do(func(k int, l loops[T]) {
+		switch k {
+		case 0:
+			l.send(hops[0], n)
+			close(hops[0])
+		case 1:
+			l.receive(hops[channels-1])
+		default: // 2 and 3 pass on
+			for x := range hops[k-2] {
+				hops[k-1] <- x
+			}
+			close(hops[k-1])
+		}
+	})
+}

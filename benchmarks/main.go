@@ -1,0 +1,294 @@
+// Benchmarks compares the pool with what else people use: sync.Pool, other pools
+// and allocators, hand-written free lists and the plain heap.
+//
+//	go run . [-quick] [-study all|peers|promotion|memory|growth] [-workload REGEXP] [-size 64,256] [-processes 11] [-out results]
+//
+// It builds its worker anew for each process, with functions in another order,
+// measures, and writes results.json, table.md and charts. README.md says what is
+// measured and how to read it. It runs on Linux.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/warmpage/pool/benchmarks/internal/catalog"
+)
+
+//go:generate go run ./internal/gen
+
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // what a shell reports for Ctrl-C
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main with what a test wants to replace; it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	opts, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "benchmarks:", err)
+		return exitUsage
+	}
+	err = measureAndWrite(ctx, opts, stdout, stderr)
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "benchmarks: interrupted, nothing written")
+		return exitInterrupted
+	case err != nil:
+		fmt.Fprintln(stderr, "benchmarks:", err)
+		return exitFailed
+	}
+	return 0
+}
+
+const (
+	studyPeers     = "peers"
+	studyPromotion = "promotion"
+	studyMemory    = "memory"
+	studyGrowth    = "growth"
+	studyAll       = "all"
+)
+
+// allStudies are those of studyAll, in the order of the tables.
+var allStudies = []string{studyPeers, studyPromotion, studyMemory, studyGrowth}
+
+type options struct {
+	studies   []string
+	peers     plan
+	promotion promotionPlan
+	memory    memoryPlan
+	growth    growthPlan
+	out       string
+	command   string
+}
+
+func (o options) has(study string) bool { return slices.Contains(o.studies, study) }
+
+// full and quick are all that -quick changes.
+var (
+	full = options{
+		peers:     plan{processes: 11, rounds: 5, target: 5 * time.Millisecond, sizes: catalog.Sizes},
+		promotion: promotionPlan{processes: 11, rounds: 9, target: 5 * time.Millisecond},
+		memory:    memoryPlan{objects: 2_000_000, idle: 4 * time.Second},
+		growth:    growthPlan{rounds: 5, target: 20 * time.Millisecond, maxLive: 100_000_000},
+		out:       "results",
+	}
+	quick = options{
+		peers:     plan{processes: 1, rounds: 1, target: 500 * time.Microsecond, sizes: []int{64, 1024}},
+		promotion: promotionPlan{processes: 1, rounds: 1, target: 500 * time.Microsecond},
+		memory:    memoryPlan{objects: 200_000, idle: time.Second},
+		growth:    growthPlan{rounds: 1, target: 2 * time.Millisecond, maxLive: 1_000_000},
+		out:       filepath.Join("results", "quick"),
+	}
+)
+
+// parse returns an error for a bad command line, which it has not printed.
+func parse(args []string, stderr io.Writer) (options, error) {
+	var (
+		fs        = flag.NewFlagSet("benchmarks", flag.ContinueOnError)
+		isQuick   = fs.Bool("quick", false, "under two minutes: everything once, figures worth nothing")
+		study     = fs.String("study", "", "only this `study`: peers, promotion, memory or growth; or all (default all, with -workload or -size peers)")
+		workload  = fs.String("workload", "", "only workloads whose name matches this `regexp`")
+		sizes     = fs.String("size", "", "only these object `sizes`, of 16,64,256,1024")
+		processes = fs.Int("processes", 0, "`number` of processes for each figure (default 11, with -quick 1)")
+		out       = fs.String("out", "", "`directory` for what is written (default results, with -quick results/quick)")
+	)
+	fs.SetOutput(io.Discard) // errors are printed once, by run
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(stderr, "usage: go run . [flags]")
+		fs.SetOutput(stderr)
+		fs.PrintDefaults()
+		return options{}, err
+	case err != nil:
+		return options{}, err
+	case fs.NArg() > 0:
+		return options{}, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	case *processes < 0:
+		return options{}, fmt.Errorf("-processes must be positive, not %d", *processes)
+	}
+	opts := full
+	if *isQuick {
+		opts = quick
+	}
+	opts.command = strings.Join(append([]string{"go run ."}, args...), " ")
+	if *processes > 0 {
+		opts.peers.processes, opts.promotion.processes = *processes, *processes
+	}
+	if *out != "" {
+		opts.out = *out
+	}
+	var err error
+	if opts.studies, err = parseStudy(*study, *workload != "" || *sizes != ""); err != nil {
+		return opts, err
+	}
+	if opts.peers.workloads, err = parseWorkloads(*workload); err != nil {
+		return opts, err
+	}
+	if *sizes != "" {
+		opts.peers.sizes, err = parseSizes(*sizes)
+	}
+	return opts, err
+}
+
+func parseStudy(name string, filtered bool) ([]string, error) {
+	switch {
+	case name == "" && filtered:
+		return []string{studyPeers}, nil
+	case name == "" || name == studyAll:
+		return allStudies, nil
+	case slices.Contains(allStudies, name):
+		return []string{name}, nil
+	}
+	return nil, fmt.Errorf("-study must be peers, promotion, memory, growth or all, not %q", name)
+}
+
+func parseWorkloads(pattern string) ([]catalog.Workload, error) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("-workload: %w", err)
+	}
+	var names []string
+	var matching []catalog.Workload
+	for _, w := range catalog.Workloads {
+		names = append(names, w.Name)
+		if re.MatchString(w.Name) {
+			matching = append(matching, w)
+		}
+	}
+	if len(matching) == 0 {
+		return nil, fmt.Errorf("-workload %s matches none of %s", pattern, strings.Join(names, " "))
+	}
+	return matching, nil
+}
+
+func parseSizes(list string) ([]int, error) {
+	var sizes []int
+	for field := range strings.SplitSeq(list, ",") {
+		size, err := strconv.Atoi(field)
+		if err != nil || !slices.Contains(catalog.Sizes, size) {
+			return nil, fmt.Errorf("-size must be of %v, with commas between, not %q", catalog.Sizes, list)
+		}
+		if !slices.Contains(sizes, size) {
+			sizes = append(sizes, size)
+		}
+	}
+	return sizes, nil
+}
+
+// measureAndWrite writes only when all studies are done.
+func measureAndWrite(ctx context.Context, opts options, stdout, stderr io.Writer) error {
+	if err := os.MkdirAll(opts.out, 0o777); err != nil { // now, not after ten minutes
+		return fmt.Errorf("-out: %w", err)
+	}
+	results, err := load(opts.out)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "pool-benchmarks-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := measureAll(ctx, opts, dir, &results, stderr); err != nil {
+		return err
+	}
+	return results.write(opts, stdout)
+}
+
+func measureAll(ctx context.Context, opts options, dir string, results *Results, stderr io.Writer) error {
+	pr := newProgress(stderr, opts.expectAll())
+	if opts.has(studyPeers) {
+		stop := startRun(opts.command, time.Now())
+		peers, err := measurePeers(ctx, opts.peers, dir, pr)
+		if err != nil {
+			return err
+		}
+		peers.Run, results.Peers = stop(), peers
+	}
+	if opts.has(studyPromotion) {
+		stop := startRun(opts.command, time.Now())
+		promotion, err := measurePromotion(ctx, opts.promotion, dir, pr)
+		if err != nil {
+			return err
+		}
+		promotion.Run, results.Promotion = stop(), promotion
+	}
+	if !opts.has(studyMemory) && !opts.has(studyGrowth) {
+		return nil
+	}
+	pr.step("build", buildTime)
+	worker, err := buildWorker(ctx, dir, 0)
+	if err != nil {
+		return err
+	}
+	if opts.has(studyMemory) {
+		stop := startRun(opts.command, time.Now())
+		memory, err := measureMemory(ctx, opts.memory, worker, pr)
+		if err != nil {
+			return err
+		}
+		memory.Run, results.Memory = stop(), memory
+	}
+	if opts.has(studyGrowth) {
+		stop := startRun(opts.command, time.Now())
+		growth, err := measureGrowth(ctx, opts.growth, worker, pr)
+		if err != nil {
+			return err
+		}
+		growth.Run, results.Growth = stop(), growth
+	}
+	return nil
+}
+
+func (o options) expectAll() time.Duration {
+	sum := buildTime
+	if o.has(studyPeers) {
+		sum += o.peers.expectAll()
+	}
+	if o.has(studyPromotion) {
+		sum += o.promotion.expectAll()
+	}
+	if o.has(studyMemory) {
+		sum += o.memory.expectAll()
+	}
+	if o.has(studyGrowth) {
+		sum += o.growth.expectAll()
+	}
+	return sum
+}
+
+// write writes tables to stdout, and everything to the directory.
+func (r Results) write(opts options, stdout io.Writer) error {
+	var tables strings.Builder
+	writeTables(&tables, r)
+	fmt.Fprint(stdout, tables.String())
+	return errors.Join(
+		r.save(opts.out),
+		os.WriteFile(filepath.Join(opts.out, "table.md"), []byte(tables.String()), 0o666),
+		writeCharts(opts.out, r),
+	)
+}

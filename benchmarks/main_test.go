@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/wire"
+)
+
+func runWith(ctx context.Context, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(ctx, args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// One workload through child processes, with all that is written.
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	out := filepath.Join(dir, "results")
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-processes", "2", "-workload", "^exchange$", "-size", "64", "-out", out)
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stdout, "## 64 bytes, zeroed")
+	assert.Contains(t, stdout, "| exchange |")
+	assert.Contains(t, stderr, "process 1 of 2")
+	left, err := filepath.Glob(filepath.Join(dir, "pool-benchmarks-*"))
+	require.NoError(t, err)
+	assert.Empty(t, left, "temporary files")
+
+	table, err := os.ReadFile(filepath.Join(out, "table.md"))
+	require.NoError(t, err)
+	assert.Equal(t, stdout, string(table))
+	assertSVG(t, filepath.Join(out, "exchange.svg"), "mutex+slice", "pool, local checks")
+
+	r, err := load(out)
+	require.NoError(t, err)
+	require.NotNil(t, r.Peers)
+	assert.Equal(t, 2, r.Peers.Processes)
+	for _, f := range r.Peers.Figures {
+		assert.Len(t, f.NS, 2, f.Side)
+		assert.Positive(t, f.Median, f.Side)
+	}
+	assert.Nil(t, r.Growth)
+}
+
+// All churns through child processes with two layouts. The counters are exact, even
+// where times are worth nothing.
+func TestPromotion(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-processes", "2", "-study", "promotion", "-out", out)
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stdout, "| 1024 bytes, 4 pages, shuffled |")
+	assertSVG(t, filepath.Join(out, "promotion.svg"), "reset", "move", "shuffled")
+	r, err := load(out)
+	require.NoError(t, err)
+	require.Len(t, r.Promotion.Figures, len(pageChurns)*len(wire.PromotionModes))
+	for _, f := range r.Promotion.Figures {
+		assert.Len(t, f.NS, 2)
+		assert.Positive(t, f.Median)
+		assert.NotEmpty(t, f.Counts)
+	}
+}
+
+func TestPromotionCounts(t *testing.T) {
+	c := pageChurns[0]
+	cost := func(ns, slowGets float64) wire.PromotionCost {
+		return wire.PromotionCost{NS: ns, Counts: wire.PromotionCounts{SlowGets: slowGets, Promotions: 1}}
+	}
+	odd := cost(3, 18)
+	odd.Odd = 2
+	costs := map[promotionKey][]wire.PromotionCost{
+		{c, wire.Reset}: {cost(4, 0), cost(5, 0)},
+		{c, wire.Move}:  {cost(6, 0), cost(7, 2.5)},
+		{c, wire.None}:  {cost(8, 18), odd},
+	}
+	p := &Promotion{Processes: 2, Rounds: 9, Figures: promotionFigures(costs)}
+	assert.Equal(t, []string{
+		"64 bytes, 1 page, fifo", "4.5", "6.5", "5.5", "1.08 (0.50–1.67)", "1.54 (0.75–2.33)",
+		"0 / 0–2.5 / 18", "0 / 0 / 0", "1 / 1 / 1",
+	}, promotionTable(p)[1])
+	assert.Equal(t, "**Counters differ between layouts in 1 of 3 cases**, where the table has a range; "+
+		"2 of 54 rounds counted something else than most rounds of their process.", p.countsNote())
+	delete(costs, promotionKey{c, wire.Move})
+	p.Figures = promotionFigures(costs)
+	assert.Contains(t, p.countsNote(), "Counters are the same with all layouts")
+}
+
+func assertSVG(t *testing.T, path string, contains ...string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, s := range contains {
+		assert.Contains(t, string(text), s)
+	}
+	d := xml.NewDecoder(bytes.NewReader(text))
+	for {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		require.NoError(t, err)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	code, stdout, stderr := runWith(ctx, "-out", filepath.Join(dir, "results"))
+	assert.Equal(t, exitInterrupted, code, stderr)
+	assert.Empty(t, stdout)
+	left, err := filepath.Glob(filepath.Join(dir, "pool-benchmarks-*"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+func TestBadFlags(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o666))
+	for _, test := range []struct {
+		args string
+		want string
+	}{
+		{"-processes -1", "-processes must be positive, not -1"},
+		{"-processes many", `invalid value "many" for flag -processes`},
+		{"-workload [", "-workload: error parsing regexp"},
+		{"-workload juggling", "-workload juggling matches none of ping-pong churn-64-fifo"},
+		{"-size 65", `-size must be of [16 64 256 1024], with commas between, not "65"`},
+		{"-size 64,", "-size must be of"},
+		{"-study life", `-study must be peers, promotion, memory, growth or all, not "life"`},
+		{"-turbo", "flag provided but not defined: -turbo"},
+		{"now", `unexpected argument "now"`},
+	} {
+		code, stdout, stderr := runWith(t.Context(), strings.Fields(test.args)...)
+		assert.Equal(t, exitUsage, code, test.args)
+		assert.Empty(t, stdout, test.args)
+		assert.Contains(t, stderr, test.want)
+	}
+	code, _, stderr := runWith(t.Context(), "-out", file)
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, stderr, "-out: ")
+}
+
+func TestStudies(t *testing.T) {
+	for _, test := range []struct {
+		args string
+		want []string
+	}{
+		{"", []string{studyPeers, studyPromotion, studyMemory, studyGrowth}},
+		{"-study growth", []string{studyGrowth}},
+		{"-workload larson", []string{studyPeers}},
+		{"-study promotion", []string{studyPromotion}},
+		{"-size 64 -study all", []string{studyPeers, studyPromotion, studyMemory, studyGrowth}},
+	} {
+		opts, err := parse(strings.Fields(test.args), io.Discard)
+		require.NoError(t, err)
+		assert.Equal(t, test.want, opts.studies, test.args)
+	}
+}
+
+func TestNoMimalloc(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := buildMimalloc(t.Context(), t.TempDir())
+	assert.ErrorIs(t, err, errNoMimalloc)
+}
+
+func TestSpread(t *testing.T) {
+	assert.Equal(t, Spread{Median: 5, Low: 5, High: 5}, spread([]float64{5}))
+	assert.Equal(t, Spread{Median: 1.5, Low: 1, High: 2}, spread([]float64{2, 1}))
+	assert.Equal(t, Spread{Median: 2, Low: 1, High: 9}, spread([]float64{2, 9, 1}))
+	assert.Equal(t, Spread{Median: 3, Low: 2, High: 4}, spread([]float64{5, 1, 2, 4, 3}), "second lowest, second highest")
+	assert.Equal(t, []float64{2, 0.5}, ratios([]float64{2, 4}, []float64{1, 8}))
+}
+
+// somePeers has one workload, in which sync.Pool takes 10 and 20 ns.
+func somePeers() *Peers {
+	p := plan{workloads: catalog.Workloads[:1], sizes: []int{16, 64}}
+	c := cell{p.workloads[0], 64, catalog.Zeroed}
+	other := cell{p.workloads[0], 16, catalog.Zeroed}
+	return &Peers{Processes: 2, Figures: p.figures(map[figureKey][]float64{
+		{c, catalog.Pool}:         {9, 22},
+		{c, catalog.SyncPool}:     {10, 20},
+		{c, catalog.Modernc}:      {18, 11},
+		{other, catalog.Pool}:     {1, 1},
+		{other, catalog.SyncPool}: {1, 1},
+		{other, catalog.Channel}:  {3, 3},
+	})}
+}
+
+func TestTable(t *testing.T) {
+	var out strings.Builder
+	p := somePeers()
+	writeTable(&out, peersTable(p, 64, catalog.Zeroed))
+	assert.Equal(t, `| workload | ns | pool | modernc | pool / syncx | pool / modernc |
+|---|---:|---:|---:|---:|---:|
+| ping-pong | 15.0 | 1.00 (0.90–1.10) | 1.18 (0.55–1.80) | — | 1.25 (0.50–2.00) |
+`, out.String())
+
+	out.Reset()
+	writeTables(&out, Results{Peers: p})
+	first, second := strings.Index(out.String(), "## 64 bytes"), strings.Index(out.String(), "## 16 bytes")
+	assert.True(t, 0 < first && first < second, "64 bytes first")
+	assert.Contains(t, out.String(), mimallocHint)
+	p.Mimalloc = true
+	out.Reset()
+	writeTables(&out, Results{Peers: p})
+	assert.NotContains(t, out.String(), mimallocHint)
+}
+
+// All sections, through results.json and back, as tables and charts.
+func TestResults(t *testing.T) {
+	dir := t.TempDir()
+	live := wire.Live{Holder: wire.PoolOffHeap, Objects: 1000, FillNS: 12.5}
+	more := live
+	more.Objects = 1e6
+	r := Results{
+		Peers: somePeers(),
+		Memory: &Memory{Objects: 5, Sides: []wire.Memory{{
+			Side:    catalog.Pool,
+			Samples: []wire.Sample{{Seconds: 0, MiB: 4}, {Seconds: 1, MiB: 40}, {Seconds: 2, MiB: 6}, {Seconds: 3, MiB: 41}, {Seconds: 4, MiB: 7}},
+			Bursts:  []wire.Interval{{From: 0.5, To: 0.6}, {From: 2.5, To: 2.6}},
+			BurstNS: []float64{20, 10},
+		}}},
+		Growth: &Growth{
+			Goroutines: []GoroutinesRow{{Workload: "exchange", GOMAXPROCS: 2, Goroutines: 4, PairsPerS: map[catalog.Side]float64{catalog.Pool: 5e6}}},
+			Live:       []wire.Live{live, more},
+			Skipped:    "a lot",
+		},
+		Promotion: &Promotion{Processes: 1, Rounds: 1, Figures: []PromotionFigure{{
+			pageChurn: pageChurns[0], Mode: wire.Reset, NS: []float64{20}, Median: 20,
+			VsNone: Spread{Median: 0.9, Low: 0.9, High: 0.9}, Counts: []wire.PromotionCounts{{Promotions: 1}},
+		}}},
+	}
+	var stdout strings.Builder
+	require.NoError(t, r.write(options{out: dir}, &stdout))
+	assert.Contains(t, stdout.String(), "| pool | 4 | 40 | 6 | 41 | 7 | 20.0 | 10.0 |")
+	assert.Contains(t, stdout.String(), "| 1e+06 | pool | 12.5 |")
+	assert.Contains(t, stdout.String(), "| 4 | 5.0 |")
+	assert.Contains(t, stdout.String(), "Not measured: a lot.")
+	assertSVG(t, filepath.Join(dir, "ping-pong.svg"), "channel")
+	assertSVG(t, filepath.Join(dir, "memory.svg"), "seconds")
+	assertSVG(t, filepath.Join(dir, "growth.svg"), "1e6")
+
+	back, err := load(dir)
+	require.NoError(t, err)
+	assert.Equal(t, r, back)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, resultsFile), []byte("{"), 0o666))
+	_, err = load(dir)
+	assert.ErrorContains(t, err, "results.json of an earlier run")
+}

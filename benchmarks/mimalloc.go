@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+
+	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/wire"
+)
+
+// mimallocHint is printed where the table lacks the column.
+const mimallocHint = "mimalloc is not measured: `apt-get install -y libmimalloc-dev gcc` gets it."
+
+var errNoMimalloc = errors.New("no C compiler or no libmimalloc")
+
+// buildMimalloc compiles the C program with the lengths of the catalog, or returns
+// an error that wraps errNoMimalloc.
+func buildMimalloc(ctx context.Context, dir string) (string, error) {
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		return "", fmt.Errorf("%w: %v", errNoMimalloc, err)
+	}
+	path := filepath.Join(dir, "mimalloc")
+	args := []string{"-std=gnu11", "-O2", "-Wall", "-o", path}
+	for name, value := range map[string]int{
+		"THREADS":       max(2, runtime.GOMAXPROCS(0)),
+		"PROCESSORS":    runtime.NumCPU(),
+		"BATCH_LEN":     catalog.BatchLen,
+		"TABLE_LEN":     catalog.TableLen,
+		"LARSON_ROUND":  catalog.LarsonRound,
+		"BURST_BASE":    catalog.BurstBase,
+		"BURST_LEN":     catalog.BurstLen,
+		"BURST_REPEAT":  catalog.BurstRepeat,
+		"BURST_IDLE_NS": int(catalog.BurstIdle),
+	} {
+		args = append(args, fmt.Sprintf("-D%s=%d", name, value))
+	}
+	args = append(args, filepath.Join("c", "mimalloc.c"), "-lmimalloc", "-lpthread")
+	if out, err := command(ctx, cc, args...).CombinedOutput(); err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		return "", fmt.Errorf("%w: %v\n%s", errNoMimalloc, err, out)
+	}
+	return path, nil
+}
+
+// askMimalloc measures a cell in the C program: the median round.
+func askMimalloc(ctx context.Context, c *child, w catalog.Workload, spec wire.CellSpec) (float64, error) {
+	workers, zeroed, order := 1, 0, w.Order
+	if w.Parallel {
+		workers = max(runtime.GOMAXPROCS(0), w.Kind.LeastWorkers())
+	}
+	if spec.Mode == catalog.Zeroed {
+		zeroed = 1
+	}
+	if order == "" {
+		order = catalog.FIFO
+	}
+	line := fmt.Sprintf("%s %d %s %d %d %d %d %d", w.Kind, w.Objects, order, spec.Size, zeroed, workers, spec.Rounds, spec.Target)
+	var answer wire.MimallocCell
+	if err := c.ask(ctx, []byte(line), &answer); err != nil {
+		return 0, err
+	}
+	if len(answer.NS) == 0 {
+		return 0, errors.New("mimalloc: no rounds")
+	}
+	return spread(answer.NS).Median, nil
+}

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool"
+)
+
+// TestMain lets the test binary be its own child, as the program is.
+func TestMain(m *testing.M) {
+	if os.Getenv(planVariable) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// tiny is small enough for the whole of it to take no time.
+var tiny = plan{Objects: 5000, Bursts: 3, Lead: time.Millisecond, Pause: 5 * time.Millisecond, Settle: 5 * time.Millisecond, Period: time.Millisecond}
+
+// measured carries out tiny for one side in this process.
+func measured(t *testing.T, s side) phase {
+	t.Helper()
+	ph := phase{plan: tiny}
+	ph.plan.Side = s
+	totals, err := measure(t.Context(), ph.plan, func(s sample) error {
+		ph.add(message{Sample: &s})
+		return nil
+	})
+	require.NoError(t, err)
+	ph.add(message{Totals: &totals})
+	return ph
+}
+
+func TestBursts(t *testing.T) {
+	for _, s := range []side{thisPool, syncPool} {
+		ph := measured(t, s)
+		var order []moment
+		for i, x := range ph.samples {
+			if x.Moment != between {
+				order = append(order, x.Moment)
+			}
+			if i > 0 {
+				assert.GreaterOrEqual(t, x.At, ph.samples[i-1].At, s)
+				assert.GreaterOrEqual(t, x.Burst, ph.samples[i-1].Burst, s)
+			}
+			if x.Known {
+				assert.Positive(t, x.Resident, s)
+			}
+		}
+		assert.Equal(t, []moment{atStart, atBurst, allOut, allBack, atBurst, allOut, allBack, atBurst, allOut, allBack, atEnd}, order, s)
+	}
+}
+
+// The pool takes its slots from pages, not from the Go heap, and sync.Pool does
+// the opposite: were it not so, nothing that the program shows would mean anything.
+func TestBothSidesWork(t *testing.T) {
+	ours := measured(t, thisPool)
+	for _, s := range ours.samples {
+		switch s.Moment {
+		case atStart:
+			assert.Zero(t, s.Pool.Pages)
+			assert.Zero(t, s.Pool.Live)
+		case allOut:
+			assert.GreaterOrEqual(t, s.Memory.InUse, s.Pool.MappedBytes, "the process has other pools")
+			assert.Equal(t, tiny.Objects, s.Pool.Live)
+			assert.GreaterOrEqual(t, s.Pool.MappedBytes, tiny.payload())
+		case allBack:
+			assert.Zero(t, s.Pool.Live)
+		}
+	}
+	assert.NoError(t, check(ours))
+
+	theirs := measured(t, syncPool)
+	assert.GreaterOrEqual(t, theirs.totals.Mallocs, uint64(tiny.Objects))
+	for _, s := range theirs.samples {
+		assert.Equal(t, pool.Stats{}, s.Pool)
+		assert.Positive(t, s.GoHeap.Objects)
+	}
+}
+
+func TestUnknownSide(t *testing.T) {
+	_, err := measure(t.Context(), plan{Side: "malloc"}, nil)
+	assert.ErrorContains(t, err, `no side "malloc"`)
+	err = runChild(t.Context(), plan{Side: "malloc"}, func(message) {})
+	assert.ErrorContains(t, err, `no side "malloc"`, "what the child says is passed on")
+}
+
+func TestChangedObject(t *testing.T) {
+	a, err := newAllocator(thisPool)
+	require.NoError(t, err)
+	xs := make([]*object, 10)
+	getAll(t.Context(), a, xs)
+	xs[3][0]++
+	assert.ErrorContains(t, putAll(a, xs), "1 objects were changed")
+	assert.Zero(t, a.stats().Live)
+	assert.NoError(t, a.close())
+}
+
+func TestEmitFails(t *testing.T) {
+	full := errors.New("disk full")
+	p := tiny
+	p.Side, p.Lead = thisPool, time.Hour
+	_, err := measure(t.Context(), p, func(sample) error { return full })
+	assert.ErrorIs(t, err, full)
+}
+
+// All of it, children and chart included.
+func TestShow(t *testing.T) {
+	svg := filepath.Join(t.TempDir(), "burst.svg")
+	var stdout, stderr bytes.Buffer
+	p := tiny
+	p.Objects = 100_000 // 6 MiB, so that the check sees them come
+	code := show(t.Context(), options{plan: p, svg: svg}, &stdout, &stderr)
+	text := stdout.String()
+	// How soon memory comes back is not for a test of this program to say.
+	if code != 0 {
+		require.Contains(t, stderr.String(), "after the last Put")
+		require.NotContains(t, stderr.String(), "at the top of")
+		require.Equal(t, exitFailed, code)
+	}
+	for _, want := range []string{
+		"100000 objects of 64 bytes", "this pool: ", "sync.Pool: ", "start\n",
+		"burst 1: all out", "burst 1: all back", "burst 3: all out", "burst 3: all back", "5ms after the last Put",
+		"peak", "allocations (Mallocs)", "GC cycles", "pauses in all",
+	} {
+		assert.Contains(t, text, want)
+	}
+	assert.Regexp(t, `#+>? +100000 +\d+ .* burst 2: all out`, text)
+	assert.Regexp(t, `#+>? +0 +\d+ .* burst 2: all back`, text)
+
+	chart, err := os.ReadFile(svg)
+	require.NoError(t, err)
+	assertXML(t, chart)
+	assert.Contains(t, string(chart), "<svg")
+	assert.Contains(t, string(chart), "sync.Pool")
+}
+
+// assertXML reads text to its end as XML.
+func assertXML(t *testing.T, text []byte) {
+	t.Helper()
+	for d := xml.NewDecoder(bytes.NewReader(text)); ; {
+		if _, err := d.Token(); err != nil {
+			require.ErrorIs(t, err, io.EOF)
+			return
+		}
+	}
+}
+
+// A cancelWriter presses Ctrl-C when it first sees what it waits for.
+type cancelWriter struct {
+	bytes.Buffer
+	until  string
+	cancel func()
+}
+
+func (w *cancelWriter) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), w.until) {
+		w.cancel()
+	}
+	return w.Buffer.Write(p)
+}
+
+// The child is under way then, and has an hour to go.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stdout := &cancelWriter{until: "start\n", cancel: cancel}
+	var stderr bytes.Buffer
+	p := tiny
+	p.Lead = time.Hour
+	assert.Equal(t, exitInterrupted, show(ctx, options{plan: p}, stdout, &stderr))
+	assert.Contains(t, stderr.String(), "interrupted")
+	assert.NotContains(t, stdout.String(), "peak")
+}
+
+func TestInterruptedChild(t *testing.T) {
+	p := tiny
+	p.Side, p.Pause = thisPool, time.Hour
+	text, err := json.Marshal(p)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stdout := &cancelWriter{until: string(allBack), cancel: cancel}
+	var stderr bytes.Buffer
+	assert.Equal(t, exitInterrupted, beChild(ctx, string(text), stdout, &stderr))
+	assert.Empty(t, stderr.String(), "the parent says it")
+	hasTotals, err := readMessages(&stdout.Buffer, func(message) {})
+	assert.NoError(t, err)
+	assert.False(t, hasTotals)
+}
+
+func TestBadChildPlan(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, exitUsage, beChild(t.Context(), "{", &stdout, &stderr))
+	assert.Contains(t, stderr.String(), planVariable)
+}
+
+func TestReadMessages(t *testing.T) {
+	read := func(text string) (n int, hasTotals bool, err error) {
+		hasTotals, err = readMessages(strings.NewReader(text), func(message) { n++ })
+		return n, hasTotals, err
+	}
+	n, hasTotals, err := read(`{"Sample":{"At":1}}` + "\n" + `{"Totals":{"Mallocs":2}}` + "\n")
+	assert.NoError(t, err)
+	assert.True(t, hasTotals)
+	assert.Equal(t, 2, n)
+
+	_, _, err = read("panic: oh\n")
+	assert.Error(t, err)
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-objects", "0"}, "-objects must be from 1 to 100000000, not 0"},
+		{[]string{"-objects", "100000001"}, "-objects must be from 1"},
+		{[]string{"-objects", "many"}, `invalid value "many" for flag -objects`},
+		{[]string{"-bursts", "0"}, "-bursts must be at least 1, not 0"},
+		{[]string{"-pause", "-1s"}, "-pause must not be negative, as -1s is"},
+		{[]string{"-gc", "-1s"}, "-gc must not be negative, as -1s is"},
+		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
+		{[]string{"now"}, `unexpected argument "now"`},
+		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "burst.svg")}, "-svg: open "},
+		{[]string{"-svg", t.TempDir()}, "-svg: open "},
+	} {
+		var stdout, stderr bytes.Buffer
+		assert.Equal(t, exitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
+		assert.Empty(t, stdout.String(), test.args)
+		assert.Contains(t, stderr.String(), test.want)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, 0, run(t.Context(), []string{"-h"}, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "-objects")
+}
+
+func TestQuick(t *testing.T) {
+	opts, err := parse(nil, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, usual, opts.plan)
+
+	opts, err = parse([]string{"-quick"}, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, quick, opts.plan)
+	total := 2 * (quick.Lead + time.Duration(quick.Bursts-1)*quick.Pause + quick.Settle)
+	assert.LessOrEqual(t, total, 13*time.Second, "the bursts themselves take another second")
+
+	opts, err = parse([]string{"-quick", "-objects", "7", "-bursts", "4", "-pause", "1s", "-gc", "2s"}, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, plan{
+		Objects: 7, Bursts: 4, Lead: quick.Lead, Pause: time.Second,
+		Settle: quick.Settle, Period: quick.Period, GC: 2 * time.Second,
+	}, opts.plan)
+}
+
+func TestTryFileLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "burst.svg")
+	require.NoError(t, tryFile(path))
+	assert.NoFileExists(t, path)
+
+	require.NoError(t, os.WriteFile(path, []byte("old"), 0o666))
+	require.NoError(t, tryFile(path))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "old", string(text))
+}

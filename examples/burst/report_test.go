@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool"
+)
+
+func TestParseStatm(t *testing.T) {
+	n, err := parseStatm([]byte("309021 5120 1376 640 0 27263 0\n"), 4096)
+	assert.NoError(t, err)
+	assert.EqualValues(t, 20*mib, n)
+
+	for _, bad := range []string{"", "309021", "309021 many 1376", "309021 -1 1376"} {
+		_, err := parseStatm([]byte(bad), 4096)
+		assert.ErrorContains(t, err, "statm", bad)
+	}
+}
+
+func TestBar(t *testing.T) {
+	const step = 5 * mib
+	assert.Equal(t, "", bar(0, step))
+	assert.Equal(t, "", bar(-mib, step))
+	assert.Equal(t, "#", bar(step, step))
+	assert.Equal(t, "###", bar(3*step+mib, step), "rounded down")
+	assert.Equal(t, "####", bar(3*step+4*mib, step), "rounded up")
+	full := bar(barWidth*step, step)
+	assert.Len(t, full, barWidth)
+	assert.NotContains(t, full, ">")
+	over := bar((barWidth+1)*step, step)
+	assert.Len(t, over, barWidth)
+	assert.Contains(t, over, ">")
+}
+
+func TestBarStep(t *testing.T) {
+	for top, want := range map[int64]int64{
+		0:                  mib,
+		barWidth * mib:     mib,
+		barWidth*mib + 1:   2 * mib,
+		barWidth * 3 * mib: 4 * mib,
+	} {
+		assert.Equal(t, want, barStep(top), top)
+	}
+}
+
+func TestRoundTicks(t *testing.T) {
+	for hi, want := range map[float64][]string{
+		16.2: {"0", "2", "4", "6", "8", "10", "12", "14", "16"},
+		0.1:  {"0", "0.01", "0.02", "0.03", "0.04", "0.05", "0.06", "0.07", "0.08", "0.09", "0.1"},
+		296:  {"0", "50", "100", "150", "200", "250"},
+		1e6:  {"0", "100000", "200000", "300000", "400000", "500000", "600000", "700000", "800000", "900000", "1e+06"},
+	} {
+		var got []string
+		for _, tick := range (roundTicks{}).Ticks(0, hi) {
+			got = append(got, tick.Label)
+		}
+		assert.Equal(t, want, got, hi)
+	}
+}
+
+func TestLimit(t *testing.T) {
+	assert.EqualValues(t, 32*mib, usual.limit())
+	assert.Equal(t, quick.payload()/2, quick.limit())
+	assert.EqualValues(t, 4*mib, plan{Objects: 1}.limit())
+}
+
+// made returns a phase of one burst of 100 MiB, all of which has come back 2 s
+// after the Puts.
+func made(known bool) phase {
+	const objects = 100 * mib / objectSize
+	out := pool.Stats{SlotSize: objectSize, Live: objects}
+	back := pool.Stats{SlotSize: objectSize}
+	return phase{
+		plan: plan{Side: thisPool, Objects: objects, Bursts: 1, Settle: 5 * time.Second},
+		samples: []sample{
+			{Moment: atStart, Resident: 10 * mib, Known: known},
+			{At: 1 * time.Second, Moment: atBurst, Burst: 1, Resident: 10 * mib, Known: known},
+			{At: 2 * time.Second, Moment: allOut, Burst: 1, Resident: 110 * mib, Known: known, Pool: out},
+			{At: 3 * time.Second, Moment: allBack, Burst: 1, Resident: 111 * mib, Known: known, Pool: back},
+			{At: 5 * time.Second, Burst: 1, Resident: 12 * mib, Known: known, Pool: back},
+			{At: 8 * time.Second, Moment: atEnd, Burst: 1, Resident: 11 * mib, Known: known, Pool: back},
+		},
+	}
+}
+
+// What the program is for: it must not pass a library that keeps the memory, nor
+// one that never took any.
+func TestCheck(t *testing.T) {
+	assert.NoError(t, check(made(true)))
+	for _, test := range []struct {
+		want  string
+		spoil func(*phase)
+	}{
+		{"5s after the last Put 33.0 MiB above the start are resident, want at most 32.0 MiB", func(ph *phase) { ph.samples[5].Resident = 43 * mib }},
+		{"at the top of burst 1 the pool counts 0 slots out, want 1638400", func(ph *phase) { ph.samples[2].Pool.Live = 0 }},
+		{"at the top of burst 1 only 1.0 MiB above the start are resident, want about 100.0 MiB", func(ph *phase) { ph.samples[2].Resident = 11 * mib }},
+		{"after burst 1 the pool counts 1 slots out, want 0", func(ph *phase) { ph.samples[3].Pool.Live = 1 }},
+		{"1 bursts were seen, want 2", func(ph *phase) { ph.plan.Bursts = 2 }},
+	} {
+		ph := made(true)
+		test.spoil(&ph)
+		assert.ErrorContains(t, check(ph), test.want)
+	}
+
+	ph := made(false)
+	ph.samples[5].Resident = 43 * mib
+	assert.NoError(t, check(ph), "what is not known is not checked")
+}
+
+func TestBackAfter(t *testing.T) {
+	ph := made(true)
+	d, ok := ph.backAfter(promised)
+	assert.True(t, ok)
+	assert.Equal(t, 2*time.Second, d)
+
+	_, ok = ph.backAfter(0)
+	assert.False(t, ok)
+
+	ph.samples[5].Resident = 111 * mib
+	_, ok = ph.backAfter(promised)
+	assert.False(t, ok, "it must stay")
+	assert.EqualValues(t, 111*mib, ph.peak())
+}
+
+func TestResidentNotKnown(t *testing.T) {
+	theirs := made(false)
+	theirs.plan.Side = syncPool
+	phases := []phase{made(false), theirs}
+	var out bytes.Buffer
+	for _, ph := range phases {
+		l := newLines(&out, ph.plan)
+		for _, s := range ph.samples {
+			l.print(s)
+		}
+	}
+	printSummary(&out, phases)
+	assert.Contains(t, out.String(), "this pool: what the pool holds (resident memory is not known on ")
+	assert.Contains(t, out.String(), "sync.Pool: what the Go heap holds (resident memory is not known on ")
+	assert.Contains(t, out.String(), "held, as it says itself")
+	assert.NotContains(t, out.String(), "resident at the start")
+
+	svg := filepath.Join(t.TempDir(), "burst.svg")
+	require.NoError(t, writeChart(svg, phases))
+	text, err := os.ReadFile(svg)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "memory held")
+	assert.NotContains(t, string(text), "resident")
+}
+
+// Once a second, and what must be seen.
+func TestLines(t *testing.T) {
+	ph := made(true)
+	var out bytes.Buffer
+	l := newLines(&out, ph.plan)
+	l.print(ph.samples[0])
+	for _, at := range []time.Duration{100, 900, 1000, 1100, 2010} {
+		l.print(sample{At: at * time.Millisecond, Known: true})
+	}
+	shown := func() int { return len(regexp.MustCompile(`(?m)^ *\d+\.\d `).FindAll(out.Bytes(), -1)) }
+	assert.Equal(t, 3, shown(), out.String())
+	for _, s := range ph.samples[1:] {
+		l.print(s)
+	}
+	assert.Equal(t, 7, shown(), out.String())
+}

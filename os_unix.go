@@ -1,0 +1,42 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
+package pool
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// growSize bounds the regions after the first.
+const growSize = 16 << 30
+
+// reserveSizes returns the sizes in which address space is asked for, largest
+// first. OpenBSD counts it against the process's data limit.
+func reserveSizes() []uint64 {
+	if bits.UintSize == 32 {
+		return []uint64{256 << 20, 64 << 20, 16 << 20, 4 << 20}
+	}
+	return []uint64{64 << 30, 8 << 30, 1 << 30, 64 << 20, 4 << 20}
+}
+
+// osReserve reserves size bytes of address space without memory behind it.
+func osReserve(size uintptr) ([]byte, error) {
+	return unix.Mmap(-1, 0, int(size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
+}
+
+// osCommit makes reserved memory usable; it reads as zero.
+func osCommit(mem []byte) error {
+	return unix.Mprotect(mem, unix.PROT_READ|unix.PROT_WRITE)
+}
+
+// osPurge gives the memory behind mem back to the OS, keeping it usable: by
+// mapping new anonymous memory in its place, which is promised to be zero. (What
+// madvise offers here, MADV_FREE, promises neither that the memory goes now nor
+// what is read there before it goes.) If that fails, mem is as it was.
+func osPurge(mem []byte) (gone, zeroed bool) {
+	_, err := unix.MmapPtr(-1, 0, unsafe.Pointer(unsafe.SliceData(mem)), uintptr(len(mem)),
+		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED)
+	return err == nil, err == nil
+}

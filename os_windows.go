@@ -1,0 +1,49 @@
+package pool
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// growSize bounds the regions after the first.
+const growSize = 16 << 30
+
+// reserveSizes returns the sizes in which address space is asked for, largest
+// first.
+func reserveSizes() []uint64 {
+	if bits.UintSize == 32 {
+		return []uint64{256 << 20, 64 << 20, 16 << 20, 4 << 20}
+	}
+	return []uint64{64 << 30, 8 << 30, 1 << 30, 64 << 20, 4 << 20}
+}
+
+// osReserve reserves size bytes of address space without memory behind it.
+func osReserve(size uintptr) ([]byte, error) {
+	addr, err := windows.VirtualAlloc(0, size, windows.MEM_RESERVE, windows.PAGE_NOACCESS)
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), addr)), size), nil
+}
+
+// osCommit makes reserved memory usable; it reads as zero.
+func osCommit(mem []byte) error {
+	_, err := windows.VirtualAlloc(addressOf(mem), uintptr(len(mem)), windows.MEM_COMMIT, windows.PAGE_READWRITE)
+	return err
+}
+
+// osPurge gives the memory behind mem back to the OS, keeping it usable: it tells
+// that the contents are of no interest, and then takes the memory out of the
+// working set, which is what VirtualUnlock does, beyond reporting an error, with
+// memory that is not locked. What is read there afterwards is not promised. (To
+// decommit instead would promise zeroes, but to commit again can fail, and would
+// leave addresses that fault.)
+func osPurge(mem []byte) (gone, zeroed bool) {
+	if _, err := windows.VirtualAlloc(addressOf(mem), uintptr(len(mem)), windows.MEM_RESET, windows.PAGE_READWRITE); err != nil {
+		return false, false
+	}
+	_ = windows.VirtualUnlock(addressOf(mem), uintptr(len(mem)))
+	return true, false
+}
