@@ -2,11 +2,7 @@ package pool
 
 import (
 	"fmt"
-	"os"
-	"runtime"
-	"runtime/debug"
 	"testing"
-	"time"
 
 	"github.com/warmpage/pool/internal/hook"
 )
@@ -110,51 +106,4 @@ func benchChurn[T any](b *testing.B, config string, pages int) {
 			}
 		})
 	}
-}
-
-// BenchmarkResident is resident memory by the kernel's count, and no time:
-//
-//	go test -run '^$' -bench Resident -benchtime 1x .
-func BenchmarkResident(b *testing.B) {
-	b.Run("pools=1000", func(b *testing.B) {
-		for range b.N {
-			before := resident(b)
-			pools := make([]*Pool[obj64], 1000)
-			for i := range pools {
-				pools[i] = New[obj64]()
-				pools[i].Get()
-			}
-			b.ReportMetric(float64(resident(b)-before)/1000/1024, "KiB/pool")
-			runtime.KeepAlive(pools)
-		}
-	})
-	b.Run("objects=10M", func(b *testing.B) {
-		for range b.N {
-			const n = 10_000_000
-			p := New[obj64]()
-			before := resident(b)
-			for range n {
-				p.Get()[7] = 1
-			}
-			b.ReportMetric(float64(resident(b)-before)/(n*64), "resident/payload")
-			start := time.Now()
-			runtime.GC()
-			b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "ms/GC")
-			runtime.KeepAlive(p)
-		}
-	})
-}
-
-// resident returns the bytes of memory that the process has, garbage apart.
-func resident(b *testing.B) int {
-	debug.FreeOSMemory()
-	var size, rss int
-	statm, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		b.Skip("needs Linux: ", err)
-	}
-	if _, err := fmt.Sscan(string(statm), &size, &rss); err != nil {
-		b.Fatal(err)
-	}
-	return rss * os.Getpagesize()
 }

@@ -164,7 +164,6 @@ func (c *core) getSlow(s *shard) (x unsafe.Pointer, isZero bool, err error) {
 	}
 	for {
 		if x, isZero = s.get(); x != nil {
-			s.tickIfSlow()
 			c.leave(s)
 			return x, isZero, nil
 		}
@@ -329,7 +328,6 @@ func (c *core) getBatch(dst []unsafe.Pointer) (n int, zero uint64, err error) {
 		zero |= isZero << n
 		n += got
 		if n == len(dst) {
-			s.tickIfSlow()
 			c.leave(s)
 			return n, zero, nil
 		}

@@ -30,7 +30,7 @@
 // does not own its page. To carve is to open slots of a page for the first time,
 // to collect is to take home what other shards have put. An empty page is
 // retired, promoted, and revived or released; released memory is purged. A tick
-// is 50 ms, or 64 slow Gets.
+// is 50 ms.
 //
 // A page has its free slots in three lists: free, which Get pops; localFree,
 // which its owner's Put pushes; remoteFree, which all others push. See page.go.

@@ -27,7 +27,7 @@ func FuzzPool(f *testing.F) {
 		sizes := []uintptr{64, 8, 1000, 5000, 8192, 20000, 300000}
 		size := sizes[int(ops[0])%len(sizes)]
 		opts := options{localChecks: ops[0] >= 128}
-		if ops[0]&32 != 0 {
+		if ops[0]&32 != 0 && pinned { // see on
 			opts.limit = 3 * int64(geometryOf(size).pageSize)
 		}
 		if ops[0]&64 != 0 {

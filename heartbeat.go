@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// Ticks come from two sources. A slow Get counts one for each slowGetsPerTick,
-// as mimalloc does in its slow path; but a shard that churns on its fast path,
-// and one that nobody calls, have no slow Gets, so time must tick too.
+// Time makes the ticks. mimalloc counts calls of its slow path instead; but a
+// shard that churns on its fast path, and one that nobody calls, have no slow
+// Gets, while one that has many would count down its windows in microseconds:
+// with a tick each 64 of them, a churn over 512 pages went on releasing pages.
 //
 // The timer is armed by what time has to undo: a page retired, a slot parked or
 // sent to another shard, a page taken. It does not touch the shard of a P that
@@ -20,10 +21,6 @@ const (
 	// tickPeriod makes the longest window 0.8 s: longer than the pauses of a
 	// busy program, shorter than anybody looks at its memory.
 	tickPeriod = 50 * time.Millisecond
-
-	// slowGetsPerTick keeps a shard that works its slow path hard, say on pages
-	// of long-lived slots, from counting down a window in microseconds.
-	slowGetsPerTick = 64
 
 	// heartBeats is how many ticks follow the last reason for one: two show
 	// that a P is idle, the third comes after its pages were taken over.
@@ -98,13 +95,5 @@ func (c *core) tickAll() {
 	c.mu.Unlock()
 	if c.releasePartial(false) {
 		c.arm()
-	}
-}
-
-// tickIfSlow does a heartbeat on every slowGetsPerTick-th slow Get.
-func (s *shard) tickIfSlow() {
-	if s.counts.slowGets-s.tickedAt >= slowGetsPerTick {
-		s.tickedAt = s.counts.slowGets
-		s.heartbeat(false)
 	}
 }

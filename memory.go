@@ -6,7 +6,7 @@ type Memory struct {
 	Reserved  int64 // address space, most of it without memory behind it; never given back
 	Committed int64 // pages that may have memory behind them: InUse + Warm
 	InUse     int64 // pages that pools hold, empty ones that they keep included
-	Warm      int64 // pages that pools have released, not yet given back to the OS
+	Warm      int64 // pages that pools have released, not yet given back to the OS (Stats.WarmPages are others, which a pool keeps)
 	Purged    int64 // given back to the OS since the start
 
 	// SystemCalls counts the calls for memory: reserve, commit, purge.
@@ -33,8 +33,9 @@ func ReadMemory() Memory {
 
 // SetProcessLimit bounds what all pools of the process may have together, to
 // bytes: Memory.Committed, which goes in steps of pages of 64 KiB to 4 MiB, will
-// not rise above it. 0 means no limit, and is the default. It returns the previous limit; a negative
-// argument only asks for that, as with debug.SetMemoryLimit.
+// not rise above it. 0 means no limit, and is the default. It returns the
+// previous limit; a negative argument only asks for that, as with
+// debug.SetMemoryLimit.
 //
 // A Get that would go beyond the limit first gives back what released pages hold
 // and takes what its own pool has free on any P; if there is nothing, it panics

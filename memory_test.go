@@ -182,6 +182,7 @@ func TestManyPools(t *testing.T) {
 // What Ps have that are no more, because GOMAXPROCS went down, is used by those
 // that are left, and released in its time.
 func TestLowerGOMAXPROCS(t *testing.T) {
+	skipUnlessPinned(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	p := newStill[[64]byte](t)
 	all := make(chan []*[64]byte, 4)

@@ -18,8 +18,8 @@ import "github.com/warmpage/pool/internal/hook"
 // on the fast path. A kept page is promoted again at each tick that finds it
 // empty but not in order, which is how a page emptied by others gets there.
 //
-// A shard keeps as many pages as it has lately taken into use in one tick, and
-// at least budgetMin: what a shard empties but does not use, because it only
+// A shard keeps as many pages as it has lately taken into use, summed up over
+// about windowSeveral ticks, and at least budgetMin: what a shard empties but does not use, because it only
 // takes back what others hand out, is of no use to it. Beyond that the page
 // retired first goes to core.partial, as does all that an idle shard kept: other
 // shards find it there before they take a fresh page, for another windowSeveral. (Kept where it was emptied, a
@@ -137,7 +137,7 @@ const (
 func (s *shard) heartbeat(idle bool) {
 	s.tick++
 	s.parkArmed = false
-	s.budget = max(budgetMin, s.turns, s.budget-s.budget/8)
+	s.budget = max(budgetMin, s.turns+s.budget-s.budget/windowSeveral)
 	s.turns = 0
 	s.last = noPage // it may be gone, and need not be kept from the garbage collector
 	s.flush(0)

@@ -69,13 +69,17 @@ func simPut(c *core, s *shard, x uintptr) bool {
 	return ok
 }
 
-// on makes s the shard of the only P while f uses the pool as a user does.
+// on makes s the shard of the only P while f uses the pool as a user does. Under
+// locks the pool has no other shard meanwhile.
 func on(c *core, s *shard, f func()) {
 	table := c.shards.Load()
-	swapped := slices.Clone(table.shards)
-	k := slices.Index(swapped, s)
-	swapped[0], swapped[k] = swapped[k], swapped[0]
-	c.shards.Store(&shardTable{shards: swapped, absent: &c.absent})
+	shards := []*shard{s}
+	if pinned {
+		shards = slices.Clone(table.shards)
+		k := slices.Index(shards, s)
+		shards[0], shards[k] = shards[k], shards[0]
+	}
+	c.shards.Store(&shardTable{shards: shards, absent: &c.absent})
 	defer c.shards.Store(table)
 	f()
 }
@@ -247,18 +251,38 @@ func TestWindowAcrossWrap(t *testing.T) {
 	}
 }
 
-// Slow Gets tick too, at a rate of one for slowGetsPerTick.
-func TestTicksFromSlowGets(t *testing.T) {
-	oneP(t)
-	p := newStill[[4096]byte](t) // one slot is carved at a time: each first Get is slow
-	s := func() *shard { return p.core.present()[0] }
-	xs := make([]*[4096]byte, 16*slowGetsPerTick)
-	for i := range xs {
-		xs[i] = p.Get()
+// A shard that fills and empties many pages keeps as many, also when ticks come
+// between its Gets and its Puts, and also after it has been without for a while.
+func TestBudgetFollowsUse(t *testing.T) {
+	const pages = 10 * budgetMin
+	c, shards := sim(t, 64, 1)
+	s := shards[0]
+	n := pages * int(c.geo.slots)
+	simDrain(t, c, s, simFill(t, c, s, n))
+	for range 10 {
+		xs := simFill(t, c, s, n)
+		simTick(c, s, false)
+		simTick(c, s, false)
+		simDrain(t, c, s, xs)
+		simTick(c, s, false)
 	}
-	assert.GreaterOrEqual(t, s().counts.slowGets, uint64(len(xs)))
-	assert.InDelta(t, s().counts.slowGets/slowGetsPerTick, s().tick, 1)
-	p.PutBatch(xs)
+	slow, releases := s.counts.slowGets, s.counts.releases
+	for range 10 {
+		xs := simFill(t, c, s, n)
+		simTick(c, s, false)
+		simDrain(t, c, s, xs)
+		for range windowSeveral / 2 {
+			simTick(c, s, false)
+		}
+	}
+	assert.Equal(t, slow, s.counts.slowGets)
+	assert.Equal(t, releases, s.counts.releases)
+	assert.Zero(t, len(c.partial))
+	for range 10 * windowSole {
+		simTick(c, s, false)
+	}
+	assert.EqualValues(t, budgetMin, s.budget)
+	assert.Empty(t, c.pages)
 }
 
 // Pages nobody owns are full, and the shard that frees into one claims it.

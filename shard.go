@@ -63,7 +63,6 @@ type shardState struct {
 	turns     int       // pages taken into use since the last tick
 	chores    chores
 	counts    counts
-	tickedAt  uint64 // counts.slowGets at the last tick that came from there
 
 	mu    sync.Mutex // held by who has seized the shard (portable build: by who uses it)
 	quiet bool       // idle, and left with nothing to expire; under heart.mu
