@@ -1,64 +1,53 @@
 package pool
 
 import (
-	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/warmpage/pool/internal/hook"
 )
 
-// Benchmarks against sync.Pool and new. Every op is one Get+Put pair, and each
-// side does the same work on the object: it is zeroed before use (by Get, by an
-// assignment for sync.Pool, by new), and its first word is written.
-//
-// The ns/op of two sides of one run can be compared. Those of two runs, or of
-// two builds, differ by more than most changes to the code make. With the output
-// of several processes in one file, this is the table of medians:
-//
-//	benchstat -col /side -filter '.unit:ns/op' FILE
-//
-// The loops are in bench64_test.go and bench1024_test.go, for two sizes and
-// written out for each side: calls through func values or type parameters are
-// not inlined, which would cost most where there is least to do.
+type obj64 [8]uint64
 
-type (
-	obj64   [8]uint64
-	obj1024 [128]uint64
-)
-
-const batchLen = 64
-
-func BenchmarkPingPong(b *testing.B) {
-	b.Run("size=64", func(b *testing.B) { benchSides64(b, false, pingPong64) })
-	b.Run("size=1024", func(b *testing.B) { benchSides1024(b, false, pingPong1024) })
-}
-
-func BenchmarkPingPongParallel(b *testing.B) {
-	b.Run("size=64", func(b *testing.B) { benchSides64(b, true, pingPong64) })
-	b.Run("size=1024", func(b *testing.B) { benchSides1024(b, true, pingPong1024) })
-}
-
-// BenchmarkFill gets out=N objects and then puts them all, in rounds.
-func BenchmarkFill(b *testing.B)         { benchFill(b, false) }
-func BenchmarkFillParallel(b *testing.B) { benchFill(b, true) }
-
-func benchFill(b *testing.B, parallel bool) {
-	for _, n := range []int{64, 1024, 4096} {
-		b.Run(fmt.Sprintf("size=64/out=%d", n), func(b *testing.B) { benchSides64(b, parallel, fillLoop64(n)) })
-	}
-	for _, n := range []int{64, 1024, 4096} {
-		b.Run(fmt.Sprintf("size=1024/out=%d", n), func(b *testing.B) { benchSides1024(b, parallel, fillLoop1024(n)) })
-	}
-}
-
-func BenchmarkProducerConsumer(b *testing.B) {
-	b.Run("size=64", func(b *testing.B) { benchSides64(b, false, producerConsumer64) })
-	b.Run("size=1024", func(b *testing.B) { benchSides1024(b, false, producerConsumer1024) })
-}
-
-func BenchmarkExchange(b *testing.B) {
-	b.Run("size=64", func(b *testing.B) { benchSides64(b, true, exchange64) })
-	b.Run("size=1024", func(b *testing.B) { benchSides1024(b, true, exchange1024) })
+// BenchmarkPair is a quick look at one Get+Put pair. Comparisons worth quoting are
+// made in benchmarks/: several processes, layouts and workloads, sides in turn.
+func BenchmarkPair(b *testing.B) {
+	p := New[obj64]()
+	std := sync.Pool{New: func() any { return new(obj64) }}
+	xs := make([]*obj64, 64)
+	b.Run("Get", func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			x := p.Get()
+			x[0] = 1
+			p.Put(x)
+		}
+	})
+	b.Run("GetBatch", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; i < b.N; i += len(xs) {
+			p.GetBatch(xs)
+			p.PutBatch(xs)
+		}
+	})
+	b.Run("Ref", func(b *testing.B) {
+		refs := New[obj64]()
+		b.ReportAllocs()
+		for range b.N {
+			r := refs.Ref(refs.Get())
+			refs.Deref(r)[0] = 1
+			refs.PutRef(r)
+		}
+	})
+	b.Run("sync.Pool", func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			x := std.Get().(*obj64)
+			*x = obj64{}
+			x[0] = 1
+			std.Put(x)
+		}
+	})
 }
 
 // BenchmarkChurn/<config>/{base,warm} is the library with its changes to

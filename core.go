@@ -27,8 +27,9 @@ type core struct {
 
 	// shards has the shard of each P by its id, and absent for a P that has
 	// none yet. Replaced as a whole under mu; any P reads.
-	shards atomic.Pointer[shardTable]
-	absent shard
+	shards  atomic.Pointer[shardTable]
+	hasRefs atomic.Bool // a Ref was made; never goes back
+	absent  shard
 
 	closed   atomic.Bool
 	partials atomic.Int32 // len(partial), for who does not hold mu
@@ -206,6 +207,9 @@ func (c *core) supply(s *shard) (*shard, error) {
 //
 //go:nosplit
 func (c *core) put(addr uintptr) {
+	if c.hasRefs.Load() {
+		c.outdate(addr)
+	}
 	t := c.shards.Load()
 	if t == nil {
 		panic(errNotNew)
@@ -294,13 +298,13 @@ func (c *core) putSlow(s *shard, addr uintptr) {
 	err := c.putOn(s, addr)
 	c.leave(s)
 	if err != nil {
-		panic(err(c, addr))
+		panic(err(c, "Put", addr))
 	}
 }
 
 // putOn takes back the slot at addr on s. If it cannot, it returns what makes the
 // error, for the caller to call when it has unpinned.
-func (c *core) putOn(s *shard, addr uintptr) func(*core, uintptr) error {
+func (c *core) putOn(s *shard, addr uintptr) func(*core, string, uintptr) error {
 	pg := pageOf(addr)
 	i, ok := pg.indexOf(addr)
 	switch {
@@ -344,10 +348,14 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 	if s == nil {
 		panic(c.errClosed("PutBatch"))
 	}
+	hasRefs := c.hasRefs.Load()
 	pg := noPage // of the slot before, if s owns it
 	for _, x := range xs {
 		if x == nil {
 			continue
+		}
+		if hasRefs {
+			c.outdate(uintptr(x))
 		}
 		if i, ok := pg.indexOf(uintptr(x)); ok && pg.push(i) {
 			if pg.used <= 1 {
@@ -358,7 +366,7 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 		}
 		if err := c.putOn(s, uintptr(x)); err != nil {
 			c.leave(s)
-			panic(err(c, uintptr(x)))
+			panic(err(c, "PutBatch", uintptr(x)))
 		}
 		if pg = pageOfMain(uintptr(x)); pg.owner.Load() != s.id || pg.core != c {
 			pg = noPage
@@ -498,6 +506,7 @@ func (c *core) drop(pg *page) {
 	last.index = pg.index
 	c.pages[len(c.pages)-1] = nil
 	c.pages = c.pages[:len(c.pages)-1]
+	pg.dropRefs()
 	for _, s := range c.shards.Load().shards {
 		if s.signal.Load()&signalForget == 0 {
 			s.signal.Or(signalForget)
@@ -743,6 +752,7 @@ func (c *core) finish(shards []*shard) {
 		s.retired = pageQueue{}
 	}
 	for _, pg := range c.pages {
+		pg.dropRefs()
 		theArena.release(pg.mem, &c.purged)
 	}
 	c.pages = nil

@@ -39,25 +39,25 @@ func (c *core) errClosed(op string) error {
 	return fmt.Errorf("%s: %s: %w: finish all use of a pool before Close", c, op, ErrClosed)
 }
 
-func (c *core) errDoublePut(addr uintptr) error {
-	return fmt.Errorf("%s: Put(%#x): %w: it was Put before, or never came from Get; Put each slot once, when its last user is done", c, addr, ErrDoublePut)
+func (c *core) errDoublePut(op string, addr uintptr) error {
+	return fmt.Errorf("%s: %s(%#x): %w: it was Put before, or never came from Get; Put each slot once, when its last user is done", c, op, addr, ErrDoublePut)
 }
 
-// errPut explains why addr is no slot of c.
-func (c *core) errPut(addr uintptr) error {
+// errPut explains why addr is no slot of c, to the caller of op.
+func (c *core) errPut(op string, addr uintptr) error {
 	if c.closed.Load() {
-		return c.errClosed("Put")
+		return c.errClosed(op)
 	}
 	pg := pageOf(addr)
 	switch {
 	case pg == noPage && inArena(addr):
-		return fmt.Errorf("%s: Put(%#x): %w, %w: a slot was there, and its page has been released since; Put each slot once, when its last user is done", c, addr, ErrDoublePut, ErrForeignPut)
+		return fmt.Errorf("%s: %s(%#x): %w, %w: a slot was there, and its page has been released since; Put each slot once, when its last user is done", c, op, addr, ErrDoublePut, ErrForeignPut)
 	case pg == noPage:
-		return fmt.Errorf("%s: Put(%#x): %w: no pool has memory there (is it from new, a variable, or a pool since closed?); Put only what Get returned", c, addr, ErrForeignPut)
+		return fmt.Errorf("%s: %s(%#x): %w: no pool has memory there (is it from new, a variable, or a pool since closed?); Put only what Get returned", c, op, addr, ErrForeignPut)
 	case pg.core != c:
-		return fmt.Errorf("%s: Put(%#x): %w: it belongs to %s; Put a slot to the pool that it came from", c, addr, ErrForeignPut, pg.core)
+		return fmt.Errorf("%s: %s(%#x): %w: it belongs to %s; Put a slot to the pool that it came from", c, op, addr, ErrForeignPut, pg.core)
 	default:
 		off := (addr - addressOf(pg.mem.mem(int(pg.mem.n)))) % uintptr(c.geo.stride)
-		return fmt.Errorf("%s: Put(%#x): %w: it is %d bytes into a slot; Put the pointer that Get returned", c, addr, ErrForeignPut, off)
+		return fmt.Errorf("%s: %s(%#x): %w: it is %d bytes into a slot; Put the pointer that Get returned", c, op, addr, ErrForeignPut, off)
 	}
 }

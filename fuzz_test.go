@@ -34,11 +34,12 @@ func FuzzPool(f *testing.F) {
 			opts.warmPages = 2
 		}
 		c, shards := sim(t, size, 4, opts)
-		f := fuzzer{t: t, c: c, size: size, live: make(map[uintptr]uint64)}
+		f := fuzzer{takesRefs: ops[0]&16 != 0, t: t, c: c, size: size, live: make(map[uintptr]uint64), refs: make(map[uintptr]uint64)}
 		for _, op := range ops[1:] {
 			f.step(shards[op&3], op)
 			require.NoError(t, c.checkInvariants(), "after %#x", op)
 			require.Equal(t, len(f.live), c.stats().Live, "after %#x", op)
+			f.checkRefs()
 		}
 	})
 }
@@ -49,7 +50,11 @@ type fuzzer struct {
 	size  uintptr
 	live  map[uintptr]uint64 // what each slot holds
 	order []uintptr          // the keys of live, in the order of their Gets
+	refs  map[uintptr]uint64 // of some of live
+	stale []uint64           // Refs of slots that were put
 	stamp uint64
+
+	takesRefs bool
 }
 
 // step does op on shard s. The upper four bits choose what, the middle two how
@@ -147,6 +152,9 @@ func (f *fuzzer) got(x uintptr) {
 	}
 	f.stamp++
 	f.live[x] = f.stamp
+	if f.takesRefs && f.stamp%3 == 0 {
+		f.refs[x] = f.c.ref(x)
+	}
 	f.order = append(f.order, x)
 	for _, word := range f.ends(x) {
 		binary.NativeEndian.PutUint64(word, f.stamp)
@@ -172,6 +180,26 @@ func (f *fuzzer) putting(x uintptr) {
 		}
 	}
 	delete(f.live, x)
+	if id, ok := f.refs[x]; ok {
+		require.EqualValues(f.t, x, uintptr(f.c.deref(id)))
+		f.stale = append(f.stale, id)
+		delete(f.refs, x)
+		f.c.outdate(x) // as the Put does that is about to come
+	}
+}
+
+// checkRefs looks at some Refs of slots in use, and of slots that were put.
+func (f *fuzzer) checkRefs() {
+	n := 0
+	for x, id := range f.refs {
+		require.EqualValues(f.t, x, uintptr(f.c.deref(id)))
+		if n++; n == 10 {
+			break
+		}
+	}
+	for k := range min(20, len(f.stale)) {
+		require.Nil(f.t, f.c.deref(f.stale[k*len(f.stale)/20]))
+	}
 }
 
 func (f *fuzzer) getBatch(n int) {

@@ -41,7 +41,6 @@ import (
 // the owner a cache miss on every Get.
 type page struct {
 	pageShared
-	_ [8]byte
 	pageOwned
 	_ [8]byte
 
@@ -66,6 +65,9 @@ type pageShared struct {
 	// only in the hands of whoever holds the owned bit of remote; a shard that
 	// reads its own id here therefore knows that the page is its own.
 	owner atomic.Uint32
+
+	// refs is nil until the first Ref of a slot of the page. See ref.go.
+	refs atomic.Pointer[pageRefs]
 }
 
 // pageOwned belongs to the owner of the page.
@@ -362,10 +364,10 @@ func (pg *page) carve(n uint32) {
 // no list but the dropped ones refers to a slot. The words of the slots keep
 // stale links, which is as good as any value that is not taken.
 //
-// This is promotion: the next Get stays on its fast path. Resetting rather than
-// moving localFree to free also undoes any disorder in which the slots were
-// put, which is worth more than the move (a page freed at random and handed out
-// in that order misses the cache on every slot).
+// This is promotion: the next Get stays on its fast path. Resetting costs no more
+// than to move localFree to free, and also undoes any disorder in which the slots
+// were put. In mimalloc that was worth a third of the time; here, where links are
+// not in the slots, no difference has been measured (docs/performance.md).
 func (pg *page) reset() {
 	pg.bump = 0
 	pg.free = none

@@ -1,0 +1,290 @@
+package pool
+
+import (
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A linked object is a pooled type whose values refer to each other.
+type linked struct {
+	next, prev Ref[linked]
+	quote      Ref[quote]
+	value      int
+}
+
+func TestRef(t *testing.T) {
+	oneP(t)
+	p, other := newStill[linked](t), newStill[linked](t)
+	require.EqualValues(t, 8, unsafe.Sizeof(Ref[linked]{}))
+	require.NoError(t, CheckType[linked]())
+	var zero Ref[linked]
+	assert.True(t, zero.IsZero())
+	assert.Nil(t, p.Deref(zero))
+	assert.False(t, p.PutRef(zero))
+	assert.Equal(t, zero, p.Ref(nil))
+	assert.Equal(t, "ref(nil)", zero.String())
+
+	x, y := p.Get(), p.Get()
+	r, q := p.Ref(x), p.Ref(y)
+	assert.False(t, r.IsZero())
+	assert.NotEqual(t, r, q)
+	assert.Equal(t, r, p.Ref(x), "one slot, one Ref")
+	assert.NotEqual(t, r.String(), q.String())
+	assert.Same(t, x, p.Deref(r))
+	assert.Same(t, y, p.Deref(q))
+	assert.Nil(t, other.Deref(r), "another pool's")
+	assert.False(t, other.PutRef(r))
+	theirs := other.Get()
+	theirRef := other.Ref(theirs)
+	assert.Nil(t, p.Deref(theirRef))
+	assert.NotEqual(t, r, theirRef)
+	x.next, y.prev = q, r
+	assert.Same(t, x, p.Deref(p.Deref(x.next).prev))
+	byRef := map[Ref[linked]]int{r: 1, q: 2, theirRef: 3}
+	assert.Equal(t, 2, byRef[p.Ref(y)])
+
+	p.Put(x)
+	assert.Nil(t, p.Deref(r), "put")
+	again := p.Get()
+	require.Same(t, x, again, "the same slot")
+	assert.Nil(t, p.Deref(r), "and another object")
+	fresh := p.Ref(again)
+	assert.NotEqual(t, r, fresh)
+	assert.True(t, p.PutRef(fresh))
+	assert.False(t, p.PutRef(fresh))
+	assert.Nil(t, p.Deref(fresh))
+	p.PutBatch([]*linked{y})
+	assert.Nil(t, p.Deref(q), "put in a batch")
+	other.Put(theirs)
+}
+
+func TestRefMisuse(t *testing.T) {
+	p, other := newStill[quote](t), newStill[quote](t)
+	x := p.Get()
+	requirePanic(t, ErrForeignPut, func() { other.Ref(x) })
+	requirePanic(t, ErrForeignPut, func() { p.Ref(new(quote)) })
+	requirePanic(t, ErrForeignPut, func() { p.Ref((*quote)(unsafe.Pointer(&x.price))) })
+	p.Put(x)
+	requirePanic(t, ErrDoublePut, func() { p.Ref(x) })
+	requirePanic(t, ErrDoublePut, func() { p.Put(x) })
+
+	q := New[quote]()
+	x = q.Get()
+	r := q.Ref(x)
+	q.Put(x)
+	require.NoError(t, q.Close())
+	assert.Nil(t, q.Deref(r))
+	assert.False(t, q.PutRef(r))
+	requirePanic(t, ErrClosed, func() { q.Ref(x) })
+	requirePanic(t, ErrClosed, func() {
+		for range q.All() {
+			t.Error("nothing is left")
+		}
+	})
+}
+
+// A Ref stays stale when its slot's page has been released and the memory, and the
+// numbers, are another page's.
+func TestRefOutlivesPage(t *testing.T) {
+	for _, size := range []uintptr{8, 64, 9000} {
+		c, shards := sim(t, size, 1)
+		stale := make(map[uint64]bool)
+		for range 5 {
+			xs := simFill(t, c, shards[0], int(c.geo.slots)+3)
+			for _, x := range xs {
+				id := c.ref(x)
+				require.False(t, stale[id], "a Ref is used again")
+				require.EqualValues(t, x, uintptr(c.deref(id)))
+				stale[id] = true
+			}
+			for _, x := range xs {
+				c.outdate(x)
+				require.True(t, simPut(c, shards[0], x))
+			}
+			for id := range stale {
+				require.Nil(t, c.deref(id))
+			}
+			c.trim()
+			require.Empty(t, c.pages)
+			for id := range stale {
+				require.Nil(t, c.deref(id))
+			}
+		}
+		require.NotEmpty(t, refs.free, "units are used again")
+	}
+}
+
+// Generations wrap, and leave out 0; units whose generations have come far are
+// given up.
+func TestRefWrap(t *testing.T) {
+	oneP(t)
+	p := newStill[quote](t)
+	x := p.Get()
+	p.Ref(x)
+	pg := pageOf(uintptr(unsafe.Pointer(x)))
+	pr := pg.refs.Load()
+	i, _ := pg.indexOf(uintptr(unsafe.Pointer(x)))
+	pr.gens[i].Store(math.MaxUint32 - 1)
+	seen := make(map[Ref[quote]]bool)
+	for k := range 6 {
+		r := p.Ref(x)
+		require.False(t, seen[r])
+		seen[r] = true
+		require.Same(t, x, p.Deref(r))
+		if k%2 == 0 {
+			p.Put(x)
+		} else {
+			require.True(t, p.PutRef(r))
+		}
+		require.Nil(t, p.Deref(r))
+		x = p.Get()
+	}
+	unit := pr.units[0]
+	pr.gens[i].Store(1 << 31)
+	p.Put(x)
+	p.Trim()
+	assert.NotContains(t, refs.free, unit)
+}
+
+// A pool that never takes a Ref has nothing of it.
+func TestNoRefs(t *testing.T) {
+	p := newStill[quote](t)
+	xs := simBatch(p, 5000)
+	p.PutBatch(xs[1:])
+	p.Put(xs[0])
+	assert.False(t, p.core.hasRefs.Load())
+	for _, pg := range p.core.pages {
+		assert.Nil(t, pg.refs.Load())
+	}
+}
+
+// Of many goroutines that put by one Ref, one does; and who follows Refs of slots
+// that others put sees the slot or nothing, never another object.
+func TestRefConcurrent(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	p := New[atomic.Uint64]()
+	const slots = 512
+	var table [slots]atomic.Uint64 // Refs, of objects that hold their Ref's id
+	place := func(rng *rand.Rand) {
+		x := p.Get()
+		r := p.Ref(x)
+		x.Store(r.id)
+		if old := table[rng.IntN(slots)].Swap(r.id); old != 0 {
+			p.PutRef(Ref[atomic.Uint64]{old})
+		}
+	}
+	var puts, derefs, wrong atomic.Int64
+	var wg sync.WaitGroup
+	for g := range 64 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(g), 1))
+			for range 3000 {
+				switch id := table[rng.IntN(slots)].Load(); rng.IntN(4) {
+				case 0:
+					place(rng)
+				case 1:
+					if id != 0 && p.PutRef(Ref[atomic.Uint64]{id}) {
+						puts.Add(1)
+					}
+				default:
+					if x := p.Deref(Ref[atomic.Uint64]{id}); x != nil {
+						derefs.Add(1)
+						// It may have been put since, and even handed out again; then its
+						// Ref is stale by now.
+						if x.Load() != id && p.Deref(Ref[atomic.Uint64]{id}) != nil {
+							wrong.Add(1)
+						}
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	assert.Positive(t, puts.Load())
+	assert.Positive(t, derefs.Load())
+	assert.Zero(t, wrong.Load())
+	require.NoError(t, p.core.checkInvariants())
+	live := p.Stats().Live
+	n := 0
+	for r, x := range p.All() {
+		n++
+		assert.Equal(t, r.id, x.Load())
+		assert.True(t, p.PutRef(r))
+	}
+	assert.Equal(t, live, n)
+	require.NoError(t, p.Close())
+}
+
+func TestPutRefOnce(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	p := New[quote]()
+	for range 500 {
+		r := p.Ref(p.Get())
+		var won atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if p.PutRef(r) {
+					won.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 1, won.Load())
+	}
+	require.NoError(t, p.Close())
+}
+
+func TestAll(t *testing.T) {
+	for _, opts := range [][]Option{nil, {WithLocalChecks()}} {
+		p := newStill[[64]byte](t, opts...)
+		for range p.All() {
+			t.Error("nothing is in use")
+		}
+		xs := simBatch(p, 3000)
+		live := make(map[*[64]byte]bool)
+		for k, x := range xs {
+			if k%3 == 0 {
+				p.Put(x)
+			} else {
+				live[x] = true
+			}
+		}
+		seen := make(map[*[64]byte]bool)
+		for r, x := range p.All() {
+			require.True(t, live[x])
+			require.False(t, seen[x], "comes once")
+			require.Same(t, x, p.Deref(r))
+			seen[x] = true
+		}
+		assert.Len(t, seen, len(live))
+
+		n := 0
+		for range p.All() {
+			if n++; n == 10 {
+				break
+			}
+		}
+		n = 0
+		for r, x := range p.All() { // each is put, and with it the next one
+			n++
+			delete(live, x)
+			p.PutRef(r)
+			for y := range live {
+				delete(live, y)
+				p.Put(y)
+				break
+			}
+		}
+		assert.Equal(t, len(seen)/2, n)
+		assert.Zero(t, p.Stats().Live)
+	}
+}
