@@ -380,7 +380,7 @@ func TestForget(t *testing.T) {
 	n := int(c.geo.slots)
 	first := simFill(t, c, a, n)
 	xs := simFill(t, c, a, n) // the current page, full
-	for _, x := range first[:20] {
+	for _, x := range first[:a.lotCap] {
 		require.True(t, simPut(c, a, x)) // makes the first page its own again
 	}
 	for a.parked != 0 {

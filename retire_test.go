@@ -521,15 +521,16 @@ func TestClaimEarly(t *testing.T) {
 	xs := simFill(t, c, a, 65) // one more than a page has, so that the first page is given up
 	pg := pageOf(xs[0])
 	require.EqualValues(t, noOwner, pg.owner.Load())
-	for k, x := range xs[:20] {
+	few := b.lotCap / 4
+	for k, x := range xs[:few+1] {
 		require.True(t, simPut(c, b, x))
-		if k < 8 {
+		if k < int(few) {
 			require.EqualValues(t, noOwner, pg.owner.Load(), "a few slots are parked")
 		}
 	}
 	require.Equal(t, b.id, pg.owner.Load())
 	require.LessOrEqual(t, b.parked, uint32(1), "those that were parked have come home; one of its own may be")
-	for _, x := range xs[20:] {
+	for _, x := range xs[few+1 : 64] {
 		require.True(t, simPut(c, b, x))
 	}
 	require.NoError(t, c.checkInvariants())

@@ -80,12 +80,12 @@ type parkedSlot struct {
 
 const (
 	// lotSize is how many slots a shard parks at most: enough to make the
-	// compare-and-swap that sends half of them home a small share of each.
-	lotSize = 64
+	// compare-and-swap that sends half of them home a small share of each, and
+	// for two batches of 64 (with 64, batches of 1 KiB slots that cross between
+	// Ps took twice as long).
+	lotSize = 128
 	// lotBytes limits the memory so kept from other shards, for large slots.
-	// Half a page of slots is the other limit: a page whose slots are all put
-	// here is then claimed, and not parked whole.
-	lotBytes = 64 << 10
+	lotBytes = 128 << 10
 	// unmarkedMax is how many slots may be parked unmarked: a Put of a foreign
 	// slot compares it with each of them. Programs that gain by it put one
 	// object before they get the next, or a few.
@@ -124,7 +124,7 @@ func newShard(c *core, id int) *shard {
 	}
 	s.core = c
 	s.id = uint32(id) + 1
-	s.lotCap = max(min(lotBytes/c.geo.stride, c.geo.slots/2, lotSize-1), 2)
+	s.lotCap = max(min(lotBytes/c.geo.stride, lotSize-1), 2)
 	if c.localChecks {
 		s.unmarked = unmarkedMax
 	}
