@@ -289,7 +289,7 @@ func memoryChart(m *Memory) (*plot.Plot, plot.Legend) {
 
 // growthChart has cost over the number of live objects.
 func growthChart(g *Growth) (*plot.Plot, plot.Legend) {
-	p, legend := newPlot("Cost of a Get while filling (64 bytes, zeroed)", "live objects", "ns a Get")
+	p, legend := newPlot("Cost of a Get, all objects got and put before (64 bytes, zeroed)", "live objects", "ns a Get")
 	p.Add(yGrid())
 	colors := map[wire.Holder]color.Color{
 		wire.PoolOffHeap: sideColors[catalog.Pool],
@@ -301,7 +301,7 @@ func growthChart(g *Growth) (*plot.Plot, plot.Legend) {
 		var points plotter.XYs
 		for _, l := range g.Live {
 			if l.Holder == h {
-				points = append(points, plotter.XY{X: float64(l.Objects), Y: l.FillNS})
+				points = append(points, plotter.XY{X: float64(l.Objects), Y: l.WarmGetNS})
 			}
 		}
 		if len(points) == 0 {

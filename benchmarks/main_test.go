@@ -222,7 +222,7 @@ func TestTable(t *testing.T) {
 // All sections, through results.json and back, as tables and charts.
 func TestResults(t *testing.T) {
 	dir := t.TempDir()
-	live := wire.Live{Holder: wire.PoolOffHeap, Objects: 1000, FillNS: 12.5}
+	live := wire.Live{Holder: wire.PoolOffHeap, Objects: 1000, FillNS: 12.5, WarmGetNS: 10}
 	more := live
 	more.Objects = 1e6
 	r := Results{

@@ -260,12 +260,12 @@ func writeGrowth(out io.Writer, g *Growth) {
 		fmt.Fprintf(out, "\n## Goroutines: %s, millions of pairs a second\n\n", strings.TrimSuffix(w, "-parallel"))
 		writeTable(out, goroutinesTable(g, w))
 	}
-	fmt.Fprint(out, "\n## Live objects\n\nGet is while filling, in ns; pair is in later rounds of all of them; resident is bytes an object without the pointer to it;\nGC is runtime.GC with all of them live.\n\n")
-	rows := [][]string{{"live", "from, known to", "Get", "pair", "resident", "GC, ms"}}
+	fmt.Fprint(out, "\n## Live objects\n\nFirst Get is while filling, in ns, with the page faults of memory that the process has not had before (and in a virtual\nmachine perhaps its host neither); Get and pair are in later rounds of all of them; resident is bytes an object without the pointer to it;\nGC is runtime.GC with all of them live.\n\n")
+	rows := [][]string{{"live", "from, known to", "first Get", "Get", "pair", "resident", "GC, ms"}}
 	for _, l := range g.Live {
 		rows = append(rows, []string{
 			fmt.Sprintf("%.0e", float64(l.Objects)), string(l.Holder),
-			fmt.Sprintf("%.1f", l.FillNS), fmt.Sprintf("%.1f", l.ChurnNS),
+			fmt.Sprintf("%.1f", l.FillNS), fmt.Sprintf("%.1f", l.WarmGetNS), fmt.Sprintf("%.1f", l.ChurnNS),
 			fmt.Sprintf("%.1f", l.ResidentBytes), fmt.Sprintf("%.2f", l.GCMillis),
 		})
 	}

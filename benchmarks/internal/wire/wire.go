@@ -78,6 +78,7 @@ type Live struct {
 	Holder        Holder  `json:"holder"`
 	Objects       int     `json:"objects"`
 	FillNS        float64 `json:"fillNS"`        // a Get, from the first object to the last
+	WarmGetNS     float64 `json:"warmGetNS"`     // a Get, of all, when each object has been put once
 	ChurnNS       float64 `json:"churnNS"`       // a pair, when all are got and all put again
 	ResidentBytes float64 `json:"residentBytes"` // an object, its pointer not counted
 	GCMillis      float64 `json:"gcMillis"`      // runtime.GC with all of them live, median
