@@ -47,7 +47,8 @@
 //  6. Go on with another page of the shard: the fullest among a few partly used
 //     ones, else the one retired last.
 //  7. Unpin. Adopt a page that another shard has given up, else take a fresh one
-//     from the arena, and from 1 again.
+//     from the arena, and from 1 again. If there is none to be had, for a limit or
+//     because the system refuses, take a page with a free slot from any shard.
 //
 // Put finds the page by the address, and checks that the address is in the
 // arena, the page this pool's, the address the start of a slot, and the slot in

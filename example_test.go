@@ -91,3 +91,71 @@ func ExamplePool_Trim() {
 	fmt.Println(p.Trim() > 0, p.Stats().Pages)
 	// Output: true 0
 }
+
+// Pooled objects refer to each other by Refs, which the garbage collector does not
+// follow.
+func ExampleRef() {
+	type node struct {
+		value int
+		next  pool.Ref[node]
+	}
+	nodes := pool.New[node]()
+	var head pool.Ref[node]
+	for v := range 3 {
+		n := nodes.Get()
+		n.value, n.next = v, head
+		head = nodes.Ref(n)
+	}
+	for n := nodes.Deref(head); n != nil; n = nodes.Deref(n.next) {
+		fmt.Println(n.value)
+	}
+	fmt.Println(nodes.PutRef(head), nodes.PutRef(head), nodes.Deref(head) == nil)
+	// Output:
+	// 2
+	// 1
+	// 0
+	// true false true
+}
+
+func ExamplePool_All() {
+	sessions := pool.New[[32]byte]()
+	for id := range 4 {
+		copy(sessions.Get()[:], fmt.Sprintf("session %d", id))
+	}
+	for ref, s := range sessions.All() { // those with an odd number are over
+		if s[8]%2 != 0 {
+			sessions.PutRef(ref)
+		}
+	}
+	fmt.Println(sessions.Stats().Live)
+	// Output: 2
+}
+
+func ExampleWithLimit() {
+	requests := pool.New[[1024]byte](pool.WithName("requests"), pool.WithLimit(64<<10))
+	var held []*[1024]byte
+	for {
+		r, err := requests.TryGet()
+		if err != nil {
+			fmt.Println(errors.Is(err, pool.ErrLimit), len(held))
+			break
+		}
+		held = append(held, r)
+	}
+	requests.Put(held[0])
+	_, err := requests.TryGet()
+	fmt.Println(err)
+	// Output:
+	// true 64
+	// <nil>
+}
+
+func ExampleReadMemory() {
+	p := pool.New[[64]byte]()
+	p.Put(p.Get())
+	before := pool.ReadMemory()
+	p.Trim()
+	after := pool.ReadMemory()
+	fmt.Println(before.InUse-after.InUse, after.Purged-before.Purged >= 64<<10)
+	// Output: 65536 true
+}
