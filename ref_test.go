@@ -16,8 +16,7 @@ import (
 // A linked object is a pooled type whose values refer to each other.
 type linked struct {
 	next, prev Ref[linked]
-	quote      Ref[quote]
-	value      int
+	quote      Ref[quote] // of another pool
 }
 
 func TestRef(t *testing.T) {
@@ -48,6 +47,10 @@ func TestRef(t *testing.T) {
 	assert.NotEqual(t, r, theirRef)
 	x.next, y.prev = q, r
 	assert.Same(t, x, p.Deref(p.Deref(x.next).prev))
+	quotes := newStill[quote](t)
+	x.quote = quotes.Ref(quotes.Get())
+	assert.NotNil(t, quotes.Deref(x.quote))
+	assert.True(t, quotes.PutRef(x.quote))
 	byRef := map[Ref[linked]]int{r: 1, q: 2, theirRef: 3}
 	assert.Equal(t, 2, byRef[p.Ref(y)])
 
