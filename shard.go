@@ -43,6 +43,7 @@ type shardTable struct {
 type shardState struct {
 	// busy is 1 while an operation runs. The operation writes it with a plain
 	// store, seize reads it: see pin.go.
+	//lint:ignore U1000 shards under locks do not need it
 	busy uint32
 	// signal tells the next operation to leave the fast path. Any P, atomic.
 	signal atomic.Uint32
