@@ -68,7 +68,7 @@ func (p *Pool[T]) PutRef(r Ref[T]) bool {
 	if x == nil {
 		return false
 	}
-	p.core.put(uintptr(x))
+	p.core.putSlow(p.core.pin(), uintptr(x)) // its generation is raised already
 	return true
 }
 
@@ -99,6 +99,8 @@ const (
 	refUnit      = 1024
 	refUnits     = 1 << 32 / refUnit
 	refTableStep = 1024 // units in one piece of the table
+
+	maxPageUnits = smallPageSize / minStride / refUnit
 )
 
 // A unitEntry says what the numbers of a unit refer to.
@@ -127,11 +129,14 @@ func unitOf(unit uint32) *unitEntry {
 
 // pageRefs is what a page with Refs has.
 type pageRefs struct {
-	units []uint32
+	units [maxPageUnits]uint32 // as many as it takes for gens
 	// gens has the current generation of each slot. Whoever has the slot raises
 	// it, before the Put; any P reads.
 	gens []atomic.Uint32
 }
+
+// used returns the units of the page.
+func (pr *pageRefs) used() []uint32 { return pr.units[:(len(pr.gens)+refUnit-1)/refUnit] }
 
 // id returns the number and generation of slot i.
 func (pr *pageRefs) id(i uint32) uint64 {
@@ -197,16 +202,15 @@ func (c *core) makeRefsLocked(pg *page) *pageRefs {
 	refs.mu.Lock()
 	defer refs.mu.Unlock()
 	for first := uint32(0); first < pg.reserved; first += refUnit {
-		unit := takeUnit()
-		e := unitOf(unit)
+		pr.units[first/refUnit] = takeUnit()
+		e := unitOf(pr.units[first/refUnit])
 		e.first.Store(first)
 		for i := first; i < min(first+refUnit, pg.reserved); i++ {
 			pr.gens[i].Store(e.born)
 		}
-		pr.units = append(pr.units, unit)
 	}
 	pg.refs.Store(pr)
-	for _, unit := range pr.units {
+	for _, unit := range pr.used() {
 		unitOf(unit).page.Store(pg) // publishes first and pg.refs
 	}
 	return pr
@@ -239,7 +243,7 @@ func (pg *page) dropRefs() {
 	}
 	refs.mu.Lock()
 	defer refs.mu.Unlock()
-	for k, unit := range pr.units {
+	for k, unit := range pr.used() {
 		e := unitOf(unit)
 		e.page.Store(nil)
 		latest := uint32(0)

@@ -61,8 +61,12 @@ func TestRef(t *testing.T) {
 	assert.Nil(t, p.Deref(r), "and another object")
 	fresh := p.Ref(again)
 	assert.NotEqual(t, r, fresh)
+	generation := fresh.id >> 32
 	assert.True(t, p.PutRef(fresh))
 	assert.False(t, p.PutRef(fresh))
+	next := p.Ref(p.Get())
+	assert.EqualValues(t, 1, next.id>>32-generation, "one generation a Put")
+	require.True(t, p.PutRef(next))
 	assert.Nil(t, p.Deref(fresh))
 	p.PutBatch([]*linked{y})
 	assert.Nil(t, p.Deref(q), "put in a batch")

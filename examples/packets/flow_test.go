@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// From senders to workers, in this process.
+func TestMeasure(t *testing.T) {
+	for _, s := range []side{thisPool, syncPool} {
+		p := tiny
+		p.Side = s
+		r, err := measure(t.Context(), p)
+		require.NoError(t, err, s)
+		c := r.Counts
+		assert.Positive(t, c.Parsed, s)
+		assert.Equal(t, c.Read, c.Full+c.Parsed, s)
+		assert.GreaterOrEqual(t, c.Sent, c.Read, s)
+		assert.Zero(t, c.Bad, s)
+		assert.Equal(t, c.Queued, c.Worked, s)
+		assert.Equal(t, c.Parsed, c.Latency.total(), s)
+		assert.GreaterOrEqual(t, c.Bytes, c.Parsed*headerSize, s)
+		assert.LessOrEqual(t, c.Bytes, c.Parsed*uint64(headerSize+p.Size), s)
+		assert.Positive(t, r.Cycles, s)
+		assert.Equal(t, s == thisPool, r.Mapped > 0, s)
+	}
+}
+
+// As fast as they can, into a queue that is hardly emptied, all is still counted.
+func TestDrops(t *testing.T) {
+	p := tiny
+	p.Side, p.Rate, p.Workers = thisPool, 0, 1
+	s, err := newStore(thisPool)
+	require.NoError(t, err)
+	f, err := newFlow(p, s, func(err error) { t.Error(err) })
+	require.NoError(t, err)
+	f.workers[0].mu.Lock() // it hangs, until the queue has run over
+	full := func() (n uint64) {
+		for _, l := range f.lines {
+			l.mu.Lock()
+			n += l.tally.full
+			l.mu.Unlock()
+		}
+		return n
+	}
+	time.AfterFunc(time.Millisecond, func() {
+		for full() == 0 && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		f.workers[0].mu.Unlock()
+	})
+	c, err := f.phase(t.Context(), p, 1, time.Second/2)
+	require.NoError(t, err)
+	assert.Positive(t, c.Full)
+	assert.Equal(t, c.Read, c.Full+c.Parsed)
+	assert.GreaterOrEqual(t, c.Sent, c.Read)
+	assert.Equal(t, c.Queued, c.Worked)
+	require.NoError(t, f.close())
+	assert.NoError(t, s.close(), "every slot is back")
+}
+
+// Of each phase only what it sent is counted, and what others write to the socket
+// in none.
+func TestPhases(t *testing.T) {
+	p := tiny
+	p.Side, p.Readers = thisPool, 1
+	s, err := newStore(thisPool)
+	require.NoError(t, err)
+	f, err := newFlow(p, s, func(err error) { t.Error(err) })
+	require.NoError(t, err)
+	stranger, err := newLine(p.Host, 0)
+	require.NoError(t, err)
+	for number := byte(1); number < 4; number++ {
+		_, err = stranger.in.WriteTo([]byte{number}, f.lines[0].in.LocalAddr())
+		require.NoError(t, err)
+		_, err = stranger.in.WriteTo([]byte("garbage"), f.lines[0].in.LocalAddr())
+		require.NoError(t, err)
+		before := f.lines[0].next
+		c, err := f.phase(t.Context(), p, number, 20*time.Millisecond)
+		require.NoError(t, err)
+		assert.Equal(t, f.lines[0].next-before, c.Sent)
+		assert.Zero(t, c.Bad)
+	}
+	require.NoError(t, stranger.out.Close())
+	require.NoError(t, stranger.in.Close())
+	require.NoError(t, f.close())
+	assert.NoError(t, s.close())
+}
+
+// What the counting of allocations is for: a store that makes a new packet each
+// time must be seen to, and must not pass.
+func TestAllocationsAreCounted(t *testing.T) {
+	var made atomic.Uint64
+	s := store{
+		get: func() *packet {
+			made.Add(1)
+			return new(packet)
+		},
+		put:    func(*packet) {},
+		mapped: func() int64 { return 1 },
+	}
+	p := tiny
+	p.Side = thisPool
+	f, err := newFlow(p, s, func(err error) { t.Error(err) })
+	require.NoError(t, err)
+	r, err := f.record(t.Context(), p)
+	require.NoError(t, err)
+	require.NoError(t, f.close())
+	assert.GreaterOrEqual(t, r.Mallocs, r.Counts.Parsed)
+	assert.GreaterOrEqual(t, made.Load(), r.Counts.Parsed)
+	assert.ErrorContains(t, check([]result{r}), "allocations a packet, want less than 0.01")
+}
+
+// A slot in two hands is what the checksums are for.
+func TestSharedSlotIsSeen(t *testing.T) {
+	shared := new(packet)
+	s := store{get: func() *packet { return shared }, put: func(*packet) {}}
+	w := new(worker)
+	queue := make(chan *packet, 2)
+	shared.n = len(encode(shared.data[:], header{sequence: 1}, []byte("first")))
+	queue <- shared
+	queue <- shared
+	shared.data[headerSize]++
+	close(queue)
+	w.work(queue, s)
+	assert.EqualValues(t, 2, w.tally.packets)
+	assert.EqualValues(t, 2, w.tally.bad)
+}
+
+func made(s side) result {
+	r := result{
+		Plan:    plan{Side: s},
+		Counts:  counts{Sent: 1000, Read: 990, Full: 90, Parsed: 900, Bytes: 900_000, Queued: 5, Worked: 5},
+		Elapsed: time.Second, Mallocs: 8, Mapped: 1,
+	}
+	for i := range 900 {
+		r.Counts.Latency.count(time.Duration(i+1) * time.Microsecond)
+	}
+	return r
+}
+
+// What the program is for: it must not pass a library that mixes packets up or
+// allocates, nor counters that do not count.
+func TestCheck(t *testing.T) {
+	assert.NoError(t, check([]result{made(thisPool), made(syncPool)}))
+	for _, test := range []struct {
+		want  string
+		spoil func(*result)
+	}{
+		{"no packet came through", func(r *result) { r.Counts = counts{} }},
+		{"this does not add up", func(r *result) { r.Counts.Parsed-- }},
+		{"this does not add up", func(r *result) { r.Counts.Sent = 0 }},
+		{"1 packets were not what was sent, want 0", func(r *result) { r.Counts.Bad = 1 }},
+		{"not those that were queued", func(r *result) { r.Counts.Worked++ }},
+		{"the pool had no memory", func(r *result) { r.Mapped = 0 }},
+		{"0.010 allocations a packet, want less than 0.01", func(r *result) { r.Mallocs = 9 }},
+	} {
+		bad := made(thisPool)
+		test.spoil(&bad)
+		assert.ErrorContains(t, check([]result{bad, made(syncPool)}), test.want)
+	}
+	theirs := made(syncPool)
+	theirs.Mallocs, theirs.Mapped = 900, 0
+	assert.NoError(t, check([]result{made(thisPool), theirs}), "of sync.Pool nothing is promised")
+	theirs.Counts.Bad = 1
+	assert.ErrorContains(t, check([]result{made(thisPool), theirs}), "sync.Pool: 1 packets")
+}
+
+func TestHistogram(t *testing.T) {
+	for b := range len(histogram{}) {
+		assert.Equal(t, b, bucketOf(bottom(b)), b)
+		assert.Equal(t, b, bucketOf(bottom(b+1)-1), b)
+	}
+	assert.Zero(t, bucketOf(-1))
+	assert.Equal(t, len(histogram{})-1, bucketOf(math.MaxInt64))
+
+	h := made(thisPool).Counts.Latency
+	assert.EqualValues(t, 900, h.total())
+	for p, want := range map[float64]float64{50: 450e3, 99: 891e3, 100: 900e3} {
+		got := float64(h.percentile(p))
+		assert.GreaterOrEqual(t, got, want, p)
+		assert.LessOrEqual(t, got, want*9/8+1, p)
+	}
+	assert.Zero(t, new(histogram).percentile(99))
+}
+
+func TestRound(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "0s", 99: "99ns", 12_345: "12µs", 1_966_080: "2ms", 67_108_864: "67ms"} {
+		assert.Equal(t, want, round(d).String())
+	}
+}
+
+func TestChart(t *testing.T) {
+	one := made(syncPool)
+	one.Counts.Latency = histogram{}
+	one.Counts.Latency[100] = 3 // all in one bucket
+	none := made(syncPool)
+	none.Counts.Latency = histogram{}
+	for _, theirs := range []result{made(syncPool), one, none} {
+		svg := filepath.Join(t.TempDir(), "packets.svg")
+		require.NoError(t, writeChart(svg, []result{made(thisPool), theirs}))
+		text, err := os.ReadFile(svg)
+		require.NoError(t, err)
+		assertXML(t, text)
+		for _, want := range []string{"this pool: 900 packets/s, 8 allocations", "100 %", "10 %", "1ms"} {
+			assert.Contains(t, string(text), want)
+		}
+	}
+}
+
+// assertXML reads text to its end as XML.
+func assertXML(t *testing.T, text []byte) {
+	t.Helper()
+	for d := xml.NewDecoder(bytes.NewReader(text)); ; {
+		if _, err := d.Token(); err != nil {
+			require.ErrorIs(t, err, io.EOF)
+			return
+		}
+	}
+}
