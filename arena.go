@@ -98,8 +98,12 @@ type arena struct {
 	timer    *time.Timer
 	armed    bool
 
-	limit   int64  // bytes; 0: none
-	total   totals // for ReadMemory
+	limit int64  // bytes; 0: none
+	total totals // for ReadMemory
+
+	purging   int        // granules of total.waiting that are being purged
+	purgeDone *sync.Cond // set by the first who waits for purging to change
+
 	sysCall uint64 // calls of the system made
 }
 
@@ -243,18 +247,33 @@ func (r run) publish(pg *page) {
 func (a *arena) alloc(n int) (run, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	// The run released last is the most likely to be still in a cache.
-	if rs := a.released[n]; len(rs) > 0 {
-		a.released[n] = rs[:len(rs)-1]
-		a.total.waiting -= n
-		a.total.inUse += n
-		return rs[len(rs)-1].run, nil
-	}
-	if a.over(n) {
-		a.mu.Unlock()
-		a.purge(func(released) bool { return true })
-		a.mu.Lock()
-		if a.over(n) {
+	for {
+		// The run released last is the most likely to be still in a cache.
+		if rs := a.released[n]; len(rs) > 0 {
+			a.released[n] = rs[:len(rs)-1]
+			a.total.waiting -= n
+			a.total.inUse += n
+			return rs[len(rs)-1].run, nil
+		}
+		if !a.over(n) {
+			break
+		}
+		// Runs that count already: of memory that could not be given back, and
+		// those that can be.
+		if r, ok := a.takeHeld(n); ok {
+			return r, nil
+		}
+		switch {
+		case a.total.waiting > a.purging:
+			a.mu.Unlock()
+			a.purge(func(released) bool { return true })
+			a.mu.Lock()
+		case a.purging > 0:
+			if a.purgeDone == nil {
+				a.purgeDone = sync.NewCond(&a.mu)
+			}
+			a.purgeDone.Wait()
+		default:
 			return run{}, fmt.Errorf("%w: all pools together have %d KiB, of SetProcessLimit(%d)", ErrLimit, a.total.committed()*granuleSize>>10, a.limit)
 		}
 	}
@@ -342,6 +361,7 @@ func (a *arena) purge(chosen func(released) bool) int64 {
 		a.released[n] = slices.DeleteFunc(rs, func(r released) bool {
 			if chosen(r) {
 				victims = append(victims, r)
+				a.purging += n
 				return true
 			}
 			return false
@@ -367,11 +387,17 @@ func (a *arena) purge(chosen func(released) bool) int64 {
 				total += int64(r.size())
 			}
 		}
+		if a.purging -= n; a.purgeDone != nil {
+			a.purgeDone.Broadcast()
+		}
 		a.mu.Unlock()
 		victims = victims[k:]
 	}
 	return total
 }
+
+// heldSince marks what purgeHeld takes up: it is older than any run.
+var heldSince = time.Unix(1, 0)
 
 // purgeHeld purges what is free and has memory all the same. It counts in purged.
 func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
@@ -384,7 +410,7 @@ func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
 				ch.busy[i/64] |= m
 				a.total.held--
 				a.total.waiting++
-				runs = append(runs, released{run: run{chunk: ch, first: uint16(i), n: 1}, purged: purged})
+				runs = append(runs, released{run: run{chunk: ch, first: uint16(i), n: 1}, at: heldSince, purged: purged})
 			}
 		}
 	}
@@ -393,7 +419,7 @@ func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
 	if len(runs) == 0 {
 		return 0
 	}
-	return a.purge(func(r released) bool { return r.at.IsZero() })
+	return a.purge(func(r released) bool { return r.at.Equal(heldSince) })
 }
 
 // grow opens one more chunk, in a new region if need be. mu is held.
@@ -444,8 +470,29 @@ func (a *arena) newChunk(mem []byte) *chunk {
 }
 
 // find returns the first granule of a free run of n, aligned to n, or -1.
-func (ch *chunk) find(n int) int {
-	for w, busy := range ch.busy {
+func (ch *chunk) find(n int) int { return findRun(&ch.busy, n) }
+
+// takeHeld takes a free run of n granules whose memory is all there. mu is held.
+func (a *arena) takeHeld(n int) (run, bool) {
+	if a.total.held < n {
+		return run{}, false
+	}
+	for _, ch := range a.open {
+		others := ch.held
+		for w := range others {
+			others[w] = ^others[w] // held granules are free
+		}
+		if i := findRun(&others, n); i >= 0 {
+			r, err := a.take(ch, i, n)
+			return r, err == nil
+		}
+	}
+	return run{}, false
+}
+
+// findRun returns the first of n clear bits in a bitmap, aligned to n, or -1.
+func findRun(bitmap *[chunkGranules / 64]uint64, n int) int {
+	for w, busy := range bitmap {
 		switch n {
 		case 1:
 			if b := bits.TrailingZeros64(^busy); b < 64 {

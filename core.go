@@ -207,15 +207,15 @@ func (c *core) supply(s *shard) (*shard, error) {
 //
 //go:nosplit
 func (c *core) put(addr uintptr) {
-	if c.hasRefs.Load() {
-		c.outdate(addr)
-	}
 	t := c.shards.Load()
 	if t == nil {
 		panic(errNotNew)
 	}
 	s := t.pin(procPin())
 	if s.signal.Load() == 0 {
+		if c.hasRefs.Load() {
+			c.outdate(addr)
+		}
 		if s.repark(addr) {
 			s.unpin()
 			return
@@ -294,6 +294,9 @@ func (c *core) putLast(s *shard, pg *page) {
 func (c *core) putSlow(s *shard, addr uintptr) {
 	if s = c.heed(s); s == nil {
 		panic(c.errClosed("Put"))
+	}
+	if c.hasRefs.Load() {
+		c.outdate(addr)
 	}
 	err := c.putOn(s, addr)
 	c.leave(s)
@@ -465,7 +468,7 @@ func (c *core) fresh() (*page, error) {
 	defer c.mu.Unlock()
 	c.coming--
 	if err != nil {
-		c.transit.Add(leaveTransit)
+		c.transit.Add(undoTransit)
 		return nil, fmt.Errorf("%s: no page of %d KiB to be had: %w", c, c.geo.pageSize>>10, err)
 	}
 	if c.closed.Load() {
@@ -519,14 +522,15 @@ func (c *core) drop(pg *page) {
 const (
 	enterTransit = 1<<32 + 1
 	leaveTransit = 1<<64 - 1
+	undoTransit  = 1<<64 - enterTransit
 )
 
 // scrape finds a page for a pool that gets no more memory, which is what failed
 // says: one with free slots that any P has. Pages that are in nobody's hands just
 // now are waited for, so that it fails only if no slot is free.
 func (c *core) scrape(failed error) (*page, error) {
-	for range 1000 {
-		before := c.transit.Load()
+	for rounds := range 1000 {
+		before, shards := c.transit.Load(), c.shards.Load()
 		if pg := c.reclaim(); pg != nil {
 			return pg, nil
 		}
@@ -534,10 +538,14 @@ func (c *core) scrape(failed error) (*page, error) {
 		if pg, err := c.fresh(); err == nil || errors.Is(err, ErrClosed) {
 			return pg, err
 		}
-		if uint32(before) == 0 && c.transit.Load() == before {
+		if uint32(before) == 0 && c.transit.Load() == before && c.shards.Load() == shards {
 			break
 		}
-		runtime.Gosched()
+		if rounds < 100 {
+			runtime.Gosched()
+		} else {
+			time.Sleep(20 * time.Microsecond) // who has the page may have lost its processor
+		}
 	}
 	return nil, failed
 }
@@ -681,7 +689,11 @@ func (c *core) releasePartial(all bool) (waiting bool) {
 			pg.listed = 0
 			continue
 		case (expired || remoteCount(w) != 0) && pg.claim():
-			if pg.collect(); pg.used == 0 {
+			if pg.collect(); pg.used == 0 && !pg.empty {
+				pg.empty = true
+				surplus++
+			}
+			if pg.used == 0 && surplus > 0 {
 				c.releases++
 				surplus--
 				c.drop(pg.page)

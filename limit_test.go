@@ -289,3 +289,76 @@ func TestOutOfMemoryFindsFreeSlots(t *testing.T) {
 	})
 	require.NoError(t, c.checkInvariants())
 }
+
+// Memory that the system would not take back can be used at the process limit.
+func TestProcessLimitWithHeldMemory(t *testing.T) {
+	newArena(t)
+	SetProcessLimit(8 << 16)
+	defer SetProcessLimit(0)
+	p := newStill[[64]byte](t)
+	failing(t, func(call string) bool { return call == "purge" })
+	xs := fillUp(t, p)
+	p.PutBatch(xs)
+	assert.Zero(t, p.Trim())
+	ys := fillUp(t, p)
+	assert.Len(t, ys, len(xs))
+	p.PutBatch(ys)
+	assert.Zero(t, p.Trim())
+	large := newStill[[9000]byte](t)
+	zs := fillUp(t, large)
+	assert.Len(t, zs, large.Stats().SlotsPerPage, "eight small pages are a medium one")
+	assert.EqualValues(t, 8<<16, ReadMemory().Committed)
+	large.PutBatch(zs)
+}
+
+// A Get at the process limit waits for memory that is on its way to the system.
+func TestProcessLimitDuringPurge(t *testing.T) {
+	newArena(t)
+	SetProcessLimit(4 << 16)
+	defer SetProcessLimit(0)
+	p, q := newStill[[64]byte](t), newStill[[1024]byte](t)
+	p.PutBatch(fillUp(t, p))
+	before := system.Load()
+	defer system.Store(before)
+	slow := *before
+	purging, goOn := make(chan bool, 100), make(chan bool)
+	slow.purge = func(mem []byte) (bool, bool) {
+		purging <- true
+		<-goOn
+		return before.purge(mem)
+	}
+	system.Store(&slow)
+	var wg sync.WaitGroup
+	wg.Go(func() { p.Trim() })
+	<-purging
+	wg.Go(func() {
+		x, err := q.TryGet()
+		if assert.NoError(t, err) {
+			q.Put(x)
+		}
+	})
+	for { // until it waits
+		theArena.mu.Lock()
+		waits := theArena.purgeDone != nil
+		theArena.mu.Unlock()
+		if waits {
+			break
+		}
+		runtime.Gosched()
+	}
+	close(goOn)
+	wg.Wait()
+}
+
+// A Get that fails for want of memory has looked once, not a thousand times.
+func TestFailingGetIsCheap(t *testing.T) {
+	newArena(t)
+	p := newStill[[64]byte](t)
+	calls := 0
+	failing(t, func(string) bool { calls++; return true })
+	_, err := p.TryGet()
+	require.ErrorIs(t, err, ErrOutOfMemory)
+	assert.Positive(t, calls)
+	assert.Less(t, calls, 100)
+	assert.Zero(t, p.core.transit.Load())
+}

@@ -17,9 +17,9 @@ import (
 //
 // A Ref means something to the pool that made it only, and in its process.
 //
-// A Ref has 32 bits for the slot and 32 for its generation, which counts the Puts
-// of the slot: after 4,294,967,295 of them a Ref as old as that would be taken for
-// a new one.
+// A Ref has 32 bits for the slot and 32 for its generation, which each Put of the
+// slot raises by one, or two: after 2 to 4 thousand million Puts a Ref as old as
+// that may be taken for a new one.
 type Ref[T any] struct {
 	id uint64 // generation << 32 | number of the slot; 0: nothing
 }
@@ -40,7 +40,9 @@ func (r Ref[T]) String() string {
 // ErrDoublePut if it is not in use, and ErrClosed after Close.
 //
 // With the first Ref in a page, the page gets 4 bytes more for each of its slots,
-// and with the first Ref of a pool, Put takes some nanoseconds more.
+// and with the first Ref of a pool, Put takes some nanoseconds more. There can be
+// Refs in four million pages of the process at a time (600,000 of the smallest
+// slots); beyond that Ref panics with an error that wraps ErrLimit.
 func (p *Pool[T]) Ref(x *T) Ref[T] {
 	if x == nil {
 		return Ref[T]{}
@@ -64,12 +66,7 @@ func (p *Pool[T]) Deref(r Ref[T]) *T {
 // PutRef gives back the slot that r refers to, as Put does, and reports whether
 // there was one. Of several goroutines that do so with one Ref, one gets true.
 func (p *Pool[T]) PutRef(r Ref[T]) bool {
-	x := p.core.claimRef(r.id)
-	if x == nil {
-		return false
-	}
-	p.core.putSlow(p.core.pin(), uintptr(x)) // its generation is raised already
-	return true
+	return p.core.putRef(r.id)
 }
 
 // All returns an iterator over the slots that are in use, with their Refs, in no
@@ -77,8 +74,11 @@ func (p *Pool[T]) PutRef(r Ref[T]) bool {
 // and put the slots that it gets.
 //
 // A slot that is in use from the start to the end of the loop comes exactly once;
-// one that others get or put meanwhile may come or not, but not after its Put. Others
-// are held up for some microseconds a page. Each page gets what Ref says.
+// one that others get or put meanwhile may come or not, but not after its Put. What
+// others do with a slot meanwhile, the clearing by Get included, is not ordered
+// with the loop: look at slots only while nobody else may put or get them. All
+// holds up others while it looks at a page, for some ten microseconds with 64-byte
+// slots. Each page gets what Ref says.
 func (p *Pool[T]) All() iter.Seq2[Ref[T], *T] {
 	return func(yield func(Ref[T], *T) bool) {
 		for _, pg := range p.core.allPages() {
@@ -132,7 +132,8 @@ type pageRefs struct {
 	units [maxPageUnits]uint32 // as many as it takes for gens
 	// gens has the current generation of each slot. Whoever has the slot raises
 	// it, before the Put; any P reads.
-	gens []atomic.Uint32
+	gens    []atomic.Uint32
+	wrapped atomic.Bool // a generation has started over
 }
 
 // used returns the units of the page.
@@ -146,7 +147,8 @@ func (pr *pageRefs) id(i uint32) uint64 {
 
 // outdate ends the generation of a slot that is about to be put: its Refs are
 // stale from here on. If Put then refuses the slot, it was not in use, and had no
-// valid Ref.
+// valid Ref. The caller has a shard to itself from before this until the slot is
+// free, so that All, which seizes all shards, sees both or neither.
 func (c *core) outdate(addr uintptr) {
 	pg := pageOf(addr)
 	if i, ok := pg.indexOf(addr); ok && pg.core == c {
@@ -159,6 +161,7 @@ func (c *core) outdate(addr uintptr) {
 // raise gives slot i its next generation. 0 is none, so that no Ref is zero.
 func (pr *pageRefs) raise(i uint32) {
 	if pr.gens[i].Add(1) == 0 {
+		pr.wrapped.Store(true)
 		pr.gens[i].Add(1)
 	}
 }
@@ -170,7 +173,7 @@ func (c *core) ref(addr uintptr) uint64 {
 	switch {
 	case !ok || pg.core != c:
 		panic(c.errPut("Ref", addr))
-	case *pg.link(i) != taken:
+	case *pg.link(i) != taken || c.localChecks && c.parkedHere(pg.slot(i)):
 		panic(c.errDoublePut("Ref", addr))
 	}
 	pr := pg.refs.Load()
@@ -178,6 +181,18 @@ func (c *core) ref(addr uintptr) uint64 {
 		pr = c.makeRefs(pg)
 	}
 	return pr.id(i)
+}
+
+// parkedHere reports whether slot is parked, and not marked so, by the P that the
+// caller is on.
+func (c *core) parkedHere(slot unsafe.Pointer) bool {
+	s := c.heed(c.pin())
+	if s == nil {
+		return false
+	}
+	parked := s.isUnmarked(slot)
+	c.leave(s)
+	return parked
 }
 
 // makeRefs gives pg, in which a slot is in use, what it takes for Refs.
@@ -224,7 +239,7 @@ func takeUnit() uint32 {
 		return unit
 	}
 	if refs.next == refUnits {
-		panic(fmt.Errorf("%w: Refs to more than %d pages at a time", ErrLimit, refUnits))
+		panic(fmt.Errorf("%w: Refs need more than %d units of %d slots; Trim pools whose pages have Refs and no slot in use", ErrLimit, refUnits, refUnit))
 	}
 	unit := refs.next
 	refs.next++
@@ -251,7 +266,7 @@ func (pg *page) dropRefs() {
 			latest = max(latest, pr.gens[i].Load())
 		}
 		// A unit whose generations come near their end is not used again.
-		if e.born = latest + 1; latest < 1<<31 {
+		if e.born = latest + 1; latest < 1<<31 && !pr.wrapped.Load() {
 			refs.free = append(refs.free, unit)
 		}
 	}
@@ -292,13 +307,29 @@ func (c *core) deref(id uint64) unsafe.Pointer {
 	return pg.slot(i)
 }
 
-// claimRef is deref for one caller of all that have the id: the others get nil.
-func (c *core) claimRef(id uint64) unsafe.Pointer {
-	pr, pg, i := c.resolve(id)
-	if pg == nil || !pr.gens[i].CompareAndSwap(uint32(id>>32), max(uint32(id>>32)+1, 1)) {
-		return nil
+// putRef takes back the slot with an id, if there is one. Of several callers, the
+// one whose compare-and-swap ends the generation does it.
+func (c *core) putRef(id uint64) bool {
+	s := c.heed(c.pin())
+	if s == nil {
+		return false
 	}
-	return pg.slot(i)
+	pr, pg, i := c.resolve(id)
+	gen := uint32(id >> 32)
+	if pg == nil || !pr.gens[i].CompareAndSwap(gen, max(gen+1, 1)) {
+		c.leave(s)
+		return false
+	}
+	if gen+1 == 0 {
+		pr.wrapped.Store(true)
+	}
+	addr := uintptr(pg.slot(i))
+	err := c.putOn(s, addr)
+	c.leave(s)
+	if err != nil {
+		panic(err(c, "PutRef", addr)) // a Put of the slot has ended just now as well
+	}
+	return true
 }
 
 // allPages returns the pages of c.
@@ -320,10 +351,11 @@ func (c *core) liveRefs(pg *page) []uint64 {
 	if c.closed.Load() || int(pg.index) >= len(c.pages) || c.pages[pg.index] != pg {
 		return nil // released since, and its words may be anything
 	}
+	live := make([]bool, pg.reserved)
+	ids := make([]uint64, 0, pg.reserved)
 	shards := c.present()
 	seize(shards)
 	defer yield(shards)
-	live := make([]bool, pg.reserved)
 	n := 0
 	for i, word := range pg.links {
 		if word == taken {
@@ -343,7 +375,6 @@ func (c *core) liveRefs(pg *page) []uint64 {
 		return nil
 	}
 	pr := c.makeRefsLocked(pg)
-	ids := make([]uint64, 0, n)
 	for i, ok := range live {
 		if ok {
 			ids = append(ids, pr.id(uint32(i)))

@@ -295,3 +295,68 @@ func TestAll(t *testing.T) {
 		assert.Zero(t, p.Stats().Live)
 	}
 }
+
+// All never yields the Ref of a slot that is free: a Put ends the generation and
+// frees the slot in one, as far as others can see.
+func TestAllAgainstPut(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	p := New[quote]()
+	p.PutRef(p.Ref(p.Get()))
+	var last atomic.Uint64
+	var loops atomic.Int64
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !stop.Load() {
+			for r := range p.All() {
+				last.Store(r.id)
+			}
+			loops.Add(1)
+		}
+	})
+	for k := 0; k < 100_000 || loops.Load() < 100 || last.Load() == 0; k++ {
+		if x := p.Get(); k%3 == 0 {
+			p.PutRef(p.Ref(x))
+		} else {
+			p.Put(x)
+		}
+		if r := (Ref[quote]{last.Load()}); !assert.Nil(t, p.Deref(r), "nothing is in use") {
+			break
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	assert.NotZero(t, last.Load())
+	require.NoError(t, p.Close())
+}
+
+// With WithLocalChecks, a slot that waits on the caller's P is not in use either.
+func TestRefLocalChecks(t *testing.T) {
+	skipUnlessPinned(t)
+	c, shards := sim(t, 64, 2, options{localChecks: true})
+	xs := simFill(t, c, shards[0], 3)
+	require.True(t, simPut(c, shards[1], xs[0]))
+	on(c, shards[1], func() { requirePanic(t, ErrDoublePut, func() { c.ref(xs[0]) }) })
+	c.ref(xs[1])
+}
+
+// A slot whose generation has wrapped does not meet its old ones again sooner for
+// what its neighbours' are.
+func TestRefWrapOfNeighbour(t *testing.T) {
+	oneP(t)
+	p := newStill[quote](t)
+	x, y := p.Get(), p.Get()
+	p.Ref(x)
+	pg := pageOf(uintptr(unsafe.Pointer(x)))
+	pr := pg.refs.Load()
+	i, _ := pg.indexOf(uintptr(unsafe.Pointer(x)))
+	j, _ := pg.indexOf(uintptr(unsafe.Pointer(y)))
+	pr.gens[i].Store(math.MaxUint32)
+	pr.gens[j].Store(1<<31 - 3)
+	p.Put(x)
+	p.Put(y)
+	require.Less(t, pr.gens[i].Load(), uint32(3), "wrapped")
+	unit := pr.units[0]
+	p.Trim()
+	assert.NotContains(t, refs.free, unit)
+}
