@@ -1,0 +1,227 @@
+// Lru is an LRU cache of ten million entries, once with the entries in a pool that
+// the garbage collector does not see, and once as it is usually made: a map, a
+// container/list, and entries on the Go heap. Both get the same keys, each in a
+// process of its own, and it prints what they took: time, memory, and the
+// collector's share.
+//
+//	go run . [-entries 10000000] [-ops 20000000] [-seed 1] [-skew 1.01]
+//	         [-trace keys.txt] [-garbage 256] [-svg chart.svg] [-quick]
+//
+// It exits with status 1 if the two do not have exactly the same hits.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+)
+
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // what a shell reports for Ctrl-C
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	var code int
+	if text := os.Getenv(planVariable); text != "" {
+		code = beChild(ctx, text, os.Stdout, os.Stderr)
+	} else {
+		code = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}
+	stop()
+	os.Exit(code)
+}
+
+// run is main with what a test wants to replace; it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	opts, err := parse(args, stderr)
+	if err == nil {
+		err = opts.prepare(ctx)
+	}
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "lru: interrupted, no results")
+		return exitInterrupted
+	case err != nil:
+		fmt.Fprintln(stderr, "lru:", err)
+		return exitUsage
+	}
+	return show(ctx, opts, stdout, stderr)
+}
+
+// show runs both sides, one after the other, and says how it went.
+func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+	printIntroduction(stdout, opts)
+	var results []result
+	for i, s := range []side{pooled, listed} {
+		fmt.Fprintf(stderr, "%d of 2: %s\n", i+1, s)
+		p := opts.plan
+		p.Side = s
+		r, err := runChild(ctx, p)
+		switch {
+		case errors.Is(err, context.Canceled):
+			fmt.Fprintln(stderr, "lru: interrupted, no results")
+			return exitInterrupted
+		case err != nil:
+			fmt.Fprintf(stderr, "lru: %s: %v\n", s, err)
+			return exitFailed
+		}
+		results = append(results, r)
+	}
+	printTable(stdout, results)
+	if opts.svg != "" {
+		if err := writeChart(opts.svg, opts, results); err != nil {
+			fmt.Fprintln(stderr, "lru: chart:", err)
+			return exitFailed
+		}
+		fmt.Fprintln(stderr, "chart written to", opts.svg)
+	}
+	if err := check(results[0], results[1]); err != nil {
+		fmt.Fprintln(stderr, "lru: FAILED:", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// check returns an error if the two did not do the same.
+func check(a, b result) error {
+	if a.Ops != b.Ops || a.Hits != b.Hits || a.Entries != b.Entries {
+		return fmt.Errorf("%s had %d hits in %d operations and %d entries in the end, %s %d in %d and %d",
+			a.Side, a.Hits, a.Ops, a.Entries, b.Side, b.Hits, b.Ops, b.Entries)
+	}
+	return nil
+}
+
+type options struct {
+	plan plan
+	svg  string
+
+	keys int // different ones in the trace file; set by prepare
+}
+
+// What is not given on the command line. Quick is for machines that only want to
+// know whether it works.
+var (
+	usual = plan{Entries: 10_000_000, Ops: 20_000_000, Seed: 1, Skew: 1.01, Garbage: 256}
+	quick = plan{Entries: 500_000, Ops: 2_000_000}
+)
+
+const (
+	// maxEntries leaves room for the numbers of their keys in 32 bits.
+	maxEntries = 100_000_000
+
+	// maxShards is enough for as many workers; see split for why they do not share.
+	maxShards = 64
+
+	// maxSkew leaves but a few keys. Zipf must have more than 1.
+	maxSkew = 10
+)
+
+// parse returns an error for a bad command line, which it has not printed.
+func parse(args []string, stderr io.Writer) (options, error) {
+	opts := options{plan: usual}
+	p := &opts.plan
+	fs := flag.NewFlagSet("lru", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // errors are printed once, by run
+	fs.IntVar(&p.Entries, "entries", p.Entries, "`number` of entries that the cache has room for")
+	fs.IntVar(&p.Ops, "ops", p.Ops, "`number` of Gets; with -trace, the lines of the file unless given")
+	fs.Uint64Var(&p.Seed, "seed", p.Seed, "`seed` of the generated trace")
+	fs.Float64Var(&p.Skew, "skew", p.Skew, "`exponent` of its Zipf distribution, above 1")
+	fs.StringVar(&p.Trace, "trace", "", "read the keys from this `file`, one a line, instead")
+	fs.IntVar(&p.Garbage, "garbage", p.Garbage, "`bytes` that each operation allocates besides, on both sides, as the request around it would")
+	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
+	isQuick := fs.Bool("quick", false, fmt.Sprintf("less than 15 s: %d entries and %d Gets, unless given", quick.Entries, quick.Ops))
+	err := fs.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(stderr, "usage: lru [-entries n] [-ops n] [-seed n] [-skew x] [-trace file] [-garbage n] [-svg file] [-quick]")
+		fs.SetOutput(stderr)
+		fs.PrintDefaults()
+		return opts, err
+	case err != nil:
+		return opts, err
+	case fs.NArg() > 0:
+		return opts, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	p.complete(given, *isQuick)
+	return opts, opts.checkValues(given)
+}
+
+// complete sets what follows from -quick and -trace, unless it was given.
+func (p *plan) complete(given map[string]bool, isQuick bool) {
+	if isQuick && !given["entries"] {
+		p.Entries = quick.Entries
+	}
+	switch {
+	case given["ops"]:
+	case p.Trace != "":
+		p.Ops = 0 // prepare counts the lines
+	case isQuick:
+		p.Ops = quick.Ops
+	}
+	p.Shards = min(p.Entries, maxShards)
+}
+
+func (o *options) checkValues(given map[string]bool) error {
+	p := o.plan
+	switch {
+	case p.Entries < 1 || p.Entries > maxEntries:
+		return fmt.Errorf("-entries must be from 1 to %d, not %d", maxEntries, p.Entries)
+	case given["ops"] && p.Ops < 1:
+		return fmt.Errorf("-ops must be at least 1, not %d", p.Ops)
+	case !(p.Skew > 1 && p.Skew <= maxSkew): // NaN neither
+		return fmt.Errorf("-skew must be above 1 and at most %d, not %v", maxSkew, p.Skew)
+	case p.Garbage < 0:
+		return fmt.Errorf("-garbage must not be negative, as %d is", p.Garbage)
+	case given["trace"] && p.Trace == "":
+		return errors.New("-trace must name a file")
+	case given["trace"] && (given["seed"] || given["skew"]):
+		return errors.New("-seed and -skew are of a generated trace, and -trace reads one")
+	}
+	return nil
+}
+
+// prepare finds out now, rather than a minute later, that a file does not do.
+func (o *options) prepare(ctx context.Context) error {
+	if o.svg != "" {
+		if err := tryFile(o.svg); err != nil {
+			return fmt.Errorf("-svg: %w", err)
+		}
+	}
+	if o.plan.Trace == "" {
+		return nil
+	}
+	t, err := readTraceFile(ctx, o.plan.Trace)
+	if err != nil {
+		return fmt.Errorf("-trace: %w", err)
+	}
+	o.keys = len(t.names)
+	if o.plan.Ops == 0 {
+		o.plan.Ops = len(t.ids)
+	}
+	return nil
+}
+
+// tryFile leaves things as they were.
+func tryFile(path string) error {
+	_, missing := os.Lstat(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	err = f.Close()
+	if errors.Is(missing, os.ErrNotExist) {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets the test binary be its own child, as the program is.
+func TestMain(m *testing.M) {
+	if os.Getenv(planVariable) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+var tiny = []string{"-entries", "2000", "-ops", "20000"}
+
+// All of it, children and chart included.
+func TestShow(t *testing.T) {
+	svg := filepath.Join(t.TempDir(), "lru.svg")
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, 0, run(t.Context(), append(tiny, "-seed", "42", "-svg", svg), &stdout, &stderr), stderr.String())
+	for _, want := range []string{
+		"cache of 2000 entries", "seed 42", "skew 1.01", "pool.Pool    container/list",
+		"hit rate", "p99.9", "collections meanwhile", "one runtime.GC()",
+	} {
+		assert.Contains(t, stdout.String(), want)
+	}
+	assert.Regexp(t, `entries in the end +2000 +2000\n`, stdout.String())
+	assert.Regexp(t, `hit rate +(\d\d\.\d{4}) % +(\d\d\.\d{4}) %\n`, stdout.String())
+
+	chart, err := os.ReadFile(svg)
+	require.NoError(t, err)
+	for d := xml.NewDecoder(bytes.NewReader(chart)); ; {
+		if _, err := d.Token(); err != nil {
+			require.ErrorIs(t, err, io.EOF)
+			break
+		}
+	}
+	for _, want := range []string{"<svg", "pool.Pool", "container/list", "p99.9", "One runtime.GC()"} {
+		assert.Contains(t, string(chart), want)
+	}
+}
+
+// A trace from a file, whose hits can be counted by hand: the second time that a
+// key comes it is there, as all of them have room.
+func TestShowTrace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	require.NoError(t, os.WriteFile(path, []byte("a\nb\na\nc\nb\na\n"), 0o666))
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, 0, run(t.Context(), []string{"-entries", "1000", "-trace", path}, &stdout, &stderr), stderr.String())
+	assert.Contains(t, stdout.String(), "Trace: 6 keys, 3 of them different")
+	assert.Regexp(t, `hits +3 +3\n`, stdout.String())
+	assert.Regexp(t, `entries in the end +3 +3\n`, stdout.String())
+}
+
+func TestMeasure(t *testing.T) {
+	p := plan{Entries: 1000, Shards: 16, Ops: 30_000, Seed: 3, Skew: 1.05}
+	p.Side = pooled
+	a, err := measure(t.Context(), p)
+	require.NoError(t, err)
+	p.Side = listed
+	b, err := measure(t.Context(), p)
+	require.NoError(t, err)
+	assert.NoError(t, check(a, b))
+	for _, r := range []result{a, b} {
+		assert.Equal(t, p.Ops, r.Ops, r.Side)
+		assert.Equal(t, p.Entries, r.Entries, r.Side)
+		assert.Greater(t, r.Hits, p.Ops/4, r.Side)
+		assert.Less(t, r.Hits, p.Ops, r.Side)
+		assert.Positive(t, r.P50, r.Side)
+		assert.LessOrEqual(t, r.P50, r.P99, r.Side)
+		assert.LessOrEqual(t, r.P99, r.P999, r.Side)
+		assert.LessOrEqual(t, r.P999, r.Max, r.Side)
+		assert.Positive(t, r.OneGC, r.Side)
+	}
+	b.Hits++
+	assert.ErrorContains(t, check(a, b), "hits in 30000 operations")
+}
+
+func TestUnknownSide(t *testing.T) {
+	p := plan{Side: "ring", Entries: 10, Shards: 1, Ops: 10, Skew: 1.1}
+	_, err := runChild(t.Context(), p)
+	assert.ErrorContains(t, err, `no side "ring"`, "what the child says is passed on")
+}
+
+// A wrong value is found: here the cache already has one.
+func TestWrongValue(t *testing.T) {
+	c, _ := newPooled(10, 1)
+	tr := &trace{names: []key{{'a'}}}
+	c.Put(tr.key(0), value{1})
+	err := operate(t.Context(), c, tr, [][]uint32{{0, 0}}, 0, &result{})
+	assert.ErrorContains(t, err, "2 of 2 hits had the value of another key")
+}
+
+func TestBadFlags(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing", "file")
+	longKey := filepath.Join(t.TempDir(), "keys")
+	require.NoError(t, os.WriteFile(longKey, []byte("a\n"+strings.Repeat("b", 65)), 0o666))
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-entries", "0"}, "-entries must be from 1 to 100000000, not 0"},
+		{[]string{"-entries", "100000001"}, "-entries must be from 1"},
+		{[]string{"-entries", "many"}, `invalid value "many" for flag -entries`},
+		{[]string{"-ops", "0"}, "-ops must be at least 1, not 0"},
+		{[]string{"-skew", "1"}, "-skew must be above 1 and at most 10, not 1"},
+		{[]string{"-skew", "NaN"}, "-skew must be above 1 and at most 10, not NaN"},
+		{[]string{"-seed", "-1"}, `invalid value "-1" for flag -seed`},
+		{[]string{"-garbage", "-1"}, "-garbage must not be negative, as -1 is"},
+		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
+		{[]string{"now"}, `unexpected argument "now"`},
+		{[]string{"-trace", ""}, "-trace must name a file"},
+		{[]string{"-trace", missing}, "-trace: open "},
+		{[]string{"-trace", t.TempDir()}, "is a directory"},
+		{[]string{"-trace", longKey}, "keys: line 2: the key has 65 bytes, more than 64"},
+		{[]string{"-trace", longKey, "-seed", "1"}, "-seed and -skew are of a generated trace"},
+		{[]string{"-svg", missing}, "-svg: open "},
+		{[]string{"-svg", t.TempDir()}, "-svg: open "},
+	} {
+		var stdout, stderr bytes.Buffer
+		assert.Equal(t, exitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
+		assert.Empty(t, stdout.String(), test.args)
+		assert.Contains(t, stderr.String(), test.want)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, 0, run(t.Context(), []string{"-h"}, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "-entries")
+}
+
+func TestQuick(t *testing.T) {
+	parsed := func(args ...string) plan {
+		opts, err := parse(args, io.Discard)
+		require.NoError(t, err)
+		return opts.plan
+	}
+	want := usual
+	want.Shards = maxShards
+	assert.Equal(t, want, parsed())
+
+	want.Entries, want.Ops = quick.Entries, quick.Ops
+	assert.Equal(t, want, parsed("-quick"))
+	want.Entries = 10
+	want.Shards = 10
+	assert.Equal(t, want, parsed("-quick", "-entries", "10"))
+	want.Ops = 7
+	assert.Equal(t, want, parsed("-entries", "10", "-ops", "7", "-quick"))
+
+	assert.Zero(t, parsed("-trace", "f").Ops)
+	assert.Equal(t, 5, parsed("-trace", "f", "-ops", "5").Ops)
+}
+
+func TestTryFileLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lru.svg")
+	require.NoError(t, tryFile(path))
+	assert.NoFileExists(t, path)
+
+	require.NoError(t, os.WriteFile(path, []byte("old"), 0o666))
+	require.NoError(t, tryFile(path))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "old", string(text))
+}
+
+// The child is busy with a plan of many minutes.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(300*time.Millisecond, cancel)
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"-entries", "1000", "-ops", "100000000"}, &stdout, &stderr)
+	assert.Equal(t, exitInterrupted, code)
+	assert.Contains(t, stderr.String(), "interrupted, no results")
+	assert.NotContains(t, stdout.String(), "hit rate")
+}
+
+func TestInterruptedChild(t *testing.T) {
+	text, err := json.Marshal(plan{Side: pooled, Entries: 1000, Shards: 4, Ops: 1000, Skew: 1.1})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, exitInterrupted, beChild(ctx, string(text), &stdout, &stderr))
+	assert.Empty(t, stdout.String()+stderr.String(), "the parent says it")
+}
+
+// Each phase ends when Ctrl-C comes, not only the first.
+func TestInterruptedPhases(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c, _ := newPooled(10, 1)
+	_, err := fill(ctx, c, &trace{}, plan{Entries: 2 * look, Shards: 1}, 1)
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.LessOrEqual(t, c.Len(), 10)
+	err = operate(ctx, c, &trace{}, [][]uint32{{1, 2, 3}}, 0, &result{})
+	assert.ErrorIs(t, err, context.Canceled)
+}
+
+func TestBadChildPlan(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, exitUsage, beChild(t.Context(), "{", &stdout, &stderr))
+	assert.Contains(t, stderr.String(), planVariable)
+}
+
+func TestHistogram(t *testing.T) {
+	var h, half histogram
+	for i := 1; i <= 1000; i++ {
+		d := time.Duration(i) * time.Microsecond
+		if i%2 == 0 {
+			h.add(d)
+		} else {
+			half.add(d)
+		}
+	}
+	h.merge(&half)
+	assert.EqualValues(t, 1000, h.total)
+	assert.Equal(t, time.Millisecond, h.max)
+	for q, want := range map[float64]time.Duration{0.5: 500, 0.99: 990, 0.999: 999, 1: 1000} {
+		want *= time.Microsecond
+		got := h.quantile(q)
+		assert.GreaterOrEqual(t, got, want, q)
+		assert.LessOrEqual(t, got, want+want/32, q)
+	}
+	assert.Zero(t, new(histogram).quantile(0.5))
+}
+
+// The buckets follow upon each other without gap or overlap, to the end.
+func TestBuckets(t *testing.T) {
+	for b := range bucketCount {
+		top := bucketTop(b)
+		require.Equal(t, b, bucketOf(top))
+		if b < bucketCount-1 {
+			require.Equal(t, b+1, bucketOf(top+1))
+		}
+	}
+	assert.Equal(t, bucketCount-1, bucketOf(1<<63-1))
+}
+
+func TestParseStatus(t *testing.T) {
+	text := []byte("Name:\tlru\nVmHWM:\t  2048 kB\nVmRSS:\t    12 kB\nThreads:\t3\nVmLck:\t-1 kB\n")
+	n, err := parseStatus(text, "VmRSS")
+	assert.NoError(t, err)
+	assert.EqualValues(t, 12<<10, n)
+	n, err = parseStatus(text, "VmHWM")
+	assert.NoError(t, err)
+	assert.EqualValues(t, 2<<20, n)
+	_, err = parseStatus(text, "VmSwap")
+	assert.ErrorContains(t, err, "no VmSwap")
+	_, err = parseStatus(text, "VmLck")
+	assert.ErrorContains(t, err, "is not a size")
+}
+
+func TestShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 999: "999ns", 1234: "1.23µs", 56_789_012: "56.8ms", 2_345_678_901: "2.35s",
+	} {
+		assert.Equal(t, want, short(d))
+	}
+}
+
+func TestUnwritableChart(t *testing.T) {
+	r := result{Side: pooled, Ops: 1, Elapsed: 1, Processors: 1}
+	err := writeChart(filepath.Join(t.TempDir(), "missing", "lru.svg"), options{}, []result{r})
+	assert.True(t, errors.Is(err, os.ErrNotExist), err)
+}

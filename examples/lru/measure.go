@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// A side is what the cache is made of.
+type side string
+
+const (
+	pooled side = "pool.Pool"
+	listed side = "container/list"
+)
+
+// A plan is what one side has to do.
+type plan struct {
+	Side    side
+	Entries int
+	Shards  int
+	Ops     int
+	Seed    uint64
+	Skew    float64
+	Trace   string // a file instead of Seed and Skew
+	Garbage int    // bytes that each operation allocates besides
+}
+
+// A result is what one side did.
+type result struct {
+	Side    side
+	Entries int // in the cache in the end
+
+	Workers, Processors int
+
+	Fill    time.Duration // how long the warm-up took
+	Ops     int           // Gets
+	Hits    int
+	Elapsed time.Duration // of the operations, until the last worker was done
+
+	P50, P99, P999, Max time.Duration // of one operation
+
+	GC     collections   // during the operations
+	OneGC  time.Duration // a runtime.GC() afterwards, the cache being full
+	Before int64         // resident before there was a cache
+	After  resident      // after the operations
+}
+
+// newSide makes the cache of one side.
+func newSide(p plan) (*cache, error) {
+	switch p.Side {
+	case pooled:
+		c, _ := newPooled(p.Entries, p.Shards)
+		return c, nil
+	case listed:
+		return newListed(p.Entries, p.Shards), nil
+	}
+	return nil, fmt.Errorf("no side %q", p.Side)
+}
+
+// measure does all that the plan says in this process.
+func measure(ctx context.Context, p plan) (result, error) {
+	procs := runtime.GOMAXPROCS(0)
+	r := result{Side: p.Side, Workers: min(procs, p.Shards), Processors: procs}
+	t, err := loadTrace(ctx, p)
+	if err != nil {
+		return r, err
+	}
+	parts, err := t.split(ctx, p.Shards, r.Workers)
+	if err != nil {
+		return r, err
+	}
+	debug.FreeOSMemory() // what the trace took on the way
+	resetPeak()
+	r.Before = readResident().Now
+
+	c, err := newSide(p)
+	if err != nil {
+		return r, err
+	}
+	if r.Fill, err = fill(ctx, c, t, p, r.Workers); err != nil {
+		return r, err
+	}
+	runtime.GC() // both sides start out at the same point of a collector's cycle
+	before := readCollections()
+	if err := operate(ctx, c, t, parts, p.Garbage, &r); err != nil {
+		return r, err
+	}
+	r.GC = readCollections().since(before)
+	r.After = readResident()
+	r.Entries = c.Len()
+	r.OneGC = timeGC()
+	runtime.KeepAlive(parts)
+	return r, c.Close()
+}
+
+// timeGC times a collection, after one that finishes what the operations have left
+// to do.
+func timeGC() time.Duration {
+	runtime.GC()
+	start := time.Now()
+	runtime.GC()
+	return time.Since(start)
+}
+
+// fill puts the keys of the warm-up, each worker those of its shards.
+func fill(ctx context.Context, c *cache, t *trace, p plan, workers int) (time.Duration, error) {
+	start := time.Now()
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			n := 0
+			for id := range t.warmUp(p) {
+				if n++; n%look == 0 && ctx.Err() != nil {
+					return
+				}
+				if t.owner(id, p.Shards, workers) == w {
+					k := t.key(id)
+					c.Put(k, valueOf(k))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(start), ctx.Err()
+}
+
+// operate runs the workers and sets what it finds in r.
+func operate(ctx context.Context, c *cache, t *trace, parts [][]uint32, garbage int, r *result) error {
+	workers := make([]*worker, len(parts))
+	for i := range workers {
+		workers[i] = &worker{cache: c, trace: t, ids: parts[i], garbage: garbage}
+	}
+	var wg sync.WaitGroup
+	start := time.Now()
+	for _, w := range workers {
+		wg.Go(func() { w.run(ctx, start) })
+	}
+	wg.Wait()
+	r.Elapsed = time.Since(start)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var all histogram
+	wrong := 0
+	for _, w := range workers {
+		all.merge(&w.times)
+		r.Hits += w.hits
+		wrong += w.wrong
+	}
+	r.Ops = int(all.total)
+	r.P50, r.P99, r.P999, r.Max = all.quantile(0.5), all.quantile(0.99), all.quantile(0.999), all.max
+	if wrong > 0 {
+		return fmt.Errorf("%d of %d hits had the value of another key", wrong, r.Hits)
+	}
+	if r.Ops == 0 {
+		return errors.New("nothing was measured")
+	}
+	return nil
+}
+
+// A worker goes through its part of the trace. Only it uses its fields.
+type worker struct {
+	cache   *cache
+	trace   *trace
+	ids     []uint32
+	garbage int
+	sink    []byte // where the garbage escapes to
+
+	hits, wrong int
+	times       histogram
+}
+
+// run does the operations: a Get and, if that misses, a Put. One lasts from the
+// end of the one before to its own, so that no time gets lost between two of them,
+// wherever the collector may have stopped the worker.
+func (w *worker) run(ctx context.Context, start time.Time) {
+	last := time.Since(start)
+	for i, id := range w.ids {
+		if i%look == 0 && ctx.Err() != nil {
+			return
+		}
+		k := w.trace.key(id)
+		if v, ok := w.cache.Get(k); !ok {
+			w.cache.Put(k, valueOf(k))
+		} else {
+			w.hits++
+			if v != valueOf(k) {
+				w.wrong++
+			}
+		}
+		if w.garbage > 0 {
+			w.sink = make([]byte, w.garbage)
+		}
+		now := time.Since(start)
+		w.times.add(now - last)
+		last = now
+	}
+}

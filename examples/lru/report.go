@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+func printIntroduction(out io.Writer, o options) {
+	p := o.plan
+	fmt.Fprintf(out, `An LRU cache of %d entries, each a key of %d bytes and a value of %d, in %d
+shards, each an LRU cache with a lock. A Get that misses is followed by a Put.
+Each such operation also allocates %d bytes, as the request around it would.
+`, p.Entries, keySize, valueSize, p.Shards, p.Garbage)
+	if p.Trace != "" {
+		fmt.Fprintf(out, "Trace: %d keys, %d of them different, from %s; the cache is empty at first.\n", p.Ops, o.keys, p.Trace)
+		return
+	}
+	fmt.Fprintf(out, "Trace: %d keys of %d, Zipf with skew %v, seed %d; the cache is filled first.\n",
+		p.Ops, p.Entries*keysPerEntry, p.Skew, p.Seed)
+}
+
+// printTable prints one column a side.
+func printTable(out io.Writer, results []result) {
+	row := func(label string, cell func(r result) string) {
+		fmt.Fprintf(out, "%-34s", label)
+		for _, r := range results {
+			fmt.Fprintf(out, "%18s", cell(r))
+		}
+		fmt.Fprintln(out)
+	}
+	fmt.Fprintln(out)
+	row("", func(r result) string { return string(r.Side) })
+	row("entries in the end", func(r result) string { return fmt.Sprint(r.Entries) })
+	row("time to fill", func(r result) string { return r.Fill.Round(time.Millisecond).String() })
+	row("hits", func(r result) string { return fmt.Sprint(r.Hits) })
+	row("hit rate", func(r result) string { return fmt.Sprintf("%.4f %%", 100*float64(r.Hits)/float64(r.Ops)) })
+	row("operations a second", func(r result) string { return fmt.Sprintf("%.0f", r.rate()) })
+	row("latency: p50", func(r result) string { return short(r.P50) })
+	row("  p99", func(r result) string { return short(r.P99) })
+	row("  p99.9", func(r result) string { return short(r.P999) })
+	row("  max", func(r result) string { return short(r.Max) })
+	row("collections meanwhile", func(r result) string { return fmt.Sprint(r.GC.Cycles) })
+	row("  pauses in all", func(r result) string { return short(r.GC.Pause) })
+	row("  share of the processors", func(r result) string { return fmt.Sprintf("%.2f %%", 100*r.gcShare()) })
+	row("one runtime.GC(), cache full", func(r result) string { return short(r.OneGC) })
+	if results[0].After.Known {
+		row("resident before the cache", func(r result) string { return inMiB(r.Before) })
+		row("  after the operations", func(r result) string { return inMiB(r.After.Now) })
+		row("  peak", func(r result) string { return inMiB(r.After.Peak) })
+		row("  peak above before, an entry", func(r result) string { return fmt.Sprintf("%.0f B", r.perEntry()) })
+	} else {
+		fmt.Fprintln(out, "resident memory is not known on this system")
+	}
+	fmt.Fprintf(out, `
+%d workers, each with shards of its own. Latency is from the end of one operation
+to the end of the next: making the key, checking the value and the allocation of
+the request are in it, and whatever the collector took. The trace is resident
+before the cache.
+`, results[0].Workers)
+}
+
+// rate returns operations a second, of all workers together.
+func (r result) rate() float64 { return float64(r.Ops) / r.Elapsed.Seconds() }
+
+// gcShare returns the collector's part of the time of the processors that the
+// workers had.
+func (r result) gcShare() float64 {
+	return r.GC.CPU.Seconds() / (r.Elapsed.Seconds() * float64(r.Processors))
+}
+
+func (r result) perEntry() float64 {
+	return float64(r.After.Peak-r.Before) / float64(max(r.Entries, 1))
+}
+
+func inMiB(n int64) string { return fmt.Sprintf("%.0f MiB", mebibytes(n)) }
+
+func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
+
+// short rounds d to three digits.
+func short(d time.Duration) string {
+	unit := time.Duration(1)
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit).String()
+}

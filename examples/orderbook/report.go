@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+func printIntroduction(out io.Writer, p plan) {
+	what := fmt.Sprintf("%d messages from seed %d, about %d orders\nin the book", p.Messages, p.Seed, p.Live)
+	if p.CSV != "" {
+		what = "the messages of " + p.CSV
+	}
+	fmt.Fprintf(out, `A day of a limit order book: %s. It is replayed
+with orders in a pool that refer to each other by Ref, then with new and Go
+pointers, each in a process of its own.
+
+`, what)
+}
+
+// compare returns an error that lists what is not the same.
+func compare(a, b outcome) error {
+	var errs []error
+	same := func(what string, x, y any) {
+		if x != y {
+			errs = append(errs, fmt.Errorf("  %s: %v with %s, %v with %s", what, x, thisPool, y, goHeap))
+		}
+	}
+	same("messages", a.Messages, b.Messages)
+	same("trades", a.Tape.Trades, b.Tape.Trades)
+	same("volume", a.Tape.Volume, b.Tape.Volume)
+	same("hash of all trades", a.Tape.Hash, b.Tape.Hash)
+	same("orders rested", a.Tape.Rested, b.Tape.Rested)
+	same("orders cancelled", a.Tape.Cancelled, b.Tape.Cancelled)
+	same("orders reduced", a.Tape.Reduced, b.Tape.Reduced)
+	same("messages rejected", a.Tape.Rejected, b.Tape.Rejected)
+	same("orders in the book", a.Standing, b.Standing)
+	same("hash of the book", a.BookHash, b.BookHash)
+	return errors.Join(errs...)
+}
+
+func printOutcome(out io.Writer, o outcome) {
+	t := o.Tape
+	fmt.Fprintf(out, `Both: %d messages; %d orders rested, %d were cancelled, %d reduced,
+%d messages rejected (most of them cancels that came too late)
+%d trades, volume %d, hash of all trades %016x
+%d orders in the book in the end, hash of the book %016x
+
+`, o.Messages, t.Rested, t.Cancelled, t.Reduced, t.Rejected, t.Trades, t.Volume, t.Hash, o.Standing, o.BookHash)
+}
+
+// quantiles are those of the table.
+var quantiles = []struct {
+	name  string
+	share float64
+}{
+	{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999},
+}
+
+func printTable(out io.Writer, results []result) {
+	row := func(label string, cell func(r result) string) {
+		fmt.Fprintf(out, "%-34s", label)
+		for _, r := range results {
+			fmt.Fprintf(out, "%16s", cell(r))
+		}
+		fmt.Fprintln(out)
+	}
+	fmt.Fprintf(out, "%-34s%16s%16s\n", "", thisPool, goHeap)
+	row("messages/s", func(r result) string { return fmt.Sprintf("%.0f", r.rate()) })
+	for i, q := range quantiles {
+		label := "  " + q.name
+		if i == 0 {
+			label = "latency of a message, " + q.name
+		}
+		row(label, func(r result) string { return short(r.Latency.quantile(q.share)) })
+	}
+	row("  max", func(r result) string { return short(r.Latency.Max) })
+	row("longest stall without any book", func(r result) string { return short(r.Stall) })
+	row("GC cycles", func(r result) string { return fmt.Sprint(r.GC.Cycles) })
+	row("  pauses in all", func(r result) string { return short(r.GC.Pauses) })
+	row("  share of the processor time", func(r result) string { return fmt.Sprintf("%.1f %%", 100*r.share()) })
+	row("runtime.GC() with the final book", func(r result) string { return short(r.FinalGC) })
+	row("resident memory in the end", func(r result) string { return inMiB(r.Resident) })
+	row("  peak", func(r result) string { return inMiB(r.Peak) })
+	fmt.Fprintf(out, `
+A message's time includes one look at the clock; making the messages is not in it.
+The stall is the longest of a loop that only looks at the clock, for 1/%d of the
+time: what the machine does to any process.
+Memory includes what makes them, which is the same on both sides.
+`, stallPart)
+}
+
+func (r result) rate() float64 { return float64(r.Latency.Total) / max(r.Busy.Seconds(), 1e-9) }
+
+// short prints three digits or so of d.
+func short(d time.Duration) string {
+	unit, name := time.Nanosecond, "ns"
+	switch {
+	case d >= time.Second:
+		unit, name = time.Second, "s"
+	case d >= time.Millisecond:
+		unit, name = time.Millisecond, "ms"
+	case d >= time.Microsecond:
+		unit, name = time.Microsecond, "µs"
+	}
+	x := float64(d) / float64(unit)
+	decimals := 0
+	if unit > 1 && x < 100 {
+		decimals = 1
+		if x < 10 {
+			decimals = 2
+		}
+	}
+	return fmt.Sprintf("%.*f %s", decimals, x, name)
+}
+
+func inMiB(n int64) string {
+	if n == 0 {
+		return "not known"
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}
