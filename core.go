@@ -42,6 +42,8 @@ type core struct {
 
 	coming int // pages on their way from the arena to c.pages
 
+	headers []page // slab for pages to come
+
 	// transit counts pages that no shard has and that are not on partial, but in the
 	// hands of a goroutine that will attach, list or release them (lower half),
 	// and how often one came there (upper half). See scrape.
@@ -453,6 +455,7 @@ func (c *core) fresh() (*page, error) {
 		c.mu.Unlock()
 		return nil, fmt.Errorf("%s: %w: no slot is free, and WithLimit allows %d pages of %d KiB", c, ErrLimit, c.maxPages, c.geo.pageSize>>10)
 	}
+	header := newHeader(&c.headers, len(c.pages))
 	c.coming++
 	c.transit.Add(enterTransit)
 	c.mu.Unlock()
@@ -460,7 +463,7 @@ func (c *core) fresh() (*page, error) {
 	mem, err := theArena.alloc(c.geo.granules())
 	var pg *page
 	if err == nil {
-		pg = newPage(c, mem)
+		pg = newPage(c, header, mem)
 		pg.owner.Store(inLimbo)
 	}
 

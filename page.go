@@ -67,7 +67,7 @@ type pageShared struct {
 	owner atomic.Uint32
 
 	// refs is nil until the first Ref of a slot of the page. See ref.go.
-	refs atomic.Pointer[pageRefs]
+	refs atomic.Pointer[refUnit]
 }
 
 // pageOwned belongs to the owner of the page.
@@ -130,11 +130,10 @@ const (
 // Never written.
 var noPage = &page{pageOwned: pageOwned{free: none, localFree: none}}
 
-// newPage makes the bookkeeping for mem. It returns an owned page that no shard
+// newPage makes of an empty header the bookkeeping for mem. It returns an owned page that no shard
 // has attached yet.
-func newPage(c *core, mem run) *page {
+func newPage(c *core, pg *page, mem run) *page {
 	g := &c.geo
-	pg := newHeader()
 	pg.base = unsafe.Pointer(unsafe.SliceData(mem.mem(int(mem.n))))
 	pg.links = newLinks(g, mem)
 	pg.core = c
@@ -168,10 +167,20 @@ func newLinks(g *geometry, mem run) []uint16 {
 	return words[:g.slots:g.slots]
 }
 
-// newHeader makes an empty page.
-func newHeader() *page {
+// newHeader cuts an empty page from a slab: a pool with many pages has fewer, larger
+// objects for the garbage collector to mark. A slab of 1, 2, 4, 8 or 16 pages
+// begins on a cache line.
+func newHeader(slab *[]page, pages int) *page {
 	for {
-		pg := new(page)
+		if len(*slab) == 0 {
+			n := 1
+			for n < 16 && n <= pages/8 {
+				n *= 2
+			}
+			*slab = make([]page, n)
+		}
+		pg := &(*slab)[0]
+		*slab = (*slab)[1:]
 		if !inSlot0(address(pg)) && !inSlot0(address(&pg.bump)) {
 			return pg
 		}
@@ -179,8 +188,11 @@ func newHeader() *page {
 }
 
 // slot returns the address of slot i. i < reserved.
-func (pg *page) slot(i uint32) unsafe.Pointer {
-	return unsafe.Add(pg.base, uintptr(i)*uintptr(pg.stride))
+func (pg *page) slot(i uint32) unsafe.Pointer { return slotAt(pg.base, i, pg.stride) }
+
+// slotAt returns the address of the slot i behind that at first.
+func slotAt(first unsafe.Pointer, i, stride uint32) unsafe.Pointer {
+	return unsafe.Add(first, uintptr(i)*uintptr(stride))
 }
 
 // link returns the word of slot i without a bounds check. i < reserved, which is

@@ -92,57 +92,67 @@ func (p *Pool[T]) All() iter.Seq2[Ref[T], *T] {
 	}
 }
 
-// Refs are numbered in units of refUnit slots, of which a page with Refs has as
-// many as it needs: all pools of the process number their slots together, so that
-// a Ref of one pool is not taken for one of another.
+// Refs are numbered in units of unitSlots, of which a page with Refs has as many as
+// it needs: all pools of the process number their slots together, so that a Ref of
+// one pool is not taken for one of another.
 const (
-	refUnit      = 1024
-	refUnits     = 1 << 32 / refUnit
-	refTableStep = 1024 // units in one piece of the table
-
-	maxPageUnits = smallPageSize / minStride / refUnit
+	unitSlots = 1024
+	maxUnits  = 1 << 32 / unitSlots
+	unitStep  = 1024 // units in one piece of the table
 )
 
-// A unitEntry says what the numbers of a unit refer to.
-type unitEntry struct {
-	page  atomic.Pointer[page] // nil while the unit is free
-	first atomic.Uint32        // slot of the page that has the unit's first number; set before page
-
-	// born is the generation that slots have when a page gets the unit: later
-	// than all that they had in the unit's previous page. Under refs.mu.
-	born uint32
-}
-
-// refs is the table of units. Its entries never move, and are read without lock.
-var refs struct {
-	table [refUnits / refTableStep]atomic.Pointer[[refTableStep]unitEntry]
-
-	mu   sync.Mutex
-	next uint32   // units before this one have been used
-	free []uint32 // units whose page is gone
-}
-
-// unitOf returns the entry of a unit that has been used.
-func unitOf(unit uint32) *unitEntry {
-	return &refs.table[unit/refTableStep].Load()[unit%refTableStep]
-}
-
-// pageRefs is what a page with Refs has.
-type pageRefs struct {
-	units [maxPageUnits]uint32 // as many as it takes for gens
-	// gens has the current generation of each slot. Whoever has the slot raises
-	// it, before the Put; any P reads.
+// A refUnit is what the numbers of one unit refer to: all that Deref has to know,
+// on one cache line. But for gens and wrapped it does not change.
+type refUnit struct {
+	core  *core
+	first unsafe.Pointer // the unit's first slot
+	// gens has the current generation of each slot of the unit. Who has the slot
+	// raises it, before the Put; any P reads.
 	gens    []atomic.Uint32
+	next    *refUnit // of the same page, for the slots that follow
+	number  uint32
 	wrapped atomic.Bool // a generation has started over
 }
 
-// used returns the units of the page.
-func (pr *pageRefs) used() []uint32 { return pr.units[:(len(pr.gens)+refUnit-1)/refUnit] }
+// refs is the table of units, nil where no page has one. It is read without lock.
+var refs struct {
+	table [maxUnits / unitStep]atomic.Pointer[[unitStep]atomic.Pointer[refUnit]]
 
-// id returns the number and generation of slot i.
-func (pr *pageRefs) id(i uint32) uint64 {
-	number := pr.units[i/refUnit]*refUnit + i%refUnit
-	return uint64(pr.gens[i].Load())<<32 | uint64(number)
+	mu   sync.Mutex
+	next uint32     // units before this one have been used
+	free []freeUnit // units whose page is gone
+
+	// What is left of the last slabs, from which units and generations are cut:
+	// fewer and larger objects are less work for the garbage collector, which
+	// keeps a slab as long as a page refers to a part of it.
+	units []refUnit
+	gens  []atomic.Uint32
+}
+
+const unitSlab = 64 // units in a slab
+
+// A freeUnit is a number without a page. The generations of its slots will begin
+// with born, later than all that it had.
+type freeUnit struct{ number, born uint32 }
+
+// unitOf returns the entry of a unit that has been used.
+func unitOf(number uint32) *atomic.Pointer[refUnit] {
+	return &refs.table[number/unitStep].Load()[number%unitStep]
+}
+
+// of returns the unit of slot i of the page whose first unit is u, and the slot's
+// place in it. Only pages of slots below 64 bytes have more than one.
+func (u *refUnit) of(i uint32) (*refUnit, uint32) {
+	for ; i >= unitSlots; i -= unitSlots {
+		u = u.next
+	}
+	return u, i
+}
+
+// id returns the number and generation of slot i of the page whose first unit is u.
+func (u *refUnit) id(i uint32) uint64 {
+	u, i = u.of(i)
+	return uint64(u.gens[i].Load())<<32 | uint64(u.number*unitSlots+i)
 }
 
 // outdate ends the generation of a slot that is about to be put: its Refs are
@@ -152,18 +162,22 @@ func (pr *pageRefs) id(i uint32) uint64 {
 func (c *core) outdate(addr uintptr) {
 	pg := pageOf(addr)
 	if i, ok := pg.indexOf(addr); ok && pg.core == c {
-		if pr := pg.refs.Load(); pr != nil {
-			pr.raise(i)
+		if u := pg.refs.Load(); u != nil {
+			u, i = u.of(i)
+			u.raise(i, u.gens[i].Load())
 		}
 	}
 }
 
-// raise gives slot i its next generation. 0 is none, so that no Ref is zero.
-func (pr *pageRefs) raise(i uint32) {
-	if pr.gens[i].Add(1) == 0 {
-		pr.wrapped.Store(true)
-		pr.gens[i].Add(1)
+// raise gives slot i of u the generation after gen, and reports false if it has
+// another one than gen. 0 is none, so that no Ref is zero.
+func (u *refUnit) raise(i, gen uint32) bool {
+	next := gen + 1
+	if next == 0 {
+		u.wrapped.Store(true)
+		next = 1
 	}
+	return u.gens[i].CompareAndSwap(gen, next)
 }
 
 // ref returns the id of the slot at addr. It panics if that is not in use.
@@ -176,11 +190,11 @@ func (c *core) ref(addr uintptr) uint64 {
 	case *pg.link(i) != taken || c.localChecks && c.parkedHere(pg.slot(i)):
 		panic(c.errDoublePut("Ref", addr))
 	}
-	pr := pg.refs.Load()
-	if pr == nil {
-		pr = c.makeRefs(pg)
+	u := pg.refs.Load()
+	if u == nil {
+		u = c.makeRefs(pg)
 	}
-	return pr.id(i)
+	return u.id(i)
 }
 
 // parkedHere reports whether slot is parked, and not marked so, by the P that the
@@ -196,7 +210,7 @@ func (c *core) parkedHere(slot unsafe.Pointer) bool {
 }
 
 // makeRefs gives pg, in which a slot is in use, what it takes for Refs.
-func (c *core) makeRefs(pg *page) *pageRefs {
+func (c *core) makeRefs(pg *page) *refUnit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed.Load() {
@@ -206,105 +220,111 @@ func (c *core) makeRefs(pg *page) *pageRefs {
 }
 
 // makeRefsLocked is makeRefs with mu held.
-func (c *core) makeRefsLocked(pg *page) *pageRefs {
-	if pr := pg.refs.Load(); pr != nil {
-		return pr
+func (c *core) makeRefsLocked(pg *page) *refUnit {
+	if u := pg.refs.Load(); u != nil {
+		return u
 	}
 	// From here on each Put raises the generation, on whatever P: it comes after
 	// the Ref that needs it, whose maker comes after this store.
 	c.hasRefs.Store(true)
-	pr := &pageRefs{gens: make([]atomic.Uint32, pg.reserved)}
 	refs.mu.Lock()
 	defer refs.mu.Unlock()
-	for first := uint32(0); first < pg.reserved; first += refUnit {
-		pr.units[first/refUnit] = takeUnit()
-		e := unitOf(pr.units[first/refUnit])
-		e.first.Store(first)
-		for i := first; i < min(first+refUnit, pg.reserved); i++ {
-			pr.gens[i].Store(e.born)
+	var first *refUnit
+	for end := pg.reserved; end > 0; { // from the last unit, each links to the next
+		begin := (end - 1) / unitSlots * unitSlots
+		f := takeUnit()
+		u := newUnit(int(end - begin))
+		u.core, u.first, u.next, u.number = c, pg.slot(begin), first, f.number
+		for i := range u.gens {
+			u.gens[i].Store(f.born)
 		}
+		first, end = u, begin
 	}
-	pg.refs.Store(pr)
-	for _, unit := range pr.used() {
-		unitOf(unit).page.Store(pg) // publishes first and pg.refs
+	pg.refs.Store(first)
+	for u := first; u != nil; u = u.next {
+		unitOf(u.number).Store(u)
 	}
-	return pr
+	return first
+}
+
+// newUnit makes a unit of n slots. refs.mu is held.
+func newUnit(n int) *refUnit {
+	if len(refs.units) == 0 {
+		refs.units = make([]refUnit, unitSlab)
+	}
+	if len(refs.gens) < n {
+		refs.gens = make([]atomic.Uint32, unitSlab*unitSlots)
+	}
+	u := &refs.units[0]
+	refs.units = refs.units[1:]
+	u.gens, refs.gens = refs.gens[:n:n], refs.gens[n:]
+	return u
 }
 
 // takeUnit returns a unit that no page has. refs.mu is held.
-func takeUnit() uint32 {
+func takeUnit() freeUnit {
 	if n := len(refs.free); n > 0 {
-		unit := refs.free[n-1]
+		f := refs.free[n-1]
 		refs.free = refs.free[:n-1]
-		return unit
+		return f
 	}
-	if refs.next == refUnits {
-		panic(fmt.Errorf("%w: Refs need more than %d units of %d slots; Trim pools whose pages have Refs and no slot in use", ErrLimit, refUnits, refUnit))
+	if refs.next == maxUnits {
+		panic(fmt.Errorf("%w: Refs need more than %d units of %d slots; Trim pools whose pages have Refs and no slot in use", ErrLimit, maxUnits, unitSlots))
 	}
-	unit := refs.next
+	number := refs.next
 	refs.next++
-	if unit%refTableStep == 0 {
-		refs.table[unit/refTableStep].Store(new([refTableStep]unitEntry))
+	if number%unitStep == 0 {
+		refs.table[number/unitStep].Store(new([unitStep]atomic.Pointer[refUnit]))
 	}
-	unitOf(unit).born = 1
-	return unit
+	return freeUnit{number: number, born: 1}
 }
 
 // dropRefs gives back the units of a page that has no slot in use. c.mu is held.
 func (pg *page) dropRefs() {
-	pr := pg.refs.Load()
-	if pr == nil {
+	if pg.refs.Load() == nil {
 		return
 	}
 	refs.mu.Lock()
 	defer refs.mu.Unlock()
-	for k, unit := range pr.used() {
-		e := unitOf(unit)
-		e.page.Store(nil)
+	for u := pg.refs.Load(); u != nil; u = u.next {
+		unitOf(u.number).Store(nil)
 		latest := uint32(0)
-		for i := k * refUnit; i < min((k+1)*refUnit, len(pr.gens)); i++ {
-			latest = max(latest, pr.gens[i].Load())
+		for i := range u.gens {
+			latest = max(latest, u.gens[i].Load())
 		}
 		// A unit whose generations come near their end is not used again.
-		if e.born = latest + 1; latest < 1<<31 && !pr.wrapped.Load() {
-			refs.free = append(refs.free, unit)
+		if latest < 1<<31 && !u.wrapped.Load() {
+			refs.free = append(refs.free, freeUnit{u.number, latest + 1})
 		}
 	}
 }
 
-// resolve returns the page and index of the slot with an id, if it is one of c
-// whose generation is that of the id.
-func (c *core) resolve(id uint64) (*pageRefs, *page, uint32) {
+// resolve returns the unit of the slot with an id, and its place there, if it is a
+// slot of c whose generation is that of the id; else nil.
+func (c *core) resolve(id uint64) (*refUnit, uint32) {
 	number := uint32(id)
-	step := refs.table[number/refUnit/refTableStep].Load()
+	step := refs.table[number/unitSlots/unitStep].Load()
 	if step == nil {
-		return nil, nil, 0
+		return nil, 0
 	}
-	e := &step[number/refUnit%refTableStep]
-	pg := e.page.Load()
-	if pg == nil || pg.core != c {
-		return nil, nil, 0
+	u, i := step[number/unitSlots%unitStep].Load(), number%unitSlots
+	// A unit that is dropped just now has had all its generations raised.
+	if u == nil || u.core != c || i >= uint32(len(u.gens)) || u.gens[i].Load() != uint32(id>>32) || id>>32 == 0 {
+		return nil, 0
 	}
-	pr := pg.refs.Load()
-	i := e.first.Load() + number%refUnit
-	if i >= uint32(len(pr.gens)) || pr.gens[i].Load() != uint32(id>>32) || id>>32 == 0 {
-		return nil, nil, 0
-	}
-	// If the unit has changed hands since the look at page, first was another
-	// page's. (pg is not garbage yet, so no other page looks like it.)
-	if e.page.Load() != pg {
-		return nil, nil, 0
-	}
-	return pr, pg, i
+	return u, i
 }
+
+// slot returns the address of slot i of u.
+func (u *refUnit) slot(i uint32) unsafe.Pointer { return slotAt(u.first, i, u.core.geo.stride) }
 
 // deref returns the slot with an id, or nil.
 func (c *core) deref(id uint64) unsafe.Pointer {
-	_, pg, i := c.resolve(id)
-	if pg == nil {
+	u, i := c.resolve(id)
+	if u == nil {
 		return nil
 	}
-	return pg.slot(i)
+	return u.slot(i)
 }
 
 // putRef takes back the slot with an id, if there is one. Of several callers, the
@@ -314,16 +334,12 @@ func (c *core) putRef(id uint64) bool {
 	if s == nil {
 		return false
 	}
-	pr, pg, i := c.resolve(id)
-	gen := uint32(id >> 32)
-	if pg == nil || !pr.gens[i].CompareAndSwap(gen, max(gen+1, 1)) {
+	u, i := c.resolve(id)
+	if u == nil || !u.raise(i, uint32(id>>32)) {
 		c.leave(s)
 		return false
 	}
-	if gen+1 == 0 {
-		pr.wrapped.Store(true)
-	}
-	addr := uintptr(pg.slot(i))
+	addr := uintptr(u.slot(i))
 	err := c.putOn(s, addr)
 	c.leave(s)
 	if err != nil {
@@ -374,10 +390,10 @@ func (c *core) liveRefs(pg *page) []uint64 {
 	if n == 0 {
 		return nil
 	}
-	pr := c.makeRefsLocked(pg)
+	u := c.makeRefsLocked(pg)
 	for i, ok := range live {
 		if ok {
-			ids = append(ids, pr.id(uint32(i)))
+			ids = append(ids, u.id(uint32(i)))
 		}
 	}
 	return ids
