@@ -246,7 +246,7 @@ func (c *core) put(addr uintptr) {
 			return
 		}
 		pg := s.last
-		if i, ok := pg.indexOf(addr); ok && s.parked != 0 && pg.owner.Load() == s.id && pg.push(i) {
+		if i, ok := pg.indexOf(addr); ok && pg.owner.Load() == s.id && pg.push(i) {
 			if pg.used <= 1 {
 				c.putLast(s, pg)
 				return

@@ -33,7 +33,7 @@ func WithName(name string) Option {
 // slot's page in between. All other checks stay.
 //
 // What it is worth is measured in docs/performance.md: swapping objects in a
-// table that two Ps share takes as long as with sync.Pool rather than 1.3 times
+// table that two Ps share takes as long as with sync.Pool rather than 1.2 times
 // as long; nothing else gains much.
 func WithLocalChecks() Option {
 	return func(o *options) { o.localChecks = true }
