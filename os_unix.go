@@ -4,7 +4,6 @@ package pool
 
 import (
 	"math/bits"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,7 +35,7 @@ func osCommit(mem []byte) error {
 // madvise offers here, MADV_FREE, promises neither that the memory goes now nor
 // what is read there before it goes.) If that fails, mem is as it was.
 func osPurge(mem []byte) (gone, zeroed bool) {
-	_, err := unix.MmapPtr(-1, 0, unsafe.Pointer(unsafe.SliceData(mem)), uintptr(len(mem)),
+	_, err := unix.MmapPtr(-1, 0, startOf(mem), uintptr(len(mem)),
 		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED)
 	return err == nil, err == nil
 }

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"math/bits"
-	"unsafe"
 
 	"golang.org/x/sys/windows"
 )
@@ -25,7 +24,7 @@ func osReserve(size uintptr) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), addr)), size), nil
+	return memoryAt(addr, size), nil
 }
 
 // osCommit makes reserved memory usable; it reads as zero.

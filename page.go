@@ -446,8 +446,18 @@ func (pg *page) clean() bool {
 // address returns p as a number.
 func address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
 
+// startOf returns a pointer to where mem begins.
+func startOf(mem []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(mem)) }
+
 // addressOf returns where mem begins.
-func addressOf(mem []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(mem))) }
+func addressOf(mem []byte) uintptr { return uintptr(startOf(mem)) }
+
+// memoryAt returns size bytes of memory that is not Go's.
+//
+//lint:ignore U1000 where the system returns a number
+func memoryAt(addr, size uintptr) []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), addr)), size)
+}
 
 // pointers views a slice of typed pointers as one of untyped ones.
 func pointers[T any](xs []*T) []unsafe.Pointer {
