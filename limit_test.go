@@ -25,6 +25,7 @@ func fillUp[T any](t *testing.T, p *Pool[T]) []*T {
 }
 
 func TestLimit(t *testing.T) {
+	oneP(t)
 	const pages = 5
 	p := newStill[[64]byte](t, WithName("orders"), WithLimit(pages<<16+1000))
 	xs := fillUp(t, p)
@@ -197,6 +198,7 @@ func TestLimitParallel(t *testing.T) {
 }
 
 func TestProcessLimit(t *testing.T) {
+	oneP(t) // a goroutine that moves takes a page more
 	newArena(t)
 	assert.Zero(t, SetProcessLimit(10<<16))
 	assert.EqualValues(t, 10<<16, SetProcessLimit(-1))
