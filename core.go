@@ -530,7 +530,8 @@ const (
 
 // scrape finds a page for a pool that gets no more memory, which is what failed
 // says: one with free slots that any P has. Pages that are in nobody's hands just
-// now are waited for, so that it fails only if no slot is free.
+// now are waited for, so that it fails only if no slot is free, or if one has
+// been on its way for some 20 ms.
 func (c *core) scrape(failed error) (*page, error) {
 	for rounds := range 1000 {
 		before, shards := c.transit.Load(), c.shards.Load()

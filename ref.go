@@ -112,6 +112,7 @@ type refUnit struct {
 	next    *refUnit // of the same page, for the slots that follow
 	number  uint32
 	wrapped atomic.Bool // a generation has started over
+	_       [8]byte     // 64 bytes on 64-bit systems, so that in a slab none straddles two lines
 }
 
 // refs is the table of units, nil where no page has one. It is read without lock.
@@ -240,6 +241,8 @@ func (c *core) makeRefsLocked(pg *page) *refUnit {
 		}
 		first, end = u, begin
 	}
+	// These stores publish the units: the first to Ref and Put, which load pg.refs,
+	// the second to Deref, which loads the table.
 	pg.refs.Store(first)
 	for u := first; u != nil; u = u.next {
 		unitOf(u.number).Store(u)
