@@ -123,12 +123,13 @@ type calls struct {
 	reserve func(size uintptr) ([]byte, error)
 	commit  func(mem []byte) error
 	purge   func(mem []byte) (gone, zeroed bool)
+	protect func(mem []byte, accessible bool) error
 }
 
 // system is replaced by tests, to make it fail.
 var system = func() *atomic.Pointer[calls] {
 	p := new(atomic.Pointer[calls])
-	p.Store(&calls{osReserve, osCommit, osPurge})
+	p.Store(&calls{osReserve, osCommit, osPurge, osProtect})
 	return p
 }()
 

@@ -21,6 +21,7 @@ func newArena(t *testing.T) *arena {
 }
 
 func TestArenaRuns(t *testing.T) {
+	needsOSMemory(t)
 	a := newArena(t)
 	owner := make(map[uintptr]int) // granule by address
 	type held struct {
@@ -78,6 +79,7 @@ func TestArenaRuns(t *testing.T) {
 // What was released is reused before anything is purged, and purged after its
 // delay without any call.
 func TestArenaDelay(t *testing.T) {
+	needsOSMemory(t)
 	a := newArena(t)
 	var purged atomic.Int64
 	r, err := a.alloc(1)

@@ -18,12 +18,16 @@ import (
 type core struct {
 	// Set once in init.
 	geo         geometry
+	size        uintptr // of an object; the slot's stride is at least that
+	id          uint64  // in pools
 	name        string
 	typeName    string
-	localChecks bool   // WithLocalChecks
-	maxPages    int    // WithLimit; 0: no limit
-	warmPages   int    // WithWarmPages
-	promotion   uint32 // hook.Reset, unless to measure what it does
+	localChecks bool    // WithLocalChecks
+	maxPages    int     // WithLimit; 0: no limit
+	warmPages   int     // WithWarmPages
+	sampler     sampler // WithProfile
+	guardEvery  uint32  // WithGuardSampling; 0: no slot is guarded
+	promotion   uint32  // hook.Reset, unless to measure what it does
 
 	// shards has the shard of each P by its id, and absent for a P that has
 	// none yet. Replaced as a whole under mu; any P reads.
@@ -51,9 +55,12 @@ type core struct {
 
 	releases uint64 // by releasePartial; under mu
 
+	guards guards // under mu
+
 	purged atomic.Int64 // bytes, counted by the arena
 
-	heart heart
+	heart   heart
+	watches watches
 }
 
 // A partialPage is a page that a shard has given up while it had free slots.
@@ -67,7 +74,8 @@ type partialPage struct {
 func (c *core) init(size uintptr, typeName string, o options) {
 	initPin()
 	arenaInit.Do(initArena)
-	c.geo = geometryOf(size)
+	c.geo = geometryOf(size + redZone)
+	c.size = size
 	c.typeName = typeName
 	c.name = o.name
 	c.localChecks = o.localChecks
@@ -77,8 +85,16 @@ func (c *core) init(size uintptr, typeName string, o options) {
 		panic(fmt.Errorf("%s: WithLimit(%d): a page of this pool takes %d bytes; give it that at least, or 0 for no limit", c, o.limit, c.geo.pageSize))
 	case o.warmPages < 0:
 		panic(fmt.Errorf("%s: WithWarmPages(%d): give a number of pages, 0 for none", c, o.warmPages))
+	case o.profileRate < 0:
+		panic(fmt.Errorf("%s: WithProfile(%d): give bytes a sample, DefaultProfileRate for instance, or 0 for no profile", c, o.profileRate))
+	case o.guardEvery < 0 || o.guardEvery > math.MaxInt32:
+		panic(fmt.Errorf("%s: WithGuardSampling(%d): give how many slow Gets there are for one that is guarded, at most %d, or 0 for none", c, o.guardEvery, math.MaxInt32))
 	default:
 		c.maxPages = int(min(pages, math.MaxInt))
+	}
+	c.sampler = samplerOf(o.profileRate, c.geo.stride)
+	if canProtect {
+		c.guardEvery = uint32(o.guardEvery)
 	}
 	c.promotion = hook.Promotion.Load()
 	c.absent.cur = noPage
@@ -95,6 +111,10 @@ func (c *core) init(size uintptr, typeName string, o options) {
 		}
 	}
 	c.shards.Store(&shardTable{shards: shards, absent: &c.absent})
+	if o.profileRate != 0 {
+		o.startProfile()
+	}
+	register(c)
 }
 
 // pin gets a shard to the caller alone until unpin, provided that its signal is
@@ -114,17 +134,22 @@ func (c *core) pin() *shard {
 //
 //go:nosplit
 func (c *core) get() unsafe.Pointer {
+	if watchAll {
+		return c.mustGetSlow(c.pin())
+	}
 	t := c.shards.Load()
 	if t == nil {
 		panic(errNotNew)
 	}
 	s := t.pin(procPin())
-	if s.signal.Load() == 0 {
+	if s.signal.Load() == 0 && s.sampleIn > 1 {
+		s.sampleIn--
 		if s.parked != 0 {
 			if x := s.unpark(); x != nil {
 				s.unpin()
 				return x
 			}
+			s.sampleIn++
 			return c.mustGetSlow(s)
 		}
 		pg := s.cur
@@ -140,6 +165,7 @@ func (c *core) get() unsafe.Pointer {
 			s.unpin()
 			return x
 		}
+		s.sampleIn++
 	}
 	return c.mustGetSlow(s)
 }
@@ -165,9 +191,27 @@ func (c *core) getSlow(s *shard) (x unsafe.Pointer, isZero bool, err error) {
 	if s = c.heed(s); s == nil {
 		return nil, false, c.errClosed("Get")
 	}
+	sampled := s.count(1) != 0
+	if c.guardEvery != 0 && s.guardDue() {
+		c.leave(s)
+		if x = c.getGuarded(); x != nil {
+			c.gotWatched("Get", x, sampled)
+			return x, false, nil
+		}
+		if s = c.heed(c.repin(s)); s == nil {
+			return nil, false, c.errClosed("Get")
+		}
+	}
 	for {
 		if x, isZero = s.get(); x != nil {
+			watch := sampled || watchAll
+			if watch {
+				s.watch(x)
+			}
 			c.leave(s)
+			if watch {
+				c.gotWatched("Get", x, sampled)
+			}
 			return x, isZero, nil
 		}
 		if s, err = c.supply(s); err != nil {
@@ -300,21 +344,31 @@ func (c *core) putSlow(s *shard, addr uintptr) {
 	if c.hasRefs.Load() {
 		c.outdate(addr)
 	}
-	err := c.putOn(s, addr)
+	then := c.putOn(s, addr)
 	c.leave(s)
-	if err != nil {
-		panic(err(c, "Put", addr))
+	c.then("Put", addr, then)
+}
+
+// then does what putOn has left to be done, and panics with what it returns.
+func (c *core) then(op string, addr uintptr, do func(*core, string, uintptr) error) {
+	if do != nil {
+		if err := do(c, op, addr); err != nil {
+			panic(err)
+		}
 	}
 }
 
-// putOn takes back the slot at addr on s. If it cannot, it returns what makes the
-// error, for the caller to call when it has unpinned.
+// putOn takes back the slot at addr on s. If it cannot, it returns what does the
+// rest, or makes the error, for the caller to call when it has unpinned.
 func (c *core) putOn(s *shard, addr uintptr) func(*core, string, uintptr) error {
 	pg := pageOf(addr)
 	i, ok := pg.indexOf(addr)
 	switch {
 	case pg.core != c || !ok:
 		return (*core).errPut
+	case *pg.link(i) == watched:
+		*pg.link(i) = kept // so that another Put of it does not come here
+		return (*core).putWatched
 	case !s.put(pg, i):
 		return (*core).errDoublePut
 	}
@@ -332,10 +386,21 @@ func (c *core) getBatch(dst []unsafe.Pointer) (n int, zero uint64, err error) {
 	if s == nil {
 		return 0, 0, c.errClosed("GetBatch")
 	}
+	sampled := s.count(uint32(len(dst)))
 	for {
+		from := n
 		got, isZero := s.getMany(dst[n:])
 		zero |= isZero << n
 		n += got
+		if sampled != 0 || watchAll {
+			c.leaveWatched(s, dst[from:n], sampled>>from)
+			if n == len(dst) {
+				return n, zero, nil
+			}
+			if s = c.heed(c.repin(s)); s == nil {
+				return n, zero, c.errClosed("GetBatch")
+			}
+		}
 		if n == len(dst) {
 			c.leave(s)
 			return n, zero, nil
@@ -369,9 +434,14 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 			}
 			continue
 		}
-		if err := c.putOn(s, uintptr(x)); err != nil {
+		if then := c.putOn(s, uintptr(x)); then != nil {
 			c.leave(s)
-			panic(err(c, "PutBatch", uintptr(x)))
+			c.then("PutBatch", uintptr(x), then)
+			if s = c.heed(c.pin()); s == nil {
+				panic(c.errClosed("PutBatch"))
+			}
+			pg = noPage
+			continue
 		}
 		if pg = pageOfMain(uintptr(x)); pg.owner.Load() != s.id || pg.core != c {
 			pg = noPage
@@ -415,6 +485,7 @@ func (c *core) heed(s *shard) *shard {
 
 // leave unpins and does what was left to be done then.
 func (c *core) leave(s *shard) {
+	c.debugCheck(s)
 	if !s.chores.any() {
 		s.unpin()
 		return
@@ -451,7 +522,7 @@ func (c *core) present() []*shard {
 // fresh makes a page of new memory, which the caller owns.
 func (c *core) fresh() (*page, error) {
 	c.mu.Lock()
-	if c.maxPages != 0 && len(c.pages)+c.coming >= c.maxPages {
+	if c.atLimit() {
 		c.mu.Unlock()
 		return nil, fmt.Errorf("%s: %w: no slot is free, and WithLimit allows %d pages of %d KiB", c, ErrLimit, c.maxPages, c.geo.pageSize>>10)
 	}
@@ -484,6 +555,11 @@ func (c *core) fresh() (*page, error) {
 	return pg, nil
 }
 
+// atLimit reports whether WithLimit allows no further page. mu is held.
+func (c *core) atLimit() bool {
+	return c.maxPages != 0 && len(c.pages)+len(c.guards.all)+c.coming >= c.maxPages
+}
+
 // release gives empty pages, linked by next, to the arena. Whoever takes a page
 // off c.pages has its memory: Close may have been first.
 func (c *core) release(pages *page) {
@@ -513,6 +589,7 @@ func (c *core) drop(pg *page) {
 	c.pages[len(c.pages)-1] = nil
 	c.pages = c.pages[:len(c.pages)-1]
 	pg.dropRefs()
+	c.forgetWatched(pg)
 	for _, s := range c.shards.Load().shards {
 		if s.signal.Load()&signalForget == 0 {
 			s.signal.Or(signalForget)
@@ -534,6 +611,7 @@ const (
 // been on its way for some 20 ms.
 func (c *core) scrape(failed error) (*page, error) {
 	for rounds := range 1000 {
+		c.releaseKept()
 		before, shards := c.transit.Load(), c.shards.Load()
 		if pg := c.reclaim(); pg != nil {
 			return pg, nil
@@ -542,7 +620,7 @@ func (c *core) scrape(failed error) (*page, error) {
 		if pg, err := c.fresh(); err == nil || errors.Is(err, ErrClosed) {
 			return pg, err
 		}
-		if uint32(before) == 0 && c.transit.Load() == before && c.shards.Load() == shards {
+		if uint32(before) == 0 && c.transit.Load() == before && c.shards.Load() == shards && c.kept() == 0 {
 			break
 		}
 		if rounds < 100 {
@@ -575,6 +653,7 @@ func (c *core) reclaim() *page {
 	}
 	yield(shards)
 	c.mu.Lock()
+	c.releaseGuards()
 	for i := range all {
 		c.listLocked(all[i].abandon)
 		all[i].abandon = nil
@@ -646,11 +725,15 @@ func (c *core) adoptLocked() *page {
 // trim collects, releases and purges, and returns the bytes that went back to
 // the OS.
 func (c *core) trim() int64 {
+	c.releaseKept()
 	c.heart.mu.Lock()
 	defer c.heart.mu.Unlock()
 	if c.closed.Load() {
 		panic(c.errClosed("Trim"))
 	}
+	c.mu.Lock()
+	c.releaseGuards()
+	c.mu.Unlock()
 	shards := c.present()
 	seize(shards)
 	for _, s := range shards {
@@ -717,6 +800,7 @@ func (c *core) releasePartial(all bool) (waiting bool) {
 
 // close ends the pool, if no slot is out.
 func (c *core) close() error {
+	c.releaseKept()
 	c.heart.mu.Lock()
 	defer c.heart.mu.Unlock()
 	if c.closed.Load() {
@@ -733,6 +817,7 @@ func (c *core) close() error {
 	err := c.checkUnused()
 	if err == nil {
 		c.finish(shards)
+		unregister(c.id)
 	}
 	yield(shards)
 	c.mu.Unlock()
@@ -753,7 +838,7 @@ func (c *core) checkUnused() error {
 	if live == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: Close: %w: %d of its slots have not been Put", c, ErrInUse, live)
+	return fmt.Errorf("%s: Close: %w: %d of its slots have not been Put%s", c, ErrInUse, live, c.someLeaks())
 }
 
 // finish releases everything. mu is held, and shards are all there are, seized.
@@ -769,9 +854,11 @@ func (c *core) finish(shards []*shard) {
 	}
 	for _, pg := range c.pages {
 		pg.dropRefs()
+		c.forgetWatched(pg)
 		theArena.release(pg.mem, &c.purged)
 	}
 	c.pages = nil
+	c.releaseGuards()
 	c.partial = nil
 	c.partials.Store(0)
 }
@@ -786,5 +873,5 @@ func (c *core) live() int {
 	for _, s := range c.present() {
 		n -= int(s.parked)
 	}
-	return n
+	return n - c.kept() + len(c.guards.all) - len(c.guards.idle)
 }

@@ -83,15 +83,6 @@ func ExamplePool_Close() {
 	// <nil>
 }
 
-func ExamplePool_Trim() {
-	p := pool.New[Order]()
-	batch := make([]*Order, 10000)
-	p.GetBatch(batch)
-	p.PutBatch(batch)
-	fmt.Println(p.Trim() > 0, p.Stats().Pages)
-	// Output: true 0
-}
-
 // Pooled objects refer to each other by Refs, which the garbage collector does not
 // follow.
 func ExampleRef() {
@@ -148,14 +139,4 @@ func ExampleWithLimit() {
 	// Output:
 	// true 64
 	// <nil>
-}
-
-func ExampleReadMemory() {
-	p := pool.New[[64]byte]()
-	p.Put(p.Get())
-	before := pool.ReadMemory()
-	p.Trim()
-	after := pool.ReadMemory()
-	fmt.Println(before.InUse-after.InUse, after.Purged-before.Purged >= 64<<10)
-	// Output: 65536 true
 }

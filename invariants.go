@@ -21,6 +21,9 @@ func (c *core) checkInvariants() error {
 	var errs []error
 	for _, s := range shards {
 		errs = append(errs, s.check(parked, owner))
+		if s.chores.any() {
+			errs = append(errs, fmt.Errorf("shard %d left chores undone", s.id))
+		}
 	}
 	known := make(map[*page]bool, len(c.pages))
 	for i, pg := range c.pages {
@@ -106,63 +109,82 @@ func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 			fail("list %d has %d pages, and says %d", q.list, n, q.pages.len)
 		}
 	}
-	if s.chores.any() {
-		fail("left chores undone")
-	}
 	return errors.Join(errs...)
+}
+
+// checkLists verifies what the owner of a page alone writes.
+func (pg *page) checkLists() error {
+	_, err := pg.walk()
+	return err
+}
+
+// walk verifies the owner's lists and returns which slots are on one.
+func (pg *page) walk() (seen []bool, err error) {
+	if pg.bump > pg.capacity || pg.capacity > pg.reserved || int(pg.reserved) != len(pg.links) {
+		return nil, errors.New("bump <= capacity <= reserved == len(links) does not hold")
+	}
+	seen = make([]bool, pg.reserved)
+	for i := pg.bump; i < pg.capacity; i++ {
+		seen[i] = true
+		if isCounted(pg.links[i]) {
+			return nil, fmt.Errorf("slot %d of the bump range has the word %#x", i, pg.links[i])
+		}
+	}
+	free, err1 := pg.walkList(seen, "free", pg.free)
+	local, err2 := pg.walkList(seen, "localFree", pg.localFree)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	free += pg.capacity - pg.bump
+	if pg.used+free+local != pg.capacity {
+		return nil, fmt.Errorf("used + |free| + |localFree| == capacity does not hold: %d + %d + %d, %d", pg.used, free, local, pg.capacity)
+	}
+	return seen, nil
+}
+
+// walkList notes the slots of a list in seen and returns how many there are.
+func (pg *page) walkList(seen []bool, name string, head uint32) (n uint32, err error) {
+	for i := head; i != none; i = uint32(pg.links[i]) {
+		if i >= pg.capacity {
+			return n, fmt.Errorf("%s leads to slot %d, which is not carved", name, i)
+		}
+		if seen[i] {
+			return n, fmt.Errorf("slot %d of %s is on two lists, or on one twice", i, name)
+		}
+		seen[i] = true
+		n++
+	}
+	return n, nil
 }
 
 // check verifies a page of which parked slots are parked.
 func (pg *page) check(parked int, owner *shard) error {
-	if pg.bump > pg.capacity || pg.capacity > pg.reserved || int(pg.reserved) != len(pg.links) {
-		return errors.New("bump <= capacity <= reserved == len(links) does not hold")
-	}
-	seen := make([]bool, pg.reserved)
-	walk := func(name string, head uint32) (n uint32, err error) {
-		for i := head; i != none; i = uint32(pg.links[i]) {
-			if i >= pg.capacity {
-				return n, fmt.Errorf("%s leads to slot %d, which is not carved", name, i)
-			}
-			if seen[i] {
-				return n, fmt.Errorf("slot %d of %s is on two lists, or on one twice", i, name)
-			}
-			seen[i] = true
-			n++
-		}
-		return n, nil
-	}
-	for i := pg.bump; i < pg.capacity; i++ {
-		seen[i] = true
-		if pg.links[i] == taken || pg.links[i] == parking {
-			return fmt.Errorf("slot %d of the bump range has the word %#x", i, pg.links[i])
-		}
-	}
-	w := pg.remote.Load()
-	free, err1 := walk("free", pg.free)
-	local, err2 := walk("localFree", pg.localFree)
-	remote, err3 := walk("remoteFree", remoteHead(w))
-	if err := errors.Join(err1, err2, err3); err != nil {
+	seen, err := pg.walk()
+	if err != nil {
 		return err
 	}
-	var inUse int
+	w := pg.remote.Load()
+	remote, err := pg.walkList(seen, "remoteFree", remoteHead(w))
+	if err != nil {
+		return err
+	}
+	var counted int // parked slots apart
 	for i, word := range pg.links {
-		if !seen[i] && word == taken {
-			inUse++
-		}
-		if !seen[i] && word != taken && word != parking && i < int(pg.capacity) {
+		switch {
+		case seen[i] || i >= int(pg.capacity) || word == parking:
+		case isCounted(word):
+			counted++
+		default:
 			return fmt.Errorf("slot %d is on no list and has the word %#x", i, word)
 		}
 	}
-	free += pg.capacity - pg.bump
 	switch {
-	case pg.used+free+local != pg.capacity:
-		return fmt.Errorf("used + |free| + |localFree| == capacity does not hold: %d + %d + %d", pg.used, free, local)
 	case remote != 0 && pg.links[remoteTail(w)] != none:
 		return errors.New("the tail of remoteFree is not its end")
 	case remote != remoteCount(w):
 		return fmt.Errorf("remoteFree has %d slots, and says %d", remote, remoteCount(w))
-	case inUse+int(remote)+parked != int(pg.used):
-		return fmt.Errorf("%d slots are taken, %d on remoteFree and %d parked, but %d used", inUse, remote, parked, pg.used)
+	case counted+int(remote)+parked != int(pg.used):
+		return fmt.Errorf("%d slots are taken, %d on remoteFree and %d parked, but %d used", counted, remote, parked, pg.used)
 	case owner == nil && w&remoteOwned == 0 && pg.listed == 0 && !pg.full():
 		return errors.New("has free slots, and nobody knows of them")
 	case owner != nil && w&remoteOwned == 0:

@@ -198,6 +198,8 @@ func TestLimitParallel(t *testing.T) {
 }
 
 func TestProcessLimit(t *testing.T) {
+	needsOSMemory(t)
+	noQuarantine(t)
 	oneP(t) // a goroutine that moves takes a page more
 	newArena(t)
 	assert.Zero(t, SetProcessLimit(10<<16))

@@ -67,6 +67,8 @@ func failing(t testing.TB, fail func(call string) bool) {
 }
 
 func TestReadMemory(t *testing.T) {
+	needsOSMemory(t)
+	noQuarantine(t)
 	oneP(t) // a goroutine that moves takes a page more
 	a := newArena(t)
 	assert.Equal(t, Memory{}, ReadMemory())
@@ -98,6 +100,7 @@ func TestReadMemory(t *testing.T) {
 // What the system did not take back is used again, is not taken for zero, and
 // goes with a later Trim.
 func TestFailedPurge(t *testing.T) {
+	needsOSMemory(t)
 	oneP(t)
 	a := newArena(t)
 	p := newStill[[64]byte](t)

@@ -1,3 +1,5 @@
+//go:build !race
+
 package pool
 
 import (
@@ -59,4 +61,16 @@ func osCommit(mem []byte) error {
 func osPurge(mem []byte) (gone, zeroed bool) {
 	err := unix.Madvise(mem, unix.MADV_DONTNEED)
 	return err == nil, err == nil
+}
+
+// canProtect says that osProtect works.
+const canProtect = true
+
+// osProtect makes committed memory inaccessible, or accessible again. It keeps its
+// contents.
+func osProtect(mem []byte, accessible bool) error {
+	if accessible {
+		return unix.Mprotect(mem, unix.PROT_READ|unix.PROT_WRITE)
+	}
+	return unix.Mprotect(mem, unix.PROT_NONE)
 }

@@ -1,9 +1,11 @@
-//go:build !linux && !darwin && !dragonfly && !freebsd && !netbsd && !openbsd && !windows
+//go:build race || (!linux && !darwin && !dragonfly && !freebsd && !netbsd && !openbsd && !windows)
 
 package pool
 
-// Systems for which nobody has written reserve, commit and purge yet: memory
-// comes from the Go heap, in large pieces that are kept for good. The pool works
+import "errors"
+
+// Systems for which nobody has written reserve, commit and purge yet, and builds
+// with the race detector, which looks at Go's memory only: memory comes from the Go heap, in large pieces that are kept for good. The pool works
 // the same, but its memory counts in the Go heap's size, and purging returns
 // nothing.
 
@@ -18,3 +20,8 @@ func osReserve(size uintptr) ([]byte, error) { return make([]byte, size), nil }
 func osCommit([]byte) error { return nil }
 
 func osPurge([]byte) (gone, zeroed bool) { return false, false }
+
+// canProtect says that osProtect works.
+const canProtect = false
+
+func osProtect([]byte, bool) error { return errors.ErrUnsupported }

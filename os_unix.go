@@ -1,4 +1,4 @@
-//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+//go:build (darwin || dragonfly || freebsd || netbsd || openbsd) && !race
 
 package pool
 
@@ -38,4 +38,16 @@ func osPurge(mem []byte) (gone, zeroed bool) {
 	_, err := unix.MmapPtr(-1, 0, startOf(mem), uintptr(len(mem)),
 		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED)
 	return err == nil, err == nil
+}
+
+// canProtect says that osProtect works.
+const canProtect = true
+
+// osProtect makes committed memory inaccessible, or accessible again. It keeps its
+// contents.
+func osProtect(mem []byte, accessible bool) error {
+	if accessible {
+		return unix.Mprotect(mem, unix.PROT_READ|unix.PROT_WRITE)
+	}
+	return unix.Mprotect(mem, unix.PROT_NONE)
 }

@@ -1,3 +1,5 @@
+//go:build !race
+
 package pool
 
 import (
@@ -45,4 +47,17 @@ func osPurge(mem []byte) (gone, zeroed bool) {
 	}
 	_ = windows.VirtualUnlock(addressOf(mem), uintptr(len(mem)))
 	return true, false
+}
+
+// canProtect says that osProtect works.
+const canProtect = true
+
+// osProtect makes committed memory inaccessible, or accessible again. It keeps its
+// contents.
+func osProtect(mem []byte, accessible bool) error {
+	protection := uint32(windows.PAGE_NOACCESS)
+	if accessible {
+		protection = windows.PAGE_READWRITE
+	}
+	return windows.VirtualProtect(addressOf(mem), uintptr(len(mem)), protection, &protection)
 }

@@ -48,8 +48,9 @@ type page struct {
 	// the owned bit (32) and its tail (bits 33-48). Any P, atomic.
 	remote atomic.Uint64
 
-	mem run // set once
-	_   [64 - 8 - 16]byte
+	mem   run    // set once
+	guard *guard // not nil: see guard.go; set once
+	_     [64 - 8 - 24]byte
 }
 
 // pageShared is set once before the page is published in the arena's table, and
@@ -95,7 +96,15 @@ const (
 	none    = 0xffff // end of a list
 	taken   = 0xfffe // handed out by Get
 	parking = 0xfffd // put, and waiting in the parking lot of a shard
+	watched = 0xfffc // handed out by Get, and Put has more to do: see watch.go
+	kept    = 0xfffb // was watched, and is in the hands of its Put, or in quarantine (debug_on.go)
 )
+
+// inUse reports whether the slot of a word has a user.
+func inUse(word uint16) bool { return word == taken || word == watched }
+
+// isCounted reports whether the slot of a word on no list counts as used.
+func isCounted(word uint16) bool { return word >= kept && word != none }
 
 // Owners that are no shard's id.
 const (
@@ -436,7 +445,7 @@ func (pg *page) abandon() {
 // at the same time can make the count of used slots say so.
 func (pg *page) clean() bool {
 	for _, word := range pg.links {
-		if word == taken || word == parking {
+		if isCounted(word) {
 			return false
 		}
 	}

@@ -1,4 +1,4 @@
-//go:build !linux || !(amd64 || arm64) || race || poolportable || go1.28
+//go:build !linux || !(amd64 || arm64) || race || pooldebug || poolportable || go1.28
 
 package pool
 
@@ -6,8 +6,9 @@ import "unsafe"
 
 // How a goroutine gets a shard to itself, here: by locking one. This is for
 // platforms and Go releases for which nobody has checked pin.go, for the race
-// detector, which takes plain data guarded by a pin for a race, and for the
-// build tag poolportable.
+// detector, which takes plain data guarded by a pin for a race, for the debug
+// build, which does much between pin and unpin, and for the build tag
+// poolportable.
 //
 // There are as many shards as there were Ps when the pool was made. A goroutine
 // takes the one that the address of its stack falls on, so that it finds again

@@ -19,6 +19,10 @@ type options struct {
 	localChecks bool
 	limit       int64 // bytes; 0: none
 	warmPages   int
+
+	profileRate  int // bytes a sample; 0: no profile
+	startProfile func()
+	guardEvery   int // 0: never
 }
 
 // WithName gives the pool a name for messages and Stats.
@@ -57,6 +61,47 @@ func WithLimit(bytes int64) Option {
 // Trim and Close release these as well. New panics if n is negative.
 func WithWarmPages(n int) Option {
 	return func(o *options) { o.warmPages = n }
+}
+
+// DefaultProfileRate is a rate for WithProfile at which the profile's cost cannot
+// be measured: a sample for 2 MiB handed out.
+const DefaultProfileRate = 2 << 20
+
+// WithProfile makes the pool part of the profile pool_live, which tells how many
+// slots and bytes are in use, by the stacks that got them: what the heap profile
+// cannot tell, because this memory is not Go's. On average one Get is sampled for
+// each rate bytes that the pool hands out, and stands for the others; a Get of a
+// slot of rate bytes or more always is. 0 means no profile, and is the default.
+// New panics if rate is negative.
+//
+// The profile is read by pprof.Lookup("pool_live"), at /debug/pprof/pool_live of
+// programs that import net/http/pprof, and with WriteProfile. With it, Gets of the
+// same pool are checked as without WithLocalChecks.
+func WithProfile(rate int) Option {
+	return func(o *options) {
+		o.profileRate = rate
+		o.startProfile = startProfile // so that programs without profile do not link it
+	}
+}
+
+// WithGuardSampling has one in n slow Gets (those that Stats.SlowGets counts, and
+// each TryGet) served from a slot with memory of its own, which ends where an
+// inaccessible page of the OS begins, and which becomes inaccessible when it is
+// Put. A use after Put then faults at the very instruction that makes it, and so
+// does an access beyond the slot's end. The program ends with "unexpected fault
+// address", or, in a goroutine that has called debug.SetPanicOnFault, panics with
+// an error that has the address, for which DescribeFault tells the rest.
+//
+// At most 64 slots are guarded at a time (fewer of those above 8 KiB), the one put
+// first is used again first, and each takes an OS page of memory, or as many as the
+// slot needs, while it is in use. They count as pages of the pool for WithLimit.
+// GetBatch has no guarded slots. 0 means none, and is the default; 1000 costs less
+// than can be measured. New panics if n is negative.
+//
+// Where the memory of slots comes from the Go heap, no slot is guarded: with the
+// race detector, which finds the same mistakes, and on systems without mmap.
+func WithGuardSampling(n int) Option {
+	return func(o *options) { o.guardEvery = n }
 }
 
 // New makes a pool of T. It takes no memory for slots yet. It panics with a

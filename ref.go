@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -188,7 +189,7 @@ func (c *core) ref(addr uintptr) uint64 {
 	switch {
 	case !ok || pg.core != c:
 		panic(c.errPut("Ref", addr))
-	case *pg.link(i) != taken || c.localChecks && c.parkedHere(pg.slot(i)):
+	case !inUse(*pg.link(i)) || c.localChecks && c.parkedHere(pg.slot(i)):
 		panic(c.errDoublePut("Ref", addr))
 	}
 	u := pg.refs.Load()
@@ -343,11 +344,9 @@ func (c *core) putRef(id uint64) bool {
 		return false
 	}
 	addr := uintptr(u.slot(i))
-	err := c.putOn(s, addr)
+	then := c.putOn(s, addr)
 	c.leave(s)
-	if err != nil {
-		panic(err(c, "PutRef", addr)) // a Put of the slot has ended just now as well
-	}
+	c.then("PutRef", addr, then) // panics if a Put of the slot has ended just now as well
 	return true
 }
 
@@ -358,7 +357,7 @@ func (c *core) allPages() []*page {
 	if c.closed.Load() {
 		panic(c.errClosed("All"))
 	}
-	return append([]*page(nil), c.pages...)
+	return append(slices.Clone(c.pages), c.guards.all...)
 }
 
 // liveRefs returns the ids of the slots of pg that are in use.
@@ -367,7 +366,7 @@ func (c *core) liveRefs(pg *page) []uint64 {
 	defer c.heart.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed.Load() || int(pg.index) >= len(c.pages) || c.pages[pg.index] != pg {
+	if c.closed.Load() || pg.guard == nil && (int(pg.index) >= len(c.pages) || c.pages[pg.index] != pg) {
 		return nil // released since, and its words may be anything
 	}
 	live := make([]bool, pg.reserved)
@@ -377,7 +376,7 @@ func (c *core) liveRefs(pg *page) []uint64 {
 	defer yield(shards)
 	n := 0
 	for i, word := range pg.links {
-		if word == taken {
+		if inUse(word) {
 			live[i] = true
 			n++
 		}

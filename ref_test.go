@@ -175,6 +175,9 @@ func TestNoRefs(t *testing.T) {
 // Of many goroutines that put by one Ref, one does; and who follows Refs of slots
 // that others put sees the slot or nothing, never another object.
 func TestRefConcurrent(t *testing.T) {
+	if raceEnabled {
+		t.Skip("who puts a slot that others look at by its Ref has a race, and is told so")
+	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	p := New[atomic.Uint64]()
 	const slots = 512

@@ -64,7 +64,11 @@ func simGet(t testing.TB, c *core, s *shard) uintptr {
 func simPut(c *core, s *shard, x uintptr) bool {
 	pg := pageOf(x)
 	i, ok := pg.indexOf(x)
-	ok = ok && pg.core == c && s.put(pg, i)
+	ok = ok && pg.core == c
+	if ok && *pg.link(i) == watched { // it came by Get
+		*pg.link(i) = taken
+	}
+	ok = ok && s.put(pg, i)
 	c.do(s.takeChores())
 	return ok
 }
@@ -164,7 +168,7 @@ func TestPromotion(t *testing.T) {
 		again := simFill(t, c, s, n)
 		assert.Equal(t, slow, s.counts.slowGets)
 		for i := 1; i < n; i++ {
-			require.Equal(t, again[i-1]+64, again[i], "address order")
+			require.Equal(t, again[i-1]+uintptr(c.geo.stride), again[i], "address order")
 		}
 		xs = again
 	}

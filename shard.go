@@ -55,15 +55,19 @@ type shardState struct {
 	parked    uint32 // slots in lot
 	unmarked  uint32 // places of lot whose slots keep their words; set once
 	parkArmed bool   // a slot was parked since the last tick, and the timer armed for it
-	tick      uint32 // heartbeats; wraps
+	sampleIn  uint32 // Gets from here to the one that is sampled: see sample.go
 	cur       *page  // what Get pops; noPage if none
 	last      *page  // what a slot was last put to; a hint, which may have another owner by now
 	queue     pageQueue
 	retired   pageQueue // most recently retired first
+	interval  uint32    // what sampleIn began with
+	guardIn   uint32    // slow Gets to the one that is guarded
+	tick      uint32    // heartbeats; wraps
 	budget    int       // pages that may be in retired
 	turns     int       // pages taken into use since the last tick
 	chores    chores
 	counts    counts
+	checks    int // pooldebug: operations since the last check of all pages
 
 	mu    sync.Mutex // held by who has seized the shard (portable build: by who uses it)
 	quiet bool       // idle, and left with nothing to expire; under heart.mu
@@ -115,7 +119,7 @@ func (ch *chores) any() bool { return ch.release != nil || ch.abandon != nil || 
 // counts are what Stats adds up over the shards. Owner only, and only in slow
 // paths.
 type counts struct {
-	slowGets, promotions, retirements, revivals, releases, remotePuts uint64
+	gets, slowGets, promotions, retirements, revivals, releases, remotePuts uint64
 }
 
 func newShard(c *core, id int) *shard {
@@ -126,9 +130,11 @@ func newShard(c *core, id int) *shard {
 	s.core = c
 	s.id = uint32(id) + 1
 	s.lotCap = max(min(lotBytes/c.geo.stride, lotSize-1), 2)
-	if c.localChecks {
+	if c.localChecks && !watchAll && c.sampler.mean == 0 { // who watches slots wants to see every Put
 		s.unmarked = unmarkedMax
 	}
+	s.interval = c.sampler.interval()
+	s.sampleIn = s.interval
 	s.cur = noPage
 	s.last = noPage
 	s.budget = budgetMin

@@ -1,5 +1,7 @@
 package pool
 
+import "slices"
+
 // Stats is what a pool has done and holds. Counters count since New.
 type Stats struct {
 	Name         string // as given to WithName
@@ -10,6 +12,9 @@ type Stats struct {
 	Pages     int // pages the pool holds
 	WarmPages int // of these, empty ones kept in retirement
 
+	// Gets counts Gets of all kinds, slots of GetBatch one by one, and those that failed
+	// too. What was Put is Gets - Live, if none failed.
+	Gets uint64
 	// SlowGets counts Gets that found no free slot ready: they collected slots
 	// put elsewhere, carved new ones, or took another page than a ready one.
 	SlowGets uint64
@@ -20,6 +25,9 @@ type Stats struct {
 	// were seen used again, Releases pages given to the arena (after their time
 	// in retirement, at once, or by Trim).
 	Retirements, Revivals, Releases uint64
+	// GuardedGets counts Gets that were served by a guarded slot: see
+	// WithGuardSampling.
+	GuardedGets uint64
 	// RemotePuts counts slots that were Put on another P than the one that owns
 	// their page, and were sent there (those handed out again before that are
 	// not counted).
@@ -49,8 +57,9 @@ func (c *core) stats() Stats {
 		SlotSize:     int(c.geo.stride),
 		SlotsPerPage: int(c.geo.slots),
 		Live:         max(c.live(), 0),
-		Pages:        len(c.pages),
+		Pages:        len(c.pages) + len(c.guards.all),
 		MappedBytes:  int64(len(c.pages)) * int64(c.geo.pageSize),
+		GuardedGets:  c.guards.served,
 		Releases:     c.releases,
 		PurgedBytes:  c.purged.Load(),
 	}
@@ -59,7 +68,10 @@ func (c *core) stats() Stats {
 			st.WarmPages++
 		}
 	}
-	for _, pg := range c.pages {
+	for _, pg := range c.guards.all {
+		st.MappedBytes += int64(pg.mem.size())
+	}
+	for _, pg := range slices.Concat(c.pages, c.guards.all) {
 		st.CommittedBytes += int64(pg.capacity) * int64(c.geo.stride)
 	}
 	for _, s := range shards {
@@ -67,6 +79,7 @@ func (c *core) stats() Stats {
 		if cur := s.cur; cur.retired && cur.used == 0 {
 			st.WarmPages++
 		}
+		st.Gets += s.gets()
 		st.SlowGets += s.counts.slowGets
 		st.Promotions += s.counts.promotions
 		st.Retirements += s.counts.retirements

@@ -1,0 +1,217 @@
+package pool
+
+import (
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// faultOf returns the address at which f faults, or 0 if it does not.
+func faultOf(f func()) (addr uintptr) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if e, ok := recover().(interface{ Addr() uintptr }); ok {
+			addr = e.Addr()
+		}
+	}()
+	f()
+	return 0
+}
+
+// guarded returns a guarded slot of p, with WithGuardSampling(1).
+func guarded[T any](t *testing.T, p *Pool[T]) *T {
+	for range 10 {
+		x, err := p.TryGet() // always a slow Get
+		require.NoError(t, err)
+		if pageOf(uintptr(unsafe.Pointer(x))).guard != nil {
+			return x
+		}
+		defer p.Put(x)
+	}
+	t.Fatal("no slot was guarded")
+	return nil
+}
+
+// firstNonZero returns where b has something else than zero, or -1.
+func firstNonZero(b []byte) int {
+	return slices.IndexFunc(b, func(x byte) bool { return x != 0 })
+}
+
+func testGuard[T any](t *testing.T) {
+	if !canProtect {
+		t.Skip("in this build memory comes from the Go heap")
+	}
+	p := newStill[T](t, WithName("guarded"), WithGuardSampling(1))
+	x := guarded(t, p)
+	assert.Equal(t, -1, firstNonZero(view(x)))
+	bytes := view(x)
+	fill(bytes, 1, 2)
+	assert.Positive(t, p.Stats().GuardedGets)
+	assert.Equal(t, 1, p.Stats().Live)
+	require.NoError(t, p.core.checkInvariants())
+
+	stride := p.Stats().SlotSize
+	end := unsafe.Add(unsafe.Pointer(x), stride)
+	assert.Equal(t, uintptr(end), faultOf(func() { *(*byte)(end) = 1 }), "beyond the slot")
+	assert.Contains(t, DescribeFault(uintptr(end)), "behind the end of a slot of pool \"guarded\"")
+	assert.Zero(t, faultOf(func() { bytes[len(bytes)-1]++ }))
+	bytes[len(bytes)-1]--
+	assert.True(t, intact(bytes, 1, 2))
+
+	requirePanic(t, ErrForeignPut, func() { p.core.put(uintptr(unsafe.Pointer(x)) + 1) })
+	r := p.Ref(x)
+	assert.True(t, x == p.Deref(r))
+	n := 0
+	for _, y := range p.All() {
+		assert.True(t, x == y)
+		n++
+	}
+	assert.Equal(t, 1, n)
+	assert.ErrorIs(t, p.Close(), ErrInUse)
+
+	p.Put(x)
+	assert.True(t, p.Deref(r) == nil)
+	assert.Zero(t, p.Stats().Live)
+	first := uintptr(unsafe.Pointer(x))
+	assert.Equal(t, first, faultOf(func() { bytes[0] = 1 }), "a write after Put")
+	assert.Equal(t, first+uintptr(len(bytes))-1, faultOf(func() { n = int(bytes[len(bytes)-1]) }), "a read after Put")
+	text := DescribeFault(first)
+	assert.Contains(t, text, `0 bytes into a slot of pool "guarded" (`)
+	assert.Contains(t, text, "which was Put\ngot at:\n")
+	assert.Contains(t, text, "put at:\n\tgithub.com/warmpage/pool.testGuard")
+	assert.Contains(t, text, "guard_test.go:")
+	requirePanic(t, ErrDoublePut, func() { p.Put(x) })
+	requirePanic(t, ErrDoublePut, func() { p.Ref(x) })
+
+	// It comes last, of all guards, and zeroed.
+	before := p.Stats().GuardedGets
+	y := guarded(t, p)
+	assert.False(t, x == y)
+	p.Put(y)
+	for x != y {
+		y = guarded(t, p)
+		assert.Equal(t, -1, firstNonZero(view(y)))
+		p.Put(y)
+	}
+	assert.EqualValues(t, guardsOf(guardGranules(uint32(stride))), p.Stats().GuardedGets-before, "all others came before it")
+	p.Trim()
+	assert.Zero(t, p.Stats().Pages)
+	assert.Contains(t, DescribeFault(first), "has been released since")
+	assert.Zero(t, faultOf(func() { n = int(*(*byte)(unsafe.Pointer(x))) }), "what the arena has is accessible")
+	require.NoError(t, p.core.checkInvariants())
+}
+
+func TestGuard(t *testing.T) {
+	t.Run("1", testGuard[[1]byte])
+	t.Run("64", testGuard[[64]byte])
+	t.Run("8192", testGuard[[8192]byte])
+	t.Run("20000", testGuard[[20000]byte])
+	t.Run("512K", testGuard[[MaxSlotSize - redZone]byte])
+}
+
+// Guarded slots count for the limit, and make room when there is nothing else.
+func TestGuardLimit(t *testing.T) {
+	if !canProtect {
+		t.Skip("in this build memory comes from the Go heap")
+	}
+	oneP(t)
+	p := newStill[[1024]byte](t, WithLimit(4<<16), WithGuardSampling(1))
+	for range 20 {
+		p.Put(guarded(t, p))
+	}
+	assert.Equal(t, 4, p.Stats().Pages, "three guards and what was got in between")
+	n := p.Stats().SlotsPerPage
+	var xs []*[1024]byte
+	for {
+		x, err := p.TryGet()
+		if err != nil {
+			assert.ErrorIs(t, err, ErrLimit)
+			break
+		}
+		xs = append(xs, x)
+	}
+	assert.LessOrEqual(t, p.Stats().Pages, 4)
+	assert.Greater(t, len(xs), n, "room was made of guards that nobody used")
+	p.PutBatch(xs)
+	assert.Zero(t, p.Stats().Live)
+}
+
+// Without what it takes, Gets are served as ever.
+func TestGuardRefused(t *testing.T) {
+	if !canProtect {
+		t.Skip("in this build memory comes from the Go heap")
+	}
+	oneP(t)
+	before := system.Load()
+	defer system.Store(before)
+	refuse := *before
+	calls := 0
+	refuse.protect = func(mem []byte, accessible bool) error {
+		if calls++; calls%3 != 0 {
+			return errors.New("injected fault")
+		}
+		return before.protect(mem, accessible)
+	}
+	system.Store(&refuse)
+	p := New[[64]byte](WithGuardSampling(1))
+	for range 200 {
+		x, err := p.TryGet()
+		require.NoError(t, err)
+		p.Put(x)
+		require.NoError(t, p.core.checkInvariants())
+	}
+	assert.Greater(t, calls, 100)
+	assert.Zero(t, p.Stats().Live)
+	system.Store(before)
+	p.Trim()
+	require.NoError(t, p.Close())
+}
+
+// Guards are of use to all goroutines at once.
+func TestGuardConcurrent(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	p := New[[64]byte](WithGuardSampling(2), WithProfile(640))
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for round := range 300 {
+				var xs [20]*[64]byte
+				for k := range xs {
+					xs[k] = p.Get()
+					assert.Zero(t, *xs[k])
+					fill(xs[k][:], round, i)
+				}
+				for _, x := range xs {
+					assert.True(t, intact(x[:], round, i))
+					p.Put(x)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	st := p.Stats()
+	assert.Zero(t, st.Live)
+	assert.EqualValues(t, 16*300*20, st.Gets)
+	if canProtect {
+		assert.Positive(t, st.GuardedGets)
+	}
+	assert.Empty(t, p.core.liveSamples())
+	require.NoError(t, p.core.checkInvariants())
+	require.NoError(t, p.Close())
+}
+
+func TestDescribeFault(t *testing.T) {
+	p := newStill[[64]byte](t, WithName("plain"))
+	x := p.Get()
+	defer p.Put(x)
+	assert.Empty(t, DescribeFault(8))
+	assert.Contains(t, DescribeFault(address(x)+3), `3 bytes into slot 0 of a page of pool "plain" ([64]uint8)`)
+	assert.Contains(t, DescribeFault(address(x)+granuleSize-1), "behind the last slot")
+}

@@ -1,0 +1,112 @@
+package pool
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// The profile pool_live: who holds the slots in use. A sampled Get (sample.go) has its
+// stack kept until the slot is Put, and stands for as many slots as there are
+// Gets to a sample on average.
+
+// addSample notes that a sampled Get returned the slot at addr.
+func (c *core) addSample(addr uintptr) {
+	s := callers()
+	c.watches.mu.Lock()
+	defer c.watches.mu.Unlock()
+	if c.watches.samples == nil {
+		c.watches.samples = make(map[uintptr]stack)
+	}
+	c.watches.samples[addr] = s
+}
+
+// dropSample notes that a watched slot was put.
+func (c *core) dropSample(addr uintptr) {
+	c.watches.mu.Lock()
+	defer c.watches.mu.Unlock()
+	delete(c.watches.samples, addr)
+}
+
+// A liveSample is what is in use by one stack of one pool.
+type liveSample struct {
+	pool   string
+	frames []runtime.Frame
+	slots  float64
+	bytes  float64
+}
+
+// liveSamples returns the profile, in the order of pools and stacks.
+func liveSamples() []liveSample {
+	var all []liveSample
+	for _, c := range openPools() {
+		all = append(all, c.liveSamples()...)
+	}
+	return all
+}
+
+// liveSamples is the part of one pool.
+func (c *core) liveSamples() []liveSample {
+	byStack := make(map[string]*liveSample)
+	c.watches.mu.Lock()
+	stacks := slices.Collect(maps.Values(c.watches.samples))
+	c.watches.mu.Unlock()
+	for _, st := range stacks {
+		key := fmt.Sprint([]uintptr(st))
+		s := byStack[key]
+		if s == nil {
+			s = &liveSample{pool: cmp.Or(c.name, c.typeName), frames: slices.Collect(st.frames())}
+			byStack[key] = s
+		}
+		s.slots += c.sampler.mean
+		s.bytes += c.sampler.mean * float64(c.geo.stride)
+	}
+	var all []liveSample
+	for _, key := range slices.Sorted(maps.Keys(byStack)) {
+		all = append(all, *byStack[key])
+	}
+	return all
+}
+
+// WriteProfile writes the profile pool_live of all pools with WithProfile to w: with
+// debug 0 in the gzip-compressed format of pprof, else as text. It has two values a
+// stack, the slots in use and their bytes, both estimated from the samples; the
+// label pool has the name of the pool, or its type. Any goroutine may call it.
+//
+// It is what pprof.Lookup("pool_live").WriteTo writes, for programs that do not use
+// that.
+func WriteProfile(w io.Writer, debug int) error {
+	samples := liveSamples()
+	if debug == 0 {
+		return writeProto(w, samples)
+	}
+	return writeText(w, samples)
+}
+
+// writeText writes the profile as the runtime's are written: a line of totals, then each
+// stack.
+func writeText(w io.Writer, samples []liveSample) error {
+	var slots, bytes float64
+	for _, s := range samples {
+		slots += s.slots
+		bytes += s.bytes
+	}
+	tw := tabwriter.NewWriter(w, 1, 8, 1, '\t', 0)
+	var b strings.Builder
+	fmt.Fprintf(&b, "pool_live profile: %.0f slots, %.0f bytes\n", slots, bytes)
+	for _, s := range samples {
+		fmt.Fprintf(&b, "\n%.0f slots, %.0f bytes of %s\n", s.slots, s.bytes, s.pool)
+		for _, f := range s.frames {
+			fmt.Fprintf(&b, "#\t%#x\t%s\t%s:%d\n", f.PC, f.Function, f.File, f.Line)
+		}
+	}
+	if _, err := io.WriteString(tw, b.String()); err != nil {
+		return err
+	}
+	return tw.Flush()
+}

@@ -1,0 +1,33 @@
+//go:build race
+
+package pool
+
+import (
+	"runtime"
+	"unsafe"
+)
+
+// With the race detector, slots come from the Go heap (os_other.go), because it
+// ignores other memory, and shards are locked (pin_portable.go), because it takes
+// plain data guarded by a pin for a race. It then sees what a program does with
+// its slots. Get and Put count as writes to all of the slot, so that a use that
+// nothing orders before the Put, or after the Get, is reported even if no two
+// users of the slot ever meet.
+//
+// The locks order more than Put and the Get that follows it: two uses of a pool
+// that come by the same shard. A race that such a lock happens to order is not
+// reported.
+
+const raceEnabled = true
+
+// raceGot notes that a slot was handed out to the caller.
+func raceGot(x unsafe.Pointer, size int) {
+	runtime.RaceAcquire(x)
+	runtime.RaceWriteRange(x, size)
+}
+
+// racePut notes that the caller puts a slot.
+func racePut(x unsafe.Pointer, size int) {
+	runtime.RaceWriteRange(x, size)
+	runtime.RaceReleaseMerge(x)
+}

@@ -1,0 +1,51 @@
+package pool
+
+import (
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// A stack is where a slot was got or put: return addresses, innermost first.
+type stack []uintptr
+
+// stackDepth is how many frames a stack has at most.
+const stackDepth = 64
+
+// callers returns the stack of the caller.
+func callers() stack {
+	var pcs [stackDepth]uintptr
+	return slices.Clone(pcs[:runtime.Callers(2, pcs[:])])
+}
+
+// frames returns the frames of s without those at its top that are the library's
+// own: the first is the function that called Get or Put.
+func (s stack) frames() iter.Seq[runtime.Frame] {
+	return func(yield func(runtime.Frame) bool) {
+		frames, inside := runtime.CallersFrames(s), true
+		for len(s) > 0 {
+			f, more := frames.Next()
+			inside = inside && isOurs(f.Function)
+			if !inside && !yield(f) || !more {
+				return
+			}
+		}
+	}
+}
+
+// isOurs reports whether a function is a method of Pool or of what is below it.
+func isOurs(function string) bool {
+	method, ok := strings.CutPrefix(function, "github.com/warmpage/pool.(*")
+	return ok && (strings.HasPrefix(method, "Pool[") || strings.HasPrefix(method, "core)") || strings.HasPrefix(method, "watches)"))
+}
+
+// String has two lines a frame, as in a crash.
+func (s stack) String() string {
+	var b strings.Builder
+	for f := range s.frames() {
+		fmt.Fprintf(&b, "\t%s\n\t\t%s:%d\n", f.Function, f.File, f.Line)
+	}
+	return b.String()
+}
