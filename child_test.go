@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +45,8 @@ func runSelf(t *testing.T, env string, args ...string) (stdout, stderr string, c
 	}
 	var out, errs bytes.Buffer
 	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), env, "GOTRACEBACK=single")
+	cmd.Env = append(os.Environ(), env, "GOTRACEBACK=single",
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // else a second at the end of each
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	var exit *exec.ExitError
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
@@ -52,6 +54,9 @@ func runSelf(t *testing.T, env string, args ...string) (stdout, stderr string, c
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
+
+// goNeeds is how Go says that it dies for want of memory or threads of its own.
+var goNeeds = regexp.MustCompile(`(fatal error: .*(out of memory|cannot allocate memory|new OS thread)|pthread_create failed).*`)
 
 // inChild runs the calling test once more in a process of its own, and reports
 // whether it is called there. The caller returns if not.
@@ -64,6 +69,9 @@ func inChild(t *testing.T) bool {
 		"-test.short="+strconv.FormatBool(testing.Short()))
 	if strings.Contains(stdout, "--- SKIP: "+t.Name()) {
 		t.Skip(stdout)
+	}
+	if needy := goNeeds.FindString(stderr); needy != "" {
+		t.Skip("Go itself was refused what it does not survive: ", needy)
 	}
 	require.Zero(t, code, "%s%s", stdout, stderr)
 	require.Contains(t, stdout, "--- PASS: "+t.Name())
