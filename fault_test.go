@@ -1,0 +1,536 @@
+package pool
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The system is made to fail at its Nth call, for N = 1, 2, 3, ..., in a program
+// that does everything a pool can do: a way to test for failures that SQLite is
+// known for (sqlite.org/testing.html, "Anomaly Testing").
+
+// faults are calls of the system that fail: count of them, from the first on.
+type faults struct {
+	t            *testing.T
+	first, count int
+	calls        int
+	struck       map[string]int // how many failed, by kind
+
+	tenants []checker
+	errors  map[error]int // how many operations reported one
+}
+
+// A checker is a tenant of any type.
+type checker interface {
+	check()
+	finish() (purged int64)
+}
+
+func newFaults(t *testing.T) *faults {
+	return &faults{t: t, struck: make(map[string]int), errors: make(map[error]int)}
+}
+
+var errFault = errors.New("injected fault")
+
+// strike counts a call, and reports whether it is to fail.
+func (f *faults) strike(string) bool {
+	f.calls++
+	return f.calls >= f.first && f.calls-f.first < f.count
+}
+
+func (f *faults) failed(call string) { f.struck[call]++ }
+
+// needy returns how often a call failed without which there is no memory.
+func (f *faults) needy() int { return f.struck["reserve"] + f.struck["commit"] }
+
+// newProcess makes all as it is before the first pool. What there was is left to
+// itself: nobody may use it any more.
+func newProcess() {
+	theArena = new(arena)
+	theArena.armed = true // it does not purge by time
+	mainRegion = region{}
+	moreRegions.Store(nil)
+	arenaInit = sync.Once{}
+}
+
+// smallest is the size of the smallest regions that are asked for.
+func smallest() uintptr {
+	sizes := reserveSizes()
+	return uintptr(sizes[len(sizes)-1])
+}
+
+// install makes those calls of the system fail for which strike says so, and tells
+// failed of them and of what the system itself refuses. Regions above a size are
+// not granted: the smaller they are, the more of them are asked for.
+func install(largest uintptr, strike func(call string) bool, failed func(call string)) {
+	outcome := func(call string, f func() error) error {
+		err := errFault
+		if !strike(call) {
+			err = f()
+		}
+		if err != nil {
+			failed(call)
+		}
+		return err
+	}
+	system.Store(&calls{
+		reserve: func(size uintptr) (mem []byte, err error) {
+			if size > largest {
+				return nil, errFault
+			}
+			err = outcome("reserve", func() (err error) { mem, err = osReserve(size); return err })
+			return mem, err
+		},
+		commit: func(mem []byte) error {
+			return outcome("commit", func() error { return osCommit(mem) })
+		},
+		purge: func(mem []byte) (gone, zeroed bool) {
+			_ = outcome("purge", func() error {
+				if gone, zeroed = osPurge(mem); !gone {
+					return errFault
+				}
+				return nil
+			})
+			return gone, zeroed
+		},
+	})
+}
+
+// do runs an operation that returns an error, or panics with one, for want of
+// memory. It may do so if a call has failed in it, or if there is a limit. Wherever
+// a call failed, everything is in order after it.
+func (f *faults) do(limited bool, operation func() error) error {
+	needy, calls := f.needy(), f.calls
+	err := func() (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = r.(error)
+			}
+		}()
+		return operation()
+	}()
+	switch {
+	case errors.Is(err, ErrOutOfMemory):
+		f.errors[ErrOutOfMemory]++
+		require.NotErrorIs(f.t, err, ErrLimit)
+		require.Greater(f.t, f.needy(), needy, "no call failed, but: %v", err)
+	case errors.Is(err, ErrLimit):
+		f.errors[ErrLimit]++
+		require.True(f.t, limited, "%v", err)
+	default:
+		require.NoError(f.t, err)
+	}
+	if f.calls > calls {
+		f.check()
+	}
+	return err
+}
+
+func (f *faults) check() {
+	for _, u := range f.tenants {
+		u.check()
+	}
+}
+
+// passTime makes every pool and the arena do what time would make them do.
+func (f *faults) passTime(cores ...*core) {
+	_ = f.do(false, func() error {
+		for _, c := range cores {
+			c.heart.mu.Lock()
+			for range 3 * windowSole {
+				c.tickAll()
+			}
+			c.heart.mu.Unlock()
+		}
+		a := theArena
+		for _, rs := range a.released {
+			for k := range rs {
+				rs[k].at = rs[k].at.Add(-purgeDelay)
+			}
+		}
+		a.purgeOld()
+		a.armed = true
+		return nil
+	})
+}
+
+// A tenant is a pool and what it should have in use.
+type tenant[T any] struct {
+	f       *faults
+	p       *Pool[T]
+	live    []holding[T]
+	refs    bool // every slot gets a Ref
+	limited bool // WithLimit
+	other   *T   // not a slot
+}
+
+type holding[T any] struct {
+	x   *T
+	id  uint64 // which the slot begins and ends with
+	ref Ref[T]
+}
+
+var (
+	lastID  uint64
+	noBytes [MaxSlotSize]byte
+)
+
+func open[T any](f *faults, opts ...Option) *tenant[T] {
+	u := &tenant[T]{f: f, p: New[T](opts...), other: new(T)}
+	u.p.core.stopClock()
+	u.limited = u.p.core.maxPages != 0
+	f.tenants = append(f.tenants, u)
+	return u
+}
+
+// hold notes slots that were handed out, and fills them.
+func (u *tenant[T]) hold(zero bool, xs ...*T) {
+	for _, x := range xs {
+		b := view(x)
+		if zero && !bytes.Equal(b, noBytes[:len(b)]) {
+			require.Fail(u.f.t, "a slot is not zero")
+		}
+		lastID++
+		binary.NativeEndian.PutUint64(b, lastID)
+		binary.NativeEndian.PutUint64(b[len(b)-8:], lastID)
+		h := holding[T]{x: x, id: lastID}
+		if u.refs {
+			h.ref = u.p.Ref(x)
+		}
+		u.live = append(u.live, h)
+	}
+}
+
+// check requires the pool to be what the test knows of it.
+func (u *tenant[T]) check() {
+	t := u.f.t
+	require.NoError(t, u.p.core.checkInvariants())
+	require.Equal(t, len(u.live), u.p.Stats().Live)
+	require.Zero(t, uint32(u.p.core.transit.Load()), "pages are lost on their way")
+	refs := make(map[Ref[T]]*T)
+	for _, h := range u.live {
+		b := view(h.x)
+		if binary.NativeEndian.Uint64(b) != h.id || binary.NativeEndian.Uint64(b[len(b)-8:]) != h.id {
+			require.Fail(t, "a slot in use was overwritten")
+		}
+		if refs[h.ref] = h.x; u.refs && u.p.Deref(h.ref) != h.x {
+			require.Fail(t, "a Ref does not lead to its slot")
+		}
+	}
+	if u.refs && !u.p.core.closed.Load() {
+		for ref, x := range u.p.All() {
+			if refs[ref] != x {
+				require.Fail(t, "All has a slot that is not in use")
+			}
+			delete(refs, ref)
+		}
+		require.Empty(t, refs, "All misses slots")
+	}
+}
+
+// want gets n slots one by one, in each of the ways there are.
+func (u *tenant[T]) want(n int) {
+	for i := range n {
+		_ = u.f.do(u.limited || theArena.limit != 0, func() (err error) {
+			var x *T
+			switch i % 3 {
+			case 0:
+				x = u.p.Get()
+			case 1:
+				x = u.p.GetNoZero()
+			default:
+				if x, err = u.p.TryGet(); err != nil {
+					require.Nil(u.f.t, x)
+					return err
+				}
+			}
+			u.hold(i%3 != 1, x)
+			return nil
+		})
+	}
+}
+
+// wantBatch gets n slots or none.
+func (u *tenant[T]) wantBatch(n int) {
+	_ = u.f.do(u.limited || theArena.limit != 0, func() error {
+		xs := make([]*T, n)
+		xs[0], xs[n-1] = u.other, u.other
+		failed := true
+		defer func() {
+			if failed && slices.ContainsFunc(xs, func(x *T) bool { return x != nil }) {
+				require.Fail(u.f.t, "all or none")
+			}
+		}()
+		u.p.GetBatch(xs)
+		failed = false
+		u.hold(true, xs...)
+		return nil
+	})
+}
+
+// put puts all slots but keep: some one by one, some by their Refs, some at once.
+func (u *tenant[T]) put(keep int) {
+	keep = min(keep, len(u.live))
+	_ = u.f.do(false, func() error {
+		var batch []*T
+		for i, h := range u.live[keep:] {
+			switch {
+			case i%2 == 0:
+				batch = append(batch, h.x)
+			case u.refs:
+				require.True(u.f.t, u.p.PutRef(h.ref))
+				require.False(u.f.t, u.p.PutRef(h.ref))
+				require.Nil(u.f.t, u.p.Deref(h.ref))
+			default:
+				u.p.Put(h.x)
+			}
+		}
+		u.p.PutBatch(batch)
+		u.live = u.live[:keep]
+		return nil
+	})
+}
+
+func (u *tenant[T]) trim() {
+	_ = u.f.do(false, func() error {
+		before := ReadMemory()
+		bytes := u.p.Trim()
+		require.Equal(u.f.t, ReadMemory().Purged-before.Purged, bytes)
+		return nil
+	})
+}
+
+func (u *tenant[T]) close() {
+	if len(u.live) != 0 {
+		require.ErrorIs(u.f.t, u.p.Close(), ErrInUse)
+		u.put(0)
+	}
+	require.NoError(u.f.t, u.p.Close())
+	u.f.check()
+}
+
+// finish requires the pool to work as if nothing had happened, and returns what it
+// gave back to the system.
+func (u *tenant[T]) finish() int64 {
+	if u.p.core.closed.Load() {
+		return 0
+	}
+	u.put(0)
+	n := 2 * u.p.Stats().SlotsPerPage
+	u.wantBatch(n)
+	u.want(3)
+	assert.GreaterOrEqual(u.f.t, len(u.live), n)
+	u.put(0)
+	return u.p.Trim()
+}
+
+// scenario uses all that calls the system, or comes by when a call fails. Slots are
+// large for their kinds of page, so that few make many pages.
+func (f *faults) scenario() {
+	tiny := open[[64]byte](f, WithName("tiny"))
+	tiny.refs = true
+	small := open[[8000]byte](f, WithWarmPages(2))
+	medium := open[[60_000]byte](f, WithName("medium"), WithLocalChecks())
+	large := open[[500_000]byte](f, WithLimit(2*largePageSize))
+	all := []*core{&tiny.p.core, &small.p.core, &medium.p.core, &large.p.core}
+
+	tiny.want(3)
+	tiny.wantBatch(1500)
+	small.wantBatch(70 * 8)
+	medium.want(4)
+	medium.wantBatch(9 * 8)
+	large.want(17) // one more than its limit has room for
+	f.check()
+
+	defer SetProcessLimit(0)
+	SetProcessLimit(ReadMemory().Committed)
+	small.want(10)
+	large.put(8)
+	medium.wantBatch(3 * 8) // of what large gave back
+	_ = f.do(false, func() error { SetProcessLimit(1 << 16); return nil })
+	tiny.want(3)
+	SetProcessLimit(0)
+	large.want(3)
+
+	tiny.put(100)
+	small.put(10)
+	medium.put(8)
+	f.passTime(all...)
+	tiny.wantBatch(1500)
+	small.wantBatch(10 * 8)
+	medium.want(2 * 8)
+	large.wantBatch(8)
+
+	small.put(1)
+	small.trim()
+	large.put(0)
+	large.trim()
+	tiny.trim()
+	large.want(4)
+	medium.close()
+	again := open[[60_000]byte](f)
+	again.want(3)
+	small.wantBatch(10 * 8)
+	f.passTime(all[0], all[1], all[3])
+	small.trim()
+}
+
+// heal ends the faults, and requires that nothing is left of them.
+func (f *faults) heal() {
+	f.count = 0
+	before := ReadMemory()
+	outOfMemory := f.errors[ErrOutOfMemory]
+	var purged int64
+	for _, u := range f.tenants {
+		purged += u.finish()
+	}
+	f.passTime() // what the closed pools had
+	assert.Equal(f.t, outOfMemory, f.errors[ErrOutOfMemory])
+	m := ReadMemory()
+	assert.GreaterOrEqual(f.t, m.Purged-before.Purged, purged)
+	assert.Positive(f.t, m.Purged)
+	assert.Zero(f.t, m.Committed, "what a purge could not give back goes with a later Trim")
+	total := theArena.total
+	total.purged = 0
+	assert.Zero(f.t, total)
+}
+
+func TestFaults(t *testing.T) {
+	for name, count := range map[string]int{"once": 1, "twice": 2, "from then on": math.MaxInt} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if inChild(t) {
+				failEach(t, count)
+			}
+		})
+	}
+}
+
+// failEach runs the scenario with count calls failing from the first on, the
+// second on, and so on, until it makes no more calls than that.
+func failEach(t *testing.T, count int) {
+	oneP(t) // so that the same calls are made each time
+	total, held := make(map[string]int), 0
+	outOfMemory := 0
+	for first := 1; ; first++ {
+		f := newFaults(t)
+		f.first, f.count = first, count
+		newProcess()
+		install(smallest(), f.strike, f.failed)
+		f.scenario()
+		if theArena.total.held != 0 {
+			held++
+		}
+		if len(f.struck) == 0 {
+			assert.Zero(t, f.errors[ErrOutOfMemory])
+			assert.Positive(t, f.errors[ErrLimit])
+			t.Logf("%d runs: failed calls %v; operations out of memory %d; runs that ended with memory held %d", first-1, total, outOfMemory, held)
+			break
+		}
+		f.heal()
+		for call, n := range f.struck {
+			total[call] += n
+		}
+		outOfMemory += f.errors[ErrOutOfMemory]
+	}
+	for _, call := range []string{"reserve", "commit", "purge"} {
+		assert.Positive(t, total[call], call)
+	}
+	if count > 1 { // a Get tries twice
+		assert.Positive(t, outOfMemory)
+		assert.Positive(t, held)
+	}
+}
+
+// Calls that fail at random, while several goroutines use two pools.
+func TestFaultsAtRandom(t *testing.T) {
+	if !inChild(t) {
+		return
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	var healed atomic.Bool
+	var struck, failed atomic.Int64
+	newProcess()
+	install(smallest(),
+		func(string) bool { return !healed.Load() && rand.IntN(4) != 0 },
+		func(string) { struck.Add(1) })
+	small, medium := New[[8000]byte](WithLimit(20<<16)), New[[60_000]byte](WithWarmPages(1))
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(worker)))
+			for range 40 {
+				failed.Add(takeAndGive(t, small, random))
+				failed.Add(takeAndGive(t, medium, random))
+			}
+		})
+	}
+	wg.Wait()
+	assert.Positive(t, struck.Load())
+	assert.Positive(t, failed.Load())
+	healed.Store(true)
+	require.NoError(t, small.core.checkInvariants())
+	require.NoError(t, medium.core.checkInvariants())
+	medium.PutBatch(simBatch(medium, 100))
+	require.NoError(t, small.Close())
+	medium.Trim()
+	assert.Zero(t, ReadMemory().InUse)
+	theArena.purge(func(released) bool { return true })
+	assert.Zero(t, ReadMemory().Committed)
+}
+
+// takeAndGive gets slots, one by one and at once, puts them, and at times trims. It
+// returns how many it could not get.
+func takeAndGive[T any](t *testing.T, p *Pool[T], random *rand.Rand) (failed int64) {
+	refused := func(err error) {
+		failed++
+		if !errors.Is(err, ErrOutOfMemory) && !errors.Is(err, ErrLimit) {
+			t.Error(err)
+		}
+	}
+	var xs []*T
+	for range random.IntN(60) {
+		if x, err := p.TryGet(); err != nil {
+			refused(err)
+		} else {
+			xs = append(xs, x)
+		}
+	}
+	batch := make([]*T, 1+random.IntN(60))
+	func() {
+		defer func() {
+			if r := recover(); r != nil {
+				refused(r.(error))
+			}
+		}()
+		p.GetBatch(batch)
+	}()
+	xs = append(xs, batch...)
+	id := byte(random.IntN(256))
+	for k, x := range xs {
+		if x != nil {
+			fill(view(x)[:8], int(id), k)
+		}
+	}
+	if random.IntN(4) == 0 {
+		p.Trim()
+	}
+	for k, x := range xs {
+		if x != nil && !intact(view(x)[:8], int(id), k) {
+			t.Error("a slot in use was overwritten")
+		}
+	}
+	p.PutBatch(xs)
+	return failed
+}
