@@ -18,7 +18,7 @@ import (
 // process of their own: the test binary starts itself again, with one of these in
 // its environment.
 const (
-	crashEnv = "WARMPAGE_POOL_CRASH" // the name of one of misuses or refusals
+	crashEnv = "WARMPAGE_POOL_CRASH" // the name of one of misuses, refusals or mistakes
 	childEnv = "WARMPAGE_POOL_CHILD" // the name of a test that calls inChild
 )
 
@@ -33,6 +33,11 @@ func TestMain(m *testing.M) {
 	for _, c := range slices.Concat(misuses, refusals) {
 		if c.name == name {
 			c.do()
+		}
+	}
+	for _, m := range append(mistakes, lateUse) {
+		if m.name == name {
+			m.do()
 		}
 	}
 }

@@ -94,7 +94,7 @@ var misuses = []crash{
 		p.Ref(x)
 	}},
 	{"Put of a slot never handed out", quotes + "Put(0xADDR): " + isFree, putHere(func(p *Pool[quote]) *quote {
-		return behind(p.Get(), 1000*int(unsafe.Sizeof(quote{})))
+		return behind(p.Get(), 1000*p.Stats().SlotSize)
 	})},
 	{"Put of heap memory", quotes + "Put(0xADDR): " + isUnknown, putHere(func(*Pool[quote]) *quote { return heapQuote })},
 	{"Put of stack memory", quotes + "Put(0xADDR): " + isUnknown, func() {
@@ -148,11 +148,15 @@ var refusals = []crash{
 		}
 	}},
 	{"Get without memory", quotes + "no page of 64 KiB to be had: out of memory: refused", func() {
-		system.Store(&calls{osReserve, func([]byte) error { return errors.New("refused") }, osPurge})
+		refuse := *system.Load()
+		refuse.commit = func([]byte) error { return errors.New("refused") }
+		system.Store(&refuse)
 		quotePool().Get()
 	}},
 	{"Get without address space", quotes + "no page of 64 KiB to be had: out of memory: the system refuses to reserve more address space", func() {
-		system.Store(&calls{func(uintptr) ([]byte, error) { return nil, errors.New("refused") }, osCommit, osPurge})
+		refuse := *system.Load()
+		refuse.reserve = func(uintptr) ([]byte, error) { return nil, errors.New("refused") }
+		system.Store(&refuse)
 		quotePool().Get()
 	}},
 	{"a Pool that New did not make", "pool: use of a Pool that New did not make", func() { new(Pool[quote]).Get() }},

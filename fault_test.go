@@ -104,6 +104,9 @@ func install(largest uintptr, strike func(call string) bool, failed func(call st
 			})
 			return gone, zeroed
 		},
+		protect: func(mem []byte, accessible bool) error {
+			return outcome("protect", func() error { return osProtect(mem, accessible) })
+		},
 	})
 }
 

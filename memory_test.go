@@ -63,6 +63,7 @@ func failing(t testing.TB, fail func(call string) bool) {
 			}
 			return osPurge(mem)
 		},
+		protect: osProtect,
 	})
 }
 
