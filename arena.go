@@ -95,6 +95,7 @@ type arena struct {
 	open     []*chunk                                  // all chunks, in the order of their creation
 	from     [largePageSize/granuleSize + 1]int        // by granules: no chunk of open before this one has room
 	released [largePageSize/granuleSize + 1][]released // by granules, oldest first
+	sealed   []released                                // inaccessible memory of guards that are no more
 	timer    *time.Timer
 	armed    bool
 
@@ -312,6 +313,30 @@ func (a *arena) release(r run, purged *atomic.Int64) {
 	a.arm(purgeDelay)
 }
 
+// unseal is release for a run whose memory is inaccessible. If it cannot be made
+// accessible, the next Trim tries again.
+func (a *arena) unseal(r run, purged *atomic.Int64) {
+	if system.Load().protect(r.mem(int(r.n)), true) == nil {
+		a.release(r, purged)
+		return
+	}
+	r.publish(noPage)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sealed = append(a.sealed, released{run: r, purged: purged})
+}
+
+// unsealAll tries again what has failed in unseal.
+func (a *arena) unsealAll() {
+	a.mu.Lock()
+	sealed := a.sealed
+	a.sealed = nil
+	a.mu.Unlock()
+	for _, r := range sealed {
+		a.unseal(r.run, r.purged)
+	}
+}
+
 // arm makes the timer purge after d, if it is not on its way already. mu is held.
 func (a *arena) arm(d time.Duration) {
 	if a.armed {
@@ -349,6 +374,7 @@ func (a *arena) purgeOld() {
 // purgeFrom purges all released runs whose bytes count in purged, and what an
 // earlier purge could not give back. It returns how many bytes went to the OS.
 func (a *arena) purgeFrom(purged *atomic.Int64) int64 {
+	a.unsealAll()
 	return a.purge(func(r released) bool { return r.purged == purged }) + a.purgeHeld(purged)
 }
 

@@ -344,7 +344,7 @@ func (f *faults) scenario() {
 	tiny := open[[64]byte](f, WithName("tiny"))
 	tiny.refs = true
 	small := open[[8000]byte](f, WithWarmPages(2))
-	medium := open[[60_000]byte](f, WithName("medium"), WithLocalChecks())
+	medium := open[[60_000]byte](f, WithName("medium"), WithLocalChecks(), WithGuardSampling(1), WithProfile(1))
 	large := open[[500_000]byte](f, WithLimit(2*largePageSize))
 	all := []*core{&tiny.p.core, &small.p.core, &medium.p.core, &large.p.core}
 
@@ -447,11 +447,13 @@ func failEach(t *testing.T, count int) {
 		}
 		outOfMemory += f.errors[ErrOutOfMemory]
 	}
-	for _, call := range []string{"reserve", "commit", "purge"} {
+	for _, call := range []string{"reserve", "commit", "purge", "protect"} {
 		assert.Positive(t, total[call], call)
 	}
 	if count > 1 { // a Get tries twice
 		assert.Positive(t, outOfMemory)
+	}
+	if count > 2 { // and a purge that has failed is followed by other calls
 		assert.Positive(t, held)
 	}
 }

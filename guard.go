@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -94,13 +95,14 @@ func (c *core) takeGuard() *page {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.coming--
-	if pg != nil && c.closed.Load() {
-		c.releaseGuard(pg)
+	if pg == nil {
 		return nil
 	}
-	if pg != nil {
-		c.guards.all = append(c.guards.all, pg)
-		pg.mem.publish(pg)
+	c.guards.all = append(c.guards.all, pg)
+	pg.mem.publish(pg)
+	if c.closed.Load() {
+		c.releaseGuard(pg)
+		return nil
 	}
 	return pg
 }
@@ -170,31 +172,20 @@ func (c *core) putGuarded(op string, pg *page) error {
 	return nil
 }
 
-// releaseGuard gives a guard to the arena, or leaves it alone for good if its memory
-// cannot be made accessible. mu is held.
+// releaseGuard gives a guard that is not in use to the arena. mu is held.
 func (c *core) releaseGuard(pg *page) {
-	for i, other := range c.guards.all {
-		if other == pg {
-			c.guards.all = append(c.guards.all[:i], c.guards.all[i+1:]...)
-			break
-		}
-	}
-	if system.Load().protect(pg.mem.mem(int(pg.mem.n)), true) != nil {
-		return
-	}
+	c.guards.all = slices.DeleteFunc(c.guards.all, func(other *page) bool { return other == pg })
 	pg.dropRefs()
-	theArena.release(pg.mem, &c.purged)
+	theArena.unseal(pg.mem, &c.purged)
 }
 
-// releaseGuards gives the guards that are not in use to the arena, and reports
-// whether there were any. mu is held.
-func (c *core) releaseGuards() bool {
+// releaseGuards gives the guards that are not in use to the arena. mu is held.
+func (c *core) releaseGuards() {
 	idle := c.guards.idle
 	c.guards.idle = nil
 	for _, pg := range idle {
 		c.releaseGuard(pg)
 	}
-	return len(idle) > 0
 }
 
 // DescribeFault tells what an address is to the pools of the process: for one in a
