@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -40,7 +39,7 @@ type core struct {
 
 	// mu is never wanted while pinned. Order of locks: heart.mu, mu, a shard's
 	// mu, arena.mu.
-	mu      sync.Mutex
+	mu      mutex
 	pages   []*page // all pages of the pool
 	partial []partialPage
 
@@ -492,6 +491,7 @@ func (c *core) leave(s *shard) {
 	}
 	ch := s.takeChores()
 	s.unpin()
+	yieldPoint()
 	c.do(ch)
 }
 
@@ -538,6 +538,7 @@ func (c *core) fresh() (*page, error) {
 		pg.owner.Store(inLimbo)
 	}
 
+	yieldPoint()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.coming--
@@ -623,11 +624,7 @@ func (c *core) scrape(failed error) (*page, error) {
 		if uint32(before) == 0 && c.transit.Load() == before && c.shards.Load() == shards && c.kept() == 0 {
 			break
 		}
-		if rounds < 100 {
-			runtime.Gosched()
-		} else {
-			time.Sleep(20 * time.Microsecond) // who has the page may have lost its processor
-		}
+		pause(rounds)
 	}
 	return nil, failed
 }
@@ -687,6 +684,7 @@ func (c *core) listLocked(pages *page) {
 		}
 		c.partial[pg.listed-1] = partialPage{pg, pg.used == 0, c.heart.tick + windowSeveral}
 		pg.abandon()
+		yieldPoint()
 		c.transit.Add(leaveTransit)
 		pg = next
 	}
@@ -714,6 +712,7 @@ func (c *core) adoptLocked() *page {
 		// A page that was claimed since, by a shard that sent a slot home, is no
 		// longer to be had.
 		if !c.closed.Load() && pg.claim() {
+			yieldPoint()
 			pg.owner.Store(inLimbo)
 			c.transit.Add(enterTransit)
 			return pg

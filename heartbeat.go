@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -29,8 +28,8 @@ const (
 
 // heart is the timer's side of a core.
 type heart struct {
-	mu    sync.Mutex // held by who seizes shards
-	tick  uint32     // beats; wraps; under core.mu
+	mu    mutex  // held by who seizes shards
+	tick  uint32 // beats; wraps; under core.mu
 	timer *time.Timer
 	armed atomic.Bool  // the timer is set, or beat is running
 	beats atomic.Int32 // ticks to go

@@ -313,6 +313,7 @@ func (pg *page) pushRemote(first, last, n uint32) bool {
 		if remoteCount(w) != 0 {
 			tail = remoteTail(w)
 		}
+		yieldPoint()
 		if pg.remote.CompareAndSwap(w, remoteWord(first, tail, remoteCount(w)+n, remoteOwned)) {
 			return true
 		}
@@ -325,6 +326,7 @@ func (pg *page) takeRemote() (first, last, n uint32) {
 	if remoteCount(pg.remote.Load()) == 0 {
 		return none, none, 0
 	}
+	yieldPoint()
 	w := pg.remote.Swap(remoteEmpty | remoteOwned)
 	pg.used -= remoteCount(w)
 	return remoteHead(w), remoteTail(w), remoteCount(w)
@@ -408,6 +410,7 @@ func (pg *page) claim() bool {
 		if w&remoteOwned != 0 {
 			return false
 		}
+		yieldPoint()
 		if pg.remote.CompareAndSwap(w, w|remoteOwned) {
 			return true
 		}
@@ -421,6 +424,7 @@ func (pg *page) claim() bool {
 func (pg *page) disown() bool {
 	owner := pg.owner.Load()
 	pg.owner.Store(noOwner)
+	yieldPoint()
 	if pg.remote.CompareAndSwap(remoteEmpty|remoteOwned, remoteEmpty) {
 		return true
 	}
@@ -434,6 +438,7 @@ func (pg *page) abandon() {
 	pg.owner.Store(noOwner)
 	for {
 		w := pg.remote.Load()
+		yieldPoint()
 		if pg.remote.CompareAndSwap(w, w&^remoteOwned) {
 			return
 		}

@@ -7,8 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
-	"unsafe" // and go:linkname
+	"unsafe"
 )
 
 // How a goroutine gets a shard to itself, here: by pinning itself to its P.
@@ -47,12 +46,6 @@ var (
 	_ [0 - unsafe.Offsetof(page{}.remote)%128]struct{}
 )
 
-//go:linkname procPin runtime.procPin
-func procPin() int
-
-//go:linkname procUnpin runtime.procUnpin
-func procUnpin()
-
 var (
 	asymmetric     bool // membarrier works; set once before any pool exists
 	asymmetricOnce sync.Once
@@ -71,6 +64,7 @@ func (t *shardTable) pin(p int) *shard {
 		s = t.shards[p]
 	}
 	s.busy = 1
+	yieldPoint()
 	return s
 }
 
@@ -80,6 +74,7 @@ func (c *core) repin(*shard) *shard { return c.pin() }
 
 // unpin ends what pin began.
 func (s *shard) unpin() {
+	yieldPoint()
 	if runtime.GOARCH == "amd64" {
 		s.busy = 0 // stores are not reordered with earlier loads and stores
 	} else {
@@ -128,6 +123,7 @@ func seize(shards []*shard) {
 	for _, s := range shards {
 		s.mu.Lock()
 		s.signal.Or(signalSeized)
+		yieldPoint()
 	}
 	if asymmetric {
 		osBarrier()
@@ -136,11 +132,7 @@ func seize(shards []*shard) {
 		// An operation takes well under a microsecond, unless the kernel has
 		// suspended its thread.
 		for spins := 0; atomic.LoadUint32(&s.busy) != 0; spins++ {
-			if spins < 100 {
-				runtime.Gosched()
-			} else {
-				time.Sleep(20 * time.Microsecond)
-			}
+			pause(spins)
 		}
 	}
 }
@@ -149,6 +141,7 @@ func seize(shards []*shard) {
 // done to the shard to the pinned Load of signal that finds it 0.
 func yield(shards []*shard) {
 	for _, s := range shards {
+		yieldPoint()
 		s.signal.And(^uint32(signalSeized))
 		s.mu.Unlock()
 	}

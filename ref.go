@@ -179,6 +179,7 @@ func (u *refUnit) raise(i, gen uint32) bool {
 		u.wrapped.Store(true)
 		next = 1
 	}
+	yieldPoint()
 	return u.gens[i].CompareAndSwap(gen, next)
 }
 
@@ -245,6 +246,7 @@ func (c *core) makeRefsLocked(pg *page) *refUnit {
 	// These stores publish the units: the first to Ref and Put, which load pg.refs,
 	// the second to Deref, which loads the table.
 	pg.refs.Store(first)
+	yieldPoint()
 	for u := first; u != nil; u = u.next {
 		unitOf(u.number).Store(u)
 	}
@@ -312,6 +314,7 @@ func (c *core) resolve(id uint64) (*refUnit, uint32) {
 		return nil, 0
 	}
 	u, i := step[number/unitSlots%unitStep].Load(), number%unitSlots
+	yieldPoint()
 	// A unit that is dropped just now has had all its generations raised.
 	if u == nil || u.core != c || i >= uint32(len(u.gens)) || u.gens[i].Load() != uint32(id>>32) || id>>32 == 0 {
 		return nil, 0

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"sync"
 	"sync/atomic"
 	"unsafe"
 )
@@ -69,8 +68,8 @@ type shardState struct {
 	counts    counts
 	checks    int // pooldebug: operations since the last check of all pages
 
-	mu    sync.Mutex // held by who has seized the shard (portable build: by who uses it)
-	quiet bool       // idle, and left with nothing to expire; under heart.mu
+	mu    mutex // held by who has seized the shard (portable build: by who uses it)
+	quiet bool  // idle, and left with nothing to expire; under heart.mu
 
 	lot [lotSize]parkedSlot // oldest first
 }
@@ -385,6 +384,7 @@ func (s *shard) claim(pg *page) bool {
 	if !pg.claim() {
 		return false
 	}
+	yieldPoint()
 	pg.owner.Store(s.id)
 	s.queue.pushBack(pg, onQueue)
 	s.unparkTo(pg)

@@ -1,0 +1,244 @@
+//go:build poolyield && linux && (amd64 || arm64) && !race && !pooldebug
+
+package pool
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	stepTime = flag.Duration("steptime", 5*time.Second, "how long TestSteps tries seeds")
+	stepSeed = flag.Uint64("stepseed", 0, "the only seed to try, if not 0")
+)
+
+// A walk is one interleaving of a few goroutines that use a pool. Exactly one of
+// them runs; current says which.
+type walk struct {
+	seed    uint64
+	rng     *rand.Rand
+	turn    []chan struct{} // a goroutine waits for its own
+	alive   []int
+	current int
+	onP     []int // the P that each goroutine is on
+	pinned  []bool
+	steps   int
+	ended   chan struct{}
+
+	c     *core
+	owned map[unsafe.Pointer]uint64 // what each slot in use holds
+	table []unsafe.Pointer          // slots that any goroutine may take and put
+	refs  []uint64                  // of slots in table, then or now
+}
+
+// step lets another goroutine go on, or this one.
+func (w *walk) step() {
+	if w.steps++; w.steps > 2_000_000 {
+		panic(fmt.Sprintf("seed %d: no end", w.seed))
+	}
+	me := w.current
+	next := w.alive[w.rng.IntN(len(w.alive))]
+	if w.rng.IntN(3) != 0 || next == me {
+		return
+	}
+	w.current = next
+	w.turn[next] <- struct{}{}
+	<-w.turn[me]
+}
+
+// pin pins the running goroutine to its P, or to that of one that is not pinned: they
+// change places.
+func (w *walk) pin() int {
+	me, other := w.current, w.rng.IntN(len(w.onP))
+	if w.rng.IntN(4) == 0 && !w.pinned[other] {
+		w.onP[me], w.onP[other] = w.onP[other], w.onP[me]
+	}
+	w.pinned[me] = true
+	return w.onP[me]
+}
+
+func (w *walk) unpin() { w.pinned[w.current] = false }
+
+// end ends the running goroutine and lets another go on.
+func (w *walk) end() {
+	for k, g := range w.alive {
+		if g == w.current {
+			w.alive = append(w.alive[:k], w.alive[k+1:]...)
+			break
+		}
+	}
+	if len(w.alive) == 0 {
+		close(w.ended)
+		return
+	}
+	w.current = w.alive[w.rng.IntN(len(w.alive))]
+	w.turn[w.current] <- struct{}{}
+}
+
+func (w *walk) fail(format string, args ...any) {
+	panic(fmt.Sprintf("seed %d, step %d: ", w.seed, w.steps) + fmt.Sprintf(format, args...))
+}
+
+func (w *walk) got(x unsafe.Pointer) {
+	if _, ok := w.owned[x]; ok {
+		w.fail("slot %p was handed out twice", x)
+	}
+	stamp := w.rng.Uint64()
+	w.owned[x] = stamp
+	*(*uint64)(x) = stamp
+}
+
+func (w *walk) putting(x unsafe.Pointer) {
+	if *(*uint64)(x) != w.owned[x] {
+		w.fail("slot %p has been overwritten", x)
+	}
+	delete(w.owned, x)
+}
+
+// take takes a slot off the table.
+func (w *walk) take() unsafe.Pointer {
+	k := w.rng.IntN(len(w.table))
+	x := w.table[k]
+	w.table[k] = w.table[len(w.table)-1]
+	w.table = w.table[:len(w.table)-1]
+	return x
+}
+
+// act does something with the pool.
+func (w *walk) act() {
+	switch op := w.rng.IntN(100); {
+	case op < 35:
+		x := w.c.get()
+		w.got(x)
+		w.table = append(w.table, x)
+	case op < 70 && len(w.table) > 0:
+		x := w.take()
+		w.putting(x)
+		w.c.put(uintptr(x))
+	case op < 75:
+		xs := make([]unsafe.Pointer, 1+w.rng.IntN(20))
+		if n, _, err := w.c.getBatch(xs); n != len(xs) || err != nil {
+			w.fail("GetBatch: %d of %d, %v", n, len(xs), err)
+		}
+		for _, x := range xs {
+			w.got(x)
+		}
+		w.table = append(w.table, xs...)
+	case op < 80:
+		var xs []unsafe.Pointer
+		for range min(20, len(w.table)) {
+			x := w.take()
+			w.putting(x)
+			xs = append(xs, x)
+		}
+		w.c.putBatch(xs)
+	case op < 84 && len(w.table) > 0:
+		x := w.take()
+		w.refs = append(w.refs, w.c.ref(uintptr(x)))
+		w.table = append(w.table, x)
+	case op < 92 && len(w.refs) > 0:
+		w.putRef(w.refs[w.rng.IntN(len(w.refs))])
+	case op < 96:
+		w.c.heart.mu.Lock()
+		w.c.tickAll()
+		w.c.heart.mu.Unlock()
+	case op < 98:
+		w.c.trim()
+	case op < 99:
+		w.c.stats()
+	default:
+		for _, pg := range w.c.allPages() {
+			w.c.liveRefs(pg)
+		}
+	}
+}
+
+// putRef puts by a Ref, unless somebody has taken its slot off the table. Of two
+// that do so at once, one does it.
+func (w *walk) putRef(id uint64) {
+	x := w.c.deref(id)
+	for k, y := range w.table {
+		if x != nil && x == y {
+			w.table = append(w.table[:k], w.table[k+1:]...)
+			w.putting(x)
+			if !w.c.putRef(id) {
+				w.fail("PutRef of a slot in use")
+			}
+			return
+		}
+	}
+}
+
+// run does all of a walk.
+func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o options) {
+	w.c = new(core)
+	w.c.init(size, "steps", o)
+	w.c.stopClock()
+	for g := range goroutines {
+		w.turn = append(w.turn, make(chan struct{}))
+		w.alive = append(w.alive, g)
+		w.onP = append(w.onP, g)
+		w.pinned = append(w.pinned, false)
+		go func() {
+			<-w.turn[g]
+			for range actions {
+				w.act()
+				w.step()
+			}
+			w.end()
+		}()
+	}
+	stepper = w
+	w.turn[0] <- struct{}{}
+	<-w.ended
+	w.alive = []int{0} // this one, from here on
+	w.current = 0
+	require.NoError(t, w.c.checkInvariants(), "seed %d", w.seed)
+	require.Equal(t, len(w.owned), w.c.stats().Live, "seed %d", w.seed)
+	for _, x := range w.table {
+		w.putting(x)
+		w.c.put(uintptr(x))
+	}
+	w.c.trim()
+	st := w.c.stats()
+	require.Zero(t, st.Live, "seed %d", w.seed)
+	require.Zero(t, st.Pages, "seed %d", w.seed)
+	require.NoError(t, w.c.close(), "seed %d", w.seed)
+	stepper = nil
+}
+
+// TestSteps lets goroutines take turns at every step of what has no lock, in an
+// order that a seed determines: what the scheduler of a real machine does once in
+// a year, it does in each run. It finds what is wrong whatever the memory model;
+// that the order of loads and stores is right is for the stress tests.
+func TestSteps(t *testing.T) {
+	walks, steps := 0, 0
+	for until := time.Now().Add(*stepTime); time.Now().Before(until); walks++ {
+		seed := rand.Uint64() >> 1
+		if *stepSeed != 0 {
+			seed = *stepSeed
+		}
+		rng := rand.New(rand.NewPCG(seed, 1))
+		w := &walk{seed: seed, rng: rng, ended: make(chan struct{}), owned: make(map[unsafe.Pointer]uint64)}
+		sizes := []uintptr{64, 2000, 8192, 40000}
+		o := options{localChecks: rng.IntN(4) == 0, warmPages: rng.IntN(3)}
+		if rng.IntN(3) == 0 {
+			o.profileRate, o.startProfile = 100_000, func() {}
+		}
+		w.run(t, sizes[rng.IntN(len(sizes))], 2+rng.IntN(4), 20+rng.IntN(200), o)
+		steps += w.steps
+		if *stepSeed != 0 {
+			break
+		}
+	}
+	t.Logf("%d interleavings, %d steps", walks, steps)
+	require.Positive(t, steps)
+	runtime.GC()
+}

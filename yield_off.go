@@ -1,0 +1,28 @@
+//go:build !poolyield
+
+package pool
+
+import (
+	"runtime"
+	"sync"
+	"time"
+)
+
+// stepping says that a test decides which goroutine runs: see yield_on.go.
+const stepping = false
+
+// yieldPoint is between two steps of an algorithm without lock, where another
+// goroutine may come.
+func yieldPoint() {}
+
+// A mutex is held across yield points.
+type mutex = sync.Mutex
+
+// pause waits for what another goroutine is about to do, for the nth time.
+func pause(n int) {
+	if n < 100 {
+		runtime.Gosched()
+	} else {
+		time.Sleep(20 * time.Microsecond) // who does it may have lost its processor
+	}
+}

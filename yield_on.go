@@ -1,0 +1,43 @@
+//go:build poolyield
+
+package pool
+
+import "sync"
+
+// The build tag poolyield is for a test that explores interleavings (step_test.go).
+// One goroutine runs at a time. At each yield point, and where it would wait, it
+// asks the test's scheduler, which chooses by a seed who goes on; and the
+// scheduler says on which P a goroutine is, so that several can be pinned at once.
+
+const stepping = true
+
+// stepper is the test's scheduler, or nil.
+var stepper interface {
+	step()    // lets others run
+	pin() int // returns the P that the running goroutine is pinned to
+	unpin()
+}
+
+func yieldPoint() {
+	if stepper != nil {
+		stepper.step()
+	}
+}
+
+type mutex struct{ sync.Mutex }
+
+func (m *mutex) Lock() {
+	if stepper == nil {
+		m.Mutex.Lock()
+		return
+	}
+	for !m.TryLock() {
+		stepper.step()
+	}
+}
+
+func pause(int) { yieldPoint() }
+
+func procPin() int { return stepper.pin() }
+
+func procUnpin() { stepper.unpin() }
