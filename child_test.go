@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -49,7 +51,9 @@ func runSelf(t *testing.T, env string, args ...string) (stdout, stderr string, c
 		t.Skip("the test binary cannot be found again: ", err)
 	}
 	var out, errs bytes.Buffer
-	cmd := exec.Command(self, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Env = append(os.Environ(), env, "GOTRACEBACK=single",
 		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // else a second at the end of each
 	cmd.Stdout, cmd.Stderr = &out, &errs

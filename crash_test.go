@@ -62,8 +62,12 @@ var misuses = []crash{
 		p := quotePool()
 		x := p.Get()
 		p.Put(x)
-		go p.Put(x)
-		select {}
+		done := make(chan bool)
+		go func() {
+			p.Put(x)
+			close(done)
+		}()
+		<-done
 	}},
 	{"double Put after Trim", quotes + "Put(0xADDR): " + isReleased, func() {
 		p := quotePool()
@@ -143,7 +147,8 @@ var misuses = []crash{
 // refusals say what there is no more of, or know of no pool.
 var refusals = []crash{
 	{"Get beyond WithLimit", quotes + "memory limit reached: no slot is free, and WithLimit allows 1 pages of 64 KiB", func() {
-		for p := quotePool(WithLimit(1 << 16)); ; {
+		p := quotePool(WithLimit(1 << 16))
+		for range 1<<16/unsafe.Sizeof(quote{}) + 1 {
 			p.Get()
 		}
 	}},
