@@ -65,7 +65,8 @@ func runSelf(t *testing.T, env string, args ...string) (stdout, stderr string, c
 }
 
 // goNeeds is how Go says that it dies for want of memory or threads of its own.
-var goNeeds = regexp.MustCompile(`(fatal error: .*(out of memory|cannot allocate memory|new OS thread)|pthread_create failed).*`)
+var goNeeds = regexp.MustCompile(`(fatal error: .*(out of memory|cannot allocate memory|new OS thread)|pthread_create failed).*` +
+	`|SIGSEGV: .*\n(.*\n){1,4}runtime\.\(\*spanQueue\)`) // Go 1.26: a queue that could not grow
 
 // inChild runs the calling test once more in a process of its own, and reports
 // whether it is called there. The caller returns if not.

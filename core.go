@@ -116,6 +116,13 @@ func (c *core) init(size uintptr, typeName string, o options) {
 	register(c)
 }
 
+// requireNew panics if c is that of a Pool that New did not make.
+func (c *core) requireNew() {
+	if c.shards.Load() == nil {
+		panic(errNotNew)
+	}
+}
+
 // pin gets a shard to the caller alone until unpin, provided that its signal is
 // then found to be 0; else heed comes first.
 func (c *core) pin() *shard {
@@ -524,7 +531,7 @@ func (c *core) fresh() (*page, error) {
 	c.mu.Lock()
 	if c.atLimit() {
 		c.mu.Unlock()
-		return nil, fmt.Errorf("%s: %w: no slot is free, and WithLimit allows %d pages of %d KiB", c, ErrLimit, c.maxPages, c.geo.pageSize>>10)
+		return nil, fmt.Errorf("%s: %w: no slot is free, and WithLimit allows no more than %d KiB; Put slots, or raise the limit", c, ErrLimit, int64(c.maxPages)*int64(c.geo.pageSize)>>10)
 	}
 	header := newHeader(&c.headers, len(c.pages))
 	c.coming++
@@ -724,6 +731,7 @@ func (c *core) adoptLocked() *page {
 // trim collects, releases and purges, and returns the bytes that went back to
 // the OS.
 func (c *core) trim() int64 {
+	c.requireNew()
 	c.releaseKept()
 	c.heart.mu.Lock()
 	defer c.heart.mu.Unlock()
@@ -799,6 +807,7 @@ func (c *core) releasePartial(all bool) (waiting bool) {
 
 // close ends the pool, if no slot is out.
 func (c *core) close() error {
+	c.requireNew()
 	c.releaseKept()
 	c.heart.mu.Lock()
 	defer c.heart.mu.Unlock()

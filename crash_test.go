@@ -146,7 +146,7 @@ var misuses = []crash{
 
 // refusals say what there is no more of, or know of no pool.
 var refusals = []crash{
-	{"Get beyond WithLimit", quotes + "memory limit reached: no slot is free, and WithLimit allows 1 pages of 64 KiB", func() {
+	{"Get beyond WithLimit", quotes + "memory limit reached: no slot is free, and WithLimit allows no more than 64 KiB; Put slots, or raise the limit", func() {
 		p := quotePool(WithLimit(1 << 16))
 		for range 1<<16/unsafe.Sizeof(quote{}) + 1 {
 			p.Get()
@@ -164,7 +164,7 @@ var refusals = []crash{
 		system.Store(&refuse)
 		quotePool().Get()
 	}},
-	{"a Pool that New did not make", "pool: use of a Pool that New did not make", func() { new(Pool[quote]).Get() }},
+	{"a Pool that New did not make", "pool: use of a Pool that New did not make; make it with pool.New", func() { new(Pool[quote]).Get() }},
 }
 
 // A program that misuses a pool ends with a message which says what it did, to

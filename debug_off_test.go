@@ -5,3 +5,5 @@ package pool
 import "testing"
 
 func noQuarantine(testing.TB) {}
+
+func forgetPast(*core, uintptr) {}

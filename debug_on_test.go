@@ -10,3 +10,10 @@ func noQuarantine(t testing.TB) {
 	quarantineBytes = 0
 	t.Cleanup(func() { quarantineBytes = before })
 }
+
+// forgetPast makes a slot that simulated shards hand out one that was never put.
+func forgetPast(c *core, x uintptr) {
+	c.watches.mu.Lock()
+	defer c.watches.mu.Unlock()
+	delete(c.watches.history.slots, x)
+}

@@ -28,7 +28,7 @@ var (
 	ErrOutOfMemory = errors.New("out of memory")
 )
 
-var errNotNew = errors.New("pool: use of a Pool that New did not make")
+var errNotNew = errors.New("pool: use of a Pool that New did not make; make it with pool.New")
 
 // String names the pool in messages: pool "orders" (main.Order).
 func (c *core) String() string {

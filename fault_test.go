@@ -410,6 +410,7 @@ func (f *faults) heal() {
 }
 
 func TestFaults(t *testing.T) {
+	needsOSMemory(t)
 	for name, count := range map[string]int{"once": 1, "twice": 2, "from then on": math.MaxInt} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -460,6 +461,7 @@ func failEach(t *testing.T, count int) {
 
 // Calls that fail at random, while several goroutines use two pools.
 func TestFaultsAtRandom(t *testing.T) {
+	needsOSMemory(t)
 	if !inChild(t) {
 		return
 	}

@@ -368,6 +368,15 @@ func TestZeroPool(t *testing.T) {
 	var p Pool[quote]
 	assert.PanicsWithValue(t, errNotNew, func() { p.Get() })
 	assert.PanicsWithValue(t, errNotNew, func() { p.GetBatch(make([]*quote, 2)) })
+	assert.PanicsWithValue(t, errNotNew, func() { p.Trim() })
+	assert.PanicsWithValue(t, errNotNew, func() { _ = p.Close() })
+	assert.PanicsWithValue(t, errNotNew, func() { p.Stats() })
+	assert.PanicsWithValue(t, errNotNew, func() { p.Ref(&global) })
+	assert.PanicsWithValue(t, errNotNew, func() {
+		for range p.All() {
+			t.Error("a slot of no pool")
+		}
+	})
 	assert.Panics(t, func() { p.Put(&global) })
 	runtime.Gosched()
 }

@@ -473,6 +473,12 @@ func memoryAt(addr, size uintptr) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), addr)), size)
 }
 
+// zero clears a slot. (To assign T's zero value would take a copy of it, which for a
+// large T is made on the Go heap.)
+func zero[T any](x *T) {
+	clear(unsafe.Slice((*byte)(unsafe.Pointer(x)), unsafe.Sizeof(*x)))
+}
+
 // pointers views a slice of typed pointers as one of untyped ones.
 func pointers[T any](xs []*T) []unsafe.Pointer {
 	return unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(xs))), len(xs))

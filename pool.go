@@ -134,8 +134,7 @@ func CheckType[T any]() error { return checkType(reflect.TypeFor[T]()) }
 // cannot.
 func (p *Pool[T]) Get() *T {
 	x := (*T)(p.core.get())
-	var zero T
-	*x = zero
+	zero(x)
 	return x
 }
 
@@ -153,8 +152,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 		return nil, err
 	}
 	if !isZero {
-		var zero T
-		*(*T)(x) = zero
+		zero((*T)(x))
 	}
 	return (*T)(x), nil
 }
@@ -177,13 +175,12 @@ func (p *Pool[T]) Put(x *T) {
 // GetBatch fills dst with slots as Get would, all or none, for less than as
 // many Gets cost. If it panics, dst holds only nil.
 func (p *Pool[T]) GetBatch(dst []*T) {
-	var zero T
 	for done := 0; ; {
 		part := dst[done:min(done+batchSize, len(dst))]
 		n, isZero, err := p.core.getBatch(pointers(part))
 		for k, x := range part[:n] {
 			if isZero>>k&1 == 0 {
-				*x = zero
+				zero(x)
 			}
 		}
 		done += n

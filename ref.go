@@ -185,6 +185,7 @@ func (u *refUnit) raise(i, gen uint32) bool {
 
 // ref returns the id of the slot at addr. It panics if that is not in use.
 func (c *core) ref(addr uintptr) uint64 {
+	c.requireNew()
 	pg := pageOf(addr)
 	i, ok := pg.indexOf(addr)
 	switch {
@@ -355,6 +356,7 @@ func (c *core) putRef(id uint64) bool {
 
 // allPages returns the pages of c.
 func (c *core) allPages() []*page {
+	c.requireNew()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed.Load() {

@@ -47,6 +47,7 @@ func simGet(t testing.TB, c *core, s *shard) uintptr {
 	for {
 		if x, _ := s.get(); x != nil {
 			c.do(s.takeChores())
+			forgetPast(c, uintptr(x))
 			return uintptr(x)
 		}
 		pg := c.adopt()

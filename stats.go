@@ -43,6 +43,7 @@ type Stats struct {
 // than locked this reads words that their owners are writing: each is read
 // whole, and nothing is derived from two of them that must agree.
 func (c *core) stats() Stats {
+	c.requireNew()
 	c.heart.mu.Lock()
 	defer c.heart.mu.Unlock()
 	c.mu.Lock()
