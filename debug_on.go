@@ -232,14 +232,15 @@ func (c *core) debugDescribe(addr uintptr) string {
 // and then of all that s has: each page in turn, so that this takes no longer with
 // many pages. It panics, unpinned, if they do not hold.
 func (c *core) debugCheck(s *shard) {
-	err := s.cur.checkLists()
+	_, err := s.cur.walk()
 	s.checks++
 	if s.checks > s.queue.len+s.retired.len {
 		s.checks = 0
 		err = cmp.Or(err, s.check(make(map[*page]int), make(map[*page]*shard)))
 		for _, q := range []*pageQueue{&s.queue, &s.retired} {
 			for pg := q.head; pg != nil; pg = pg.next {
-				err = cmp.Or(err, pg.checkLists())
+				_, damage := pg.walk()
+				err = cmp.Or(err, damage)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ func guardsOf(n int) int { return min(guardMax, guardBytes/(n*granuleSize)) }
 // time.
 func (s *shard) guardDue() bool {
 	if s.guardIn == 0 {
-		s.guardIn = rand.Uint32N(2*s.core.guardEvery) + 1 // n + 1/2 on average
+		s.guardIn = rand.Uint32N(2*s.core.guardEvery-1) + 1 // n on average
 	}
 	s.guardIn--
 	return s.guardIn == 0

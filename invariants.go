@@ -112,13 +112,8 @@ func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 	return errors.Join(errs...)
 }
 
-// checkLists verifies what the owner of a page alone writes.
-func (pg *page) checkLists() error {
-	_, err := pg.walk()
-	return err
-}
-
-// walk verifies the owner's lists and returns which slots are on one.
+// walk verifies what the owner of a page alone writes, and returns which slots are on
+// its lists.
 func (pg *page) walk() (seen []bool, err error) {
 	if pg.bump > pg.capacity || pg.capacity > pg.reserved || int(pg.reserved) != len(pg.links) {
 		return nil, errors.New("bump <= capacity <= reserved == len(links) does not hold")

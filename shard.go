@@ -66,7 +66,8 @@ type shardState struct {
 	turns     int       // pages taken into use since the last tick
 	chores    chores
 	counts    counts
-	checks    int // pooldebug: operations since the last check of all pages
+	//lint:ignore U1000 for the debug build
+	checks int // operations since the last check of all pages
 
 	mu    mutex // held by who has seized the shard (portable build: by who uses it)
 	quiet bool  // idle, and left with nothing to expire; under heart.mu

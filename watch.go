@@ -21,6 +21,7 @@ const watchAll = debugging || raceEnabled || asanEnabled
 type watches struct {
 	mu      sync.Mutex
 	samples map[uintptr]stack // where each sampled slot was got
+	//lint:ignore U1000 for the debug build
 	history history
 }
 

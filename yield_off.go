@@ -8,11 +8,8 @@ import (
 	"time"
 )
 
-// stepping says that a test decides which goroutine runs: see yield_on.go.
-const stepping = false
-
 // yieldPoint is between two steps of an algorithm without lock, where another
-// goroutine may come.
+// goroutine may come: see yield_on.go.
 func yieldPoint() {}
 
 // A mutex is held across yield points.

@@ -9,8 +9,6 @@ import "sync"
 // asks the test's scheduler, which chooses by a seed who goes on; and the
 // scheduler says on which P a goroutine is, so that several can be pinned at once.
 
-const stepping = true
-
 // stepper is the test's scheduler, or nil.
 var stepper interface {
 	step()    // lets others run
