@@ -39,8 +39,15 @@ const (
 	guardBytes = 16 << 20
 )
 
-// guardsOf returns how many guards of n granules a pool may have.
-func guardsOf(n int) int { return min(guardMax, guardBytes/(n*granuleSize)) }
+// guardsOf returns how many guards of n granules c may have: at a limit, an eighth of
+// the pages, because a guard has one slot instead of many.
+func (c *core) guardsOf(n int) int {
+	most := min(guardMax, guardBytes/(n*granuleSize))
+	if c.maxPages != 0 {
+		most = min(most, c.maxPages/8)
+	}
+	return most
+}
 
 // guardDue counts a slow Get and reports whether it is to be guarded. What comes
 // before is random, so that a program with a pattern has all its Gets guarded some
@@ -81,7 +88,7 @@ func (c *core) takeGuard() *page {
 	case c.closed.Load():
 		c.mu.Unlock()
 		return nil
-	case len(c.guards.all) >= guardsOf(n) || c.atLimit():
+	case len(c.guards.all) >= c.guardsOf(n) || c.atLimit():
 		defer c.mu.Unlock()
 		if len(idle) == 0 {
 			return nil

@@ -94,7 +94,8 @@ func WithProfile(rate int) Option {
 //
 // At most 64 slots are guarded at a time (fewer of those above 8 KiB), the one put
 // first is used again first, and each takes an OS page of memory, or as many as the
-// slot needs, while it is in use. They count as pages of the pool for WithLimit.
+// slot needs, while it is in use. They count as pages of the pool for WithLimit, which
+// leaves them an eighth of the pages at most.
 // GetBatch has no guarded slots. 0 means none, and is the default; 1000 costs less
 // than can be measured. New panics if n is negative.
 //
