@@ -1,8 +1,9 @@
-//go:build !race && !js && !wasip1
+//go:build !race && !pooldebug && !js && !wasip1
 
 package pool_test
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/warmpage/pool"
@@ -25,4 +26,23 @@ func ExampleReadMemory() {
 	after := pool.ReadMemory()
 	fmt.Println(before.InUse-after.InUse, after.Purged-before.Purged >= 64<<10)
 	// Output: 65536 true
+}
+
+func ExampleWithLimit() {
+	requests := pool.New[[1024]byte](pool.WithName("requests"), pool.WithLimit(64<<10))
+	var held []*[1024]byte
+	for {
+		r, err := requests.TryGet()
+		if err != nil {
+			fmt.Println(errors.Is(err, pool.ErrLimit), len(held))
+			break
+		}
+		held = append(held, r)
+	}
+	requests.Put(held[0])
+	_, err := requests.TryGet()
+	fmt.Println(err)
+	// Output:
+	// true 64
+	// <nil>
 }

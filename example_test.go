@@ -121,22 +121,3 @@ func ExamplePool_All() {
 	fmt.Println(sessions.Stats().Live)
 	// Output: 2
 }
-
-func ExampleWithLimit() {
-	requests := pool.New[[1024]byte](pool.WithName("requests"), pool.WithLimit(64<<10))
-	var held []*[1024]byte
-	for {
-		r, err := requests.TryGet()
-		if err != nil {
-			fmt.Println(errors.Is(err, pool.ErrLimit), len(held))
-			break
-		}
-		held = append(held, r)
-	}
-	requests.Put(held[0])
-	_, err := requests.TryGet()
-	fmt.Println(err)
-	// Output:
-	// true 64
-	// <nil>
-}
