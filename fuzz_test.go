@@ -1,234 +1,179 @@
 package pool
 
 import (
-	"encoding/binary"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
 	"testing"
-	"unsafe"
-
-	"github.com/stretchr/testify/require"
 )
 
-// FuzzPool reads its input as operations on a pool with a few simulated shards:
-// which shard acts is chosen by the input, not by the scheduler. An oracle knows
-// what is live and what it holds; after each step no slot may be handed out
-// twice, contents must be intact, the live count exact, and the invariants hold.
-func FuzzPool(f *testing.F) {
-	f.Add([]byte{0x03, 0, 0, 0, 1, 1, 1, 0x20, 0x20, 0x30})
-	f.Add([]byte{0x01, 0x70, 0x71, 0x80, 0x81, 0x42, 0x50, 0x60, 0x61})
-	f.Add([]byte("\x02pppppqqqqq\x80\x90\x81\x91\x40\x50\x41\x51\x60"))
-	f.Add([]byte("\x80pppp\x10\x35\x36\x37\x31\xc1\xc5\x35\x36\x37\x31\x35\x36\xc2\x51\x52"))
-	f.Add([]byte("\x2appppppppp\x42\x12\x13\x31\x35\x84\x85\x12\x16\x51\x62\x62\xe0\xed"))
-	f.Add([]byte("\x6bpqrs\x41\x82\x85\x61\x61\x61\x12\xb0\xb0\xb0\xb0\xb0\xb0\xb0\xb0\xb0\xb0\xb0\xb0p"))
-	f.Add([]byte("\x00p\x10p\x20p\x30\xa0\xa1\xa2\xa3PPPPPQQQQQQ@@@@@@@@@@@@@@@@`ppp"))
-	f.Fuzz(func(t *testing.T, ops []byte) {
-		if len(ops) == 0 || len(ops) > 1500 {
-			return
-		}
-		sizes := []uintptr{64, 8, 1000, 5000, 8192, 20000, 300000}
-		size := sizes[int(ops[0])%len(sizes)]
-		opts := options{localChecks: ops[0] >= 128}
-		if ops[0]&32 != 0 && pinned { // see on
-			opts.limit = 3 * int64(geometryOf(size).pageSize)
-		}
-		if ops[0]&64 != 0 {
-			opts.warmPages = 2
-		}
-		c, shards := sim(t, size, 4, opts)
-		f := fuzzer{takesRefs: ops[0]&16 != 0, t: t, c: c, size: size, live: make(map[uintptr]uint64), refs: make(map[uintptr]uint64)}
-		for _, op := range ops[1:] {
-			f.step(shards[op&3], op)
-			require.NoError(t, c.checkInvariants(), "after %#x", op)
-			require.Equal(t, len(f.live), c.stats().Live, "after %#x", op)
-			f.checkRefs()
-		}
-	})
-}
+// An input of the model is two bytes that say what its pools are like, and then two
+// for each operation: an opcode, of 256 that all mean something, and an argument.
+const (
+	modelHeader = 2
+	modelMaxOps = 400
+)
 
-type fuzzer struct {
-	t     *testing.T
-	c     *core
-	size  uintptr
-	live  map[uintptr]uint64 // what each slot holds
-	order []uintptr          // the keys of live, in the order of their Gets
-	refs  map[uintptr]uint64 // of some of live
-	stale []uint64           // Refs of slots that were put
-	stamp uint64
-
-	takesRefs bool
-}
-
-// step does op on shard s. The upper four bits choose what, the middle two how
-// much or which.
-func (f *fuzzer) step(s *shard, op byte) {
-	which := int(op >> 2 & 3)
-	switch op >> 4 {
-	case 0:
-		f.get(s)
-	case 1, 2: // by the fast paths
-		if f.c.maxPages > 0 && which&1 == 0 {
-			on(f.c, s, f.tryGet)
-		} else if f.room(1) {
-			on(f.c, s, func() { f.got(uintptr(f.c.get())) })
+// opcodes has the operation of each opcode.
+var opcodes = func() (table [256]*operation) {
+	next := 0
+	for k := range operations {
+		for range operations[k].weight {
+			table[next] = &operations[k]
+			next++
 		}
-	case 3, 4:
-		if len(f.order) > 0 {
-			f.put(s, []int{0, len(f.order) - 1, len(f.order) / 2, int(f.stamp) % len(f.order)}[which])
-		}
-	case 5:
-		simTick(f.c, s, false)
-	case 6:
-		simTick(f.c, s, true)
-	case 7: // about enough to fill pages
-		for range []int{17, 64, 200, 1100}[which] {
-			f.get(s)
-		}
-	case 14: // in batches
-		if n := []int{1, 2, 33, 64}[which]; f.room(n) {
-			on(f.c, s, func() { f.getBatch(n) })
-		}
-	case 15:
-		n := min([]int{1, 2, 33, 64}[which], len(f.order))
-		on(f.c, s, func() { f.putBatch(n) })
-	case 8, 9: // put many, oldest or newest first
-		for range min([]int{17, 64, 200, 1100}[which], len(f.order)) {
-			f.put(s, (len(f.order)-1)*int(op>>4&1))
-		}
-	case 10:
-		f.c.trim()
-	case 11:
-		f.c.heart.mu.Lock()
-		f.c.tickAll()
-		f.c.heart.mu.Unlock()
-	case 12: // misuse: a second Put, a Put inside a slot
-		if len(f.order) > 0 {
-			x := f.order[which%len(f.order)]
-			require.False(f.t, simPut(f.c, s, x+4))
-			f.put(s, which%len(f.order))
-			require.False(f.t, simPut(f.c, s, x))
-			on(f.c, s, func() {
-				defer func() { require.ErrorIs(f.t, recover().(error), ErrDoublePut) }()
-				f.c.put(x)
-			})
-		}
-	case 13:
-		s.flush(uint32(which))
-		f.c.do(s.takeChores())
-	default:
-		f.c.heart.mu.Lock()
-		f.c.releasePartial(false)
-		f.c.heart.mu.Unlock()
 	}
-}
-
-func (f *fuzzer) get(s *shard) {
-	switch {
-	case f.c.maxPages > 0:
-		on(f.c, s, func() { f.tryGet() })
-	case len(f.live)*int(f.size) <= 64<<20:
-		f.got(simGet(f.t, f.c, s))
+	if next != len(table) {
+		panic(fmt.Sprintf("the weights of the operations add up to %d", next))
 	}
+	return table
+}()
+
+// A step is an operation with its argument.
+type step struct {
+	*operation
+	arg byte
 }
 
-// room reports whether the limit allows n slots more.
-func (f *fuzzer) room(n int) bool {
-	return f.c.maxPages == 0 || len(f.live)+n <= f.c.maxPages*int(f.c.geo.slots)
+// stepsOf decodes an input.
+func stepsOf(input []byte) []step {
+	var steps []step
+	for rest := input[modelHeader:]; len(rest) >= 2; rest = rest[2:] {
+		steps = append(steps, step{opcodes[rest[0]], rest[1]})
+	}
+	return steps
 }
 
-// tryGet gets a slot, which fails exactly if all that the limit allows are out.
-func (f *fuzzer) tryGet() {
-	x, _, err := f.c.tryGet()
-	if all := f.c.maxPages * int(f.c.geo.slots); f.c.maxPages > 0 && len(f.live) == all {
-		require.ErrorIs(f.t, err, ErrLimit)
+func (s step) pool() int  { return int(s.arg >> 2 & 1) }
+func (s step) shard() int { return int(s.arg & 3) }
+func (s step) n() int     { return int(s.arg >> 3) }
+
+func (s step) String() string {
+	return fmt.Sprintf("%s(pool %d, shard %d, %d)", s.name, s.pool(), s.shard(), s.n())
+}
+
+// runModel does what an input says. It counts operations by name in tried.
+func runModel(t testing.TB, input []byte, tried map[string]int) {
+	if len(input) < modelHeader || len(input) > modelHeader+2*modelMaxOps {
 		return
 	}
-	require.NoError(f.t, err, "%d slots out", len(f.live))
-	f.got(uintptr(x))
-}
-
-// got notes a slot that was handed out.
-func (f *fuzzer) got(x uintptr) {
-	if _, ok := f.live[x]; ok {
-		f.t.Fatalf("slot %#x was handed out twice", x)
-	}
-	f.stamp++
-	f.live[x] = f.stamp
-	if f.takesRefs && f.stamp%3 == 0 {
-		f.refs[x] = f.c.ref(x)
-	}
-	f.order = append(f.order, x)
-	for _, word := range f.ends(x) {
-		binary.NativeEndian.PutUint64(word, f.stamp)
-	}
-}
-
-func (f *fuzzer) put(s *shard, k int) {
-	x := f.order[k]
-	f.putting(x)
-	f.order = append(f.order[:k], f.order[k+1:]...)
-	if f.stamp%2 == 0 {
-		require.True(f.t, simPut(f.c, s, x))
-	} else {
-		on(f.c, s, func() { f.c.put(x) })
-	}
-}
-
-// putting notes that a slot is about to be put.
-func (f *fuzzer) putting(x uintptr) {
-	for _, word := range f.ends(x) {
-		if binary.NativeEndian.Uint64(word) != f.live[x] {
-			f.t.Fatalf("slot %#x has been overwritten", x)
+	steps := stepsOf(input)
+	var now int
+	t.Cleanup(func() {
+		if t.Failed() {
+			var b strings.Builder
+			for _, s := range steps[:min(now+1, len(steps))] {
+				fmt.Fprintln(&b, s)
+			}
+			t.Logf("input %q, pools %#x, the last of these:\n%s", input, input[:modelHeader], &b)
+		}
+	})
+	m := newModel(t, [2]byte(input))
+	for k, s := range steps {
+		now = k
+		p := m.pools[s.pool()]
+		// As shards are added, those that there were become idle.
+		first := len(p.shards) - modelShards
+		s.do(p, p.shards[(first+s.shard())%len(p.shards)], s.n())
+		p.check()
+		if tried != nil {
+			tried[s.name]++
 		}
 	}
-	delete(f.live, x)
-	if id, ok := f.refs[x]; ok {
-		require.EqualValues(f.t, x, uintptr(f.c.deref(id)))
-		f.stale = append(f.stale, id)
-		delete(f.refs, x)
-		f.c.outdate(x) // as the Put does that is about to come
+	now++
+	m.end()
+}
+
+// A script writes an input by the names of operations.
+type script []byte
+
+// op adds an operation.
+func (b script) op(name string, pool, shard, n int) script {
+	for code, op := range opcodes {
+		if op.name == name {
+			return append(b, byte(code), byte(n<<3|pool<<2|shard))
+		}
+	}
+	panic(name)
+}
+
+// FuzzPool does on a model whatever its input says.
+func FuzzPool(f *testing.F) {
+	runtime.GOMAXPROCS(1) // once, rather than for each input
+	for _, seed := range seeds() {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, input []byte) { runModel(t, input, nil) })
+}
+
+func seeds() []script {
+	return []script{
+		// What shards give up when they are idle is used again, and what waits
+		// there is not taken for free twice.
+		script{configLocalChecks | configRefs | 5, 0}.
+			op("getNoZero", 0, 0, 0).op("tickAll", 0, 0, 0).op("tickAll", 0, 0, 0).op("doublePut", 0, 0, 0),
+		// Second Puts among slots that cross between shards.
+		script{configLocalChecks | 1, 0}.
+			op("getMany", 0, 1, 21).op("doublePut", 0, 2, 0).op("doublePut", 0, 2, 2).op("putMany", 0, 1, 15).
+			op("getBatch", 0, 0, 1).op("putAllBut", 0, 1, 0).op("getBatch", 0, 2, 1).op("doublePut", 0, 2, 0),
+		// All that a limit allows, and one more.
+		script{configLimit | configRefs | 6, 0}.
+			op("getMany", 0, 0, 31).op("put", 0, 1, 3).op("tryGet", 0, 2, 0).op("get", 0, 2, 0).op("getBatch", 0, 0, 1),
+		// Pages that empty are released, purged, and another pool's.
+		script{0, configRefs | 1}.
+			op("getMany", 0, 0, 31).op("all", 0, 0, 1).op("putAllBut", 0, 1, 0).op("longIdle", 0, 0, 0).
+			op("getMany", 1, 0, 30).op("trim", 0, 0, 0).op("tryGetCore", 0, 0, 8).op("putAllBut", 1, 0, 0).op("trim", 1, 0, 0).
+			op("getBatch", 0, 2, 28).op("checkAll", 0, 0, 0),
+		// Memory that the system would not take back, at a limit of the process.
+		script{0, 3}.
+			op("getMany", 0, 0, 31).op("failPurge", 0, 0, 7).op("putAllBut", 0, 0, 0).op("trim", 0, 0, 0).
+			op("processLimit", 0, 0, 3|3<<2).op("getMany", 1, 0, 10).op("tryGetCore", 0, 1, 8).op("failCommit", 0, 0, 2).
+			op("processLimit", 0, 0, 0).op("getMany", 0, 0, 31),
+		// A pool is closed, and the next has its memory.
+		script{configRefs, configWarmPages | 4}.
+			op("getMany", 0, 0, 26).op("ref", 0, 0, 7).op("close", 0, 0, 0).op("putAllBut", 0, 1, 0).op("close", 0, 0, 1).
+			op("getBatch", 1, 0, 26).op("get", 0, 0, 2).op("refMisuse", 0, 0, 9).op("doublePut", 0, 0, 9).op("putOther", 1, 0, 0),
+		// What was parked on a shard is another pool's when it is put there again.
+		script{0, configSame}.
+			op("getMany", 0, 0, 26).op("put", 0, 0, 0).op("getNoZero", 0, 0, 0).op("putAllBut", 0, 1, 0).op("tick", 0, 1, 31).
+			op("getMany", 1, 0, 25).op("doublePut", 0, 0, 1),
+		// More Ps, while what others have is on its way.
+		script{configWarmPages | 7, configLowLimit | 2}.
+			op("getMany", 0, 0, 31).op("stallPut", 0, 1, 29).op("addShard", 0, 0, 0).op("stallTick", 0, 0, 0).op("stallGet", 0, 0, 0).
+			op("getBatch", 0, 2, 21).op("settle", 0, 2, 0).op("putBatch", 0, 2, 31).op("putBadBatch", 0, 1, 9).op("putRef", 0, 1, 4).
+			op("getMany", 1, 1, 27).op("collectGarbage", 0, 0, 0).op("putAllBut", 1, 2, 1).op("close", 1, 0, 0),
 	}
 }
 
-// checkRefs looks at some Refs of slots in use, and of slots that were put.
-func (f *fuzzer) checkRefs() {
-	n := 0
-	for x, id := range f.refs {
-		require.EqualValues(f.t, x, uintptr(f.c.deref(id)))
-		if n++; n == 10 {
+var modelInputs = flag.Int("model", 150, "how many inputs TestModel makes up")
+
+// The model, on inputs made up at random.
+func TestModel(t *testing.T) {
+	n := *modelInputs
+	if testing.Short() {
+		n = n/10 + 1
+	}
+	tried := make(map[string]int)
+	for _, seed := range seeds() {
+		t.Run("seed", func(t *testing.T) { runModel(t, seed, tried) })
+	}
+	for range n {
+		input := make([]byte, modelHeader+2*rand.IntN(modelMaxOps/2))
+		for k := range input {
+			input[k] = byte(rand.Uint32())
+		}
+		if !t.Run("random", func(t *testing.T) { runModel(t, input, tried) }) {
 			break
 		}
 	}
-	for k := range min(20, len(f.stale)) {
-		require.Nil(f.t, f.c.deref(f.stale[k*len(f.stale)/20]))
+	total := 0
+	for _, op := range operations {
+		total += tried[op.name]
+		if tried[op.name] == 0 && !testing.Short() {
+			t.Errorf("%s was not tried", op.name)
+		}
 	}
-}
-
-func (f *fuzzer) getBatch(n int) {
-	xs := make([]unsafe.Pointer, n)
-	got, _, err := f.c.getBatch(xs)
-	require.NoError(f.t, err)
-	require.Equal(f.t, n, got)
-	for _, x := range xs {
-		f.got(uintptr(x))
-	}
-}
-
-// putBatch puts the n slots that were got last.
-func (f *fuzzer) putBatch(n int) {
-	var xs []unsafe.Pointer
-	for _, x := range f.order[len(f.order)-n:] {
-		f.putting(x)
-		pg := pageOf(x)
-		i, _ := pg.indexOf(x)
-		xs = append(xs, pg.slot(i))
-	}
-	f.order = f.order[:len(f.order)-n]
-	f.c.putBatch(xs)
-}
-
-// ends returns the first and the last word of a slot.
-func (f *fuzzer) ends(x uintptr) [2][]byte {
-	pg := pageOf(x)
-	i, _ := pg.indexOf(x)
-	b := unsafe.Slice((*byte)(pg.slot(i)), f.size)
-	return [2][]byte{b[:8], b[len(b)-8:]}
+	t.Logf("%d operations: %v", total, tried)
 }

@@ -74,16 +74,16 @@ func simPut(c *core, s *shard, x uintptr) bool {
 	return ok
 }
 
-// on makes s the shard of the only P while f uses the pool as a user does. Under
-// locks the pool has no other shard meanwhile.
+// on makes s the shard that the caller is on while f uses the pool as a user does:
+// s takes the place of the one that belongs to the only P, or, under locks, of the
+// one that the caller's stack falls on.
 func on(c *core, s *shard, f func()) {
+	here := c.pin()
+	here.unpin()
 	table := c.shards.Load()
-	shards := []*shard{s}
-	if pinned {
-		shards = slices.Clone(table.shards)
-		k := slices.Index(shards, s)
-		shards[0], shards[k] = shards[k], shards[0]
-	}
+	shards := slices.Clone(table.shards)
+	j, k := slices.Index(shards, here), slices.Index(shards, s)
+	shards[j], shards[k] = s, here
 	c.shards.Store(&shardTable{shards: shards, absent: &c.absent})
 	defer c.shards.Store(table)
 	f()
