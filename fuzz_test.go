@@ -101,6 +101,9 @@ func (b script) op(name string, pool, shard, n int) script {
 
 // FuzzPool does on a model whatever its input says.
 func FuzzPool(f *testing.F) {
+	if debugging {
+		f.Skip("the model works below what the debug build adds")
+	}
 	runtime.GOMAXPROCS(1) // once, rather than for each input
 	for _, seed := range seeds() {
 		f.Add([]byte(seed))
@@ -151,6 +154,9 @@ var modelInputs = flag.Int("model", 150, "how many inputs TestModel makes up")
 
 // The model, on inputs made up at random.
 func TestModel(t *testing.T) {
+	if debugging {
+		t.Skip("the model works below what the debug build adds")
+	}
 	n := *modelInputs
 	if testing.Short() {
 		n = n/10 + 1
