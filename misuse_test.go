@@ -381,6 +381,21 @@ func TestZeroPool(t *testing.T) {
 	runtime.Gosched()
 }
 
+// A parked slot that another Put, at the same time, has put on a list as well is not
+// handed out from the lot.
+func TestParkedAndListed(t *testing.T) {
+	c, shards := sim(t, 64, 2)
+	xs := simFill(t, c, shards[0], 3)
+	require.True(t, simPut(c, shards[1], xs[0]))
+	pg := pageOf(xs[0])
+	i, _ := pg.indexOf(xs[0])
+	require.EqualValues(t, parking, *pg.link(i))
+	*pg.link(i) = none // the owner's push
+	require.NotEqual(t, xs[0], simGet(t, c, shards[1]))
+	require.Zero(t, shards[1].parked)
+	*pg.link(i) = taken
+}
+
 // What a shard remembers of a slot that it handed out does not outlive the
 // slot's page: the same address may by now be another pool's slot.
 func TestForget(t *testing.T) {

@@ -341,6 +341,7 @@ func (p *modelPool) opStallPut(s *shard, n int) {
 	on(p.c, s, func() {
 		s := p.c.heed(p.c.pin())
 		for _, x := range xs {
+			unwatch(uintptr(x))
 			p.c.outdate(uintptr(x))
 			ok = p.c.putOn(s, uintptr(x)) == nil && ok
 		}

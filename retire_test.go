@@ -61,13 +61,22 @@ func simGet(t testing.TB, c *core, s *shard) uintptr {
 	}
 }
 
+// unwatch makes a slot in use one that no build watches.
+func unwatch(x uintptr) {
+	pg := pageOf(x)
+	i, _ := pg.indexOf(x)
+	if *pg.link(i) == watched {
+		*pg.link(i) = taken
+	}
+}
+
 // simPut is Put on shard s. It reports false on a double Put.
 func simPut(c *core, s *shard, x uintptr) bool {
 	pg := pageOf(x)
 	i, ok := pg.indexOf(x)
 	ok = ok && pg.core == c
-	if ok && *pg.link(i) == watched { // it came by Get
-		*pg.link(i) = taken
+	if ok {
+		unwatch(x)
 	}
 	ok = ok && s.put(pg, i)
 	c.do(s.takeChores())
