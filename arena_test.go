@@ -97,6 +97,49 @@ func TestArenaDelay(t *testing.T) {
 	assert.True(t, again.zeroed)
 }
 
+// The timer purges what has waited for long enough, and no more.
+func TestArenaPurgesTheOld(t *testing.T) {
+	needsOSMemory(t)
+	a := newArena(t)
+	a.armed = true // the timer is the test
+	var purged atomic.Int64
+	one, err := a.alloc(1)
+	require.NoError(t, err)
+	other, err := a.alloc(1)
+	require.NoError(t, err)
+	a.release(one, &purged)
+	a.release(other, &purged)
+	a.released[1][0].at = time.Now().Add(-2 * purgeDelay)
+	a.purgeOld()
+	assert.EqualValues(t, granuleSize, purged.Load())
+	require.Len(t, a.released[1], 1)
+	assert.Equal(t, other.first, a.released[1][0].first)
+}
+
+// What a program has left in memory is not taken for the records of a page.
+func TestLinksOnOldMemory(t *testing.T) {
+	oneP(t)
+	newArena(t)
+	old := New[[8192]byte]()
+	for range 2 {
+		xs := make([]*[8192]byte, 8)
+		old.GetBatch(xs)
+		for _, x := range xs {
+			for k := range x {
+				x[k] = 0xff - byte(1-k%2) // words that say taken
+			}
+		}
+		old.PutBatch(xs)
+	}
+	require.NoError(t, old.Close())
+	p := newStill[[64]byte](t)
+	x := p.Get()
+	requirePanic(t, ErrDoublePut, func() { p.core.put(address(x) + 700*uintptr(p.core.geo.stride)) })
+	p.Put(x)
+	assert.Zero(t, p.Stats().Live)
+	require.NoError(t, p.core.checkInvariants())
+}
+
 // A pool whose pages lie in another region than the first works the same.
 func TestPoolInLaterRegion(t *testing.T) {
 	newArena(t)

@@ -110,8 +110,8 @@ var mutations = []mutation{
 		old: "freeUnit{u.number, latest + 1}", new: "freeUnit{u.number, 1}"},
 	{name: "Refs of another pool resolve", file: "ref.go",
 		old: "u == nil || u.core != c ||", new: "u == nil ||"},
-	{name: "All has parked slots", file: "ref.go",
-		old: "\t\tif inUse(word) {\n\t\t\tlive[i] = true", new: "\t\tif isCounted(word) {\n\t\t\tlive[i] = true"},
+	{name: "All has slots parked unmarked", file: "ref.go",
+		old: "\t\t\t\tlive[i] = false // parked, and not marked so\n", new: ""},
 	// pin.go
 	{name: "seize does not wait", file: "pin.go",
 		old: "atomic.LoadUint32(&s.busy) != 0; spins++", new: "atomic.LoadUint32(&s.busy) > 1; spins++"},
