@@ -142,6 +142,14 @@ func (c *core) debugPut(op string, x unsafe.Pointer) (err error) {
 	return cmp.Or(err, c.quarantine(op, uintptr(x), p))
 }
 
+// debugPutGuarded notes that a guarded slot is put, which needs no quarantine, and has
+// no contents any more.
+func (c *core) debugPutGuarded(addr uintptr) {
+	c.watches.mu.Lock()
+	defer c.watches.mu.Unlock()
+	delete(c.watches.history.slots, addr)
+}
+
 // endUse notes that the slot at addr is put. It returns what became of it, or nil if
 // it is not in use.
 func (c *core) endUse(addr uintptr) *past {

@@ -67,6 +67,10 @@
 // have put, also for Ps that do nothing any more: see heartbeat.go. How a
 // goroutine gets a shard to itself is in pin.go.
 //
+// Slots that are looked at more closely, by the profile, as guarded slots, or all of
+// them in builds with -race, -asan and -tags pooldebug, have a word that sends
+// their Put off the fast path: see watch.go.
+//
 // The lists and their order are those of mimalloc (Leijen, Zorn, de Moura, 2019),
 // in which page retirement is modified in three ways: an empty page that is kept
 // is reset to address order (promoted), so that the next Get is fast; empty

@@ -14,9 +14,9 @@ var (
 	// pool has returned: memory of another kind, another pool's slot, or a place
 	// inside a slot.
 	ErrForeignPut = errors.New("not a slot of this pool")
-	// ErrCorrupt is found in builds with -tags pooldebug only: a slot was written to
-	// after its Put, or beyond its end.
-	ErrCorrupt = errors.New("memory was written to by who must not")
+	// ErrCorrupt means that a slot was written to after its Put, or beyond its end.
+	// Only builds with -tags pooldebug look for that.
+	ErrCorrupt = errors.New("stray write")
 	// ErrClosed is the use of a pool after Close.
 	ErrClosed = errors.New("pool is closed")
 	// ErrInUse is returned by Close while slots are out.

@@ -77,6 +77,7 @@ func testGuard[T any](t *testing.T) {
 	assert.ErrorIs(t, p.Close(), ErrInUse)
 
 	p.Put(x)
+	assert.False(t, slices.ContainsFunc(Leaks(), func(l Leak) bool { return l.Pool == "guarded" && l.Addr == uintptr(unsafe.Pointer(x)) }))
 	assert.True(t, p.Deref(r) == nil)
 	assert.Zero(t, p.Stats().Live)
 	first := uintptr(unsafe.Pointer(x))

@@ -49,7 +49,7 @@ var mistakes = []mistake{
 		}
 	}},
 	{"write after Put", "",
-		`^panic: pool "quotes" \(pool\.quote\): Trim: slot 0x[0-9a-f]+, byte 8: memory was written to by who must not: it was used after its Put, found now; it was\s+got at:\s+.*\s+.*mistakes_test\.go:\d+\n(.*\n)*\s+put at:\s+.*\s+.*mistakes_test\.go:\d+\n`,
+		`^panic: pool "quotes" \(pool\.quote\): Trim: slot 0x[0-9a-f]+, byte 8: stray write: it was used after its Put, found now; it was\s+got at:\s+.*\s+.*mistakes_test\.go:\d+\n(.*\n)*\s+put at:\s+.*\s+.*mistakes_test\.go:\d+\n`,
 		`use-after-poison on address .*\nWRITE of size 8 `,
 		func() {
 			p := quotePool()
@@ -59,7 +59,7 @@ var mistakes = []mistake{
 			p.Trim()
 		}},
 	{"write after Put, found by Get", "",
-		`^panic: pool "quotes" \(pool\.quote\): Get: slot 0x[0-9a-f]+, byte 8: memory was written to by who must not: it was used after its Put`,
+		`^panic: pool "quotes" \(pool\.quote\): Get: slot 0x[0-9a-f]+, byte 8: stray write: it was used after its Put`,
 		`use-after-poison`,
 		func() {
 			p := quotePool()
@@ -76,7 +76,7 @@ var mistakes = []mistake{
 		sink = readLate(x)
 	}},
 	{"write beyond the end", "",
-		`^panic: pool "quotes" \(pool\.quote\): Put: slot 0x[0-9a-f]+, byte 32: memory was written to by who must not: a write went beyond the slot's end; the slot was\s+got at:\n`, "",
+		`^panic: pool "quotes" \(pool\.quote\): Put: slot 0x[0-9a-f]+, byte 32: stray write: a write went beyond the slot's end; the slot was\s+got at:\n`, "",
 		func() {
 			p := quotePool()
 			x, y := p.Get(), p.Get()

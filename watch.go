@@ -74,6 +74,7 @@ func (c *core) putWatched(op string, addr uintptr) error {
 	x := pg.slot(i)
 	c.dropSample(addr)
 	if pg.guard != nil {
+		c.debugPutGuarded(addr)
 		return c.putGuarded(op, pg)
 	}
 	if debugging {
