@@ -63,9 +63,9 @@ func WithWarmPages(n int) Option {
 	return func(o *options) { o.warmPages = n }
 }
 
-// DefaultProfileRate is a rate for WithProfile at which the profile's cost cannot
-// be measured: a sample for 2 MiB handed out.
-const DefaultProfileRate = 2 << 20
+// DefaultProfileRate is a rate for WithProfile at which the profile costs a program
+// that does nothing but Get and Put one or two per cent: a sample for 4 MiB handed out.
+const DefaultProfileRate = 4 << 20
 
 // WithProfile makes the pool part of the profile pool_live, which tells how many
 // slots and bytes are in use, by the stacks that got them: what the heap profile
@@ -96,8 +96,8 @@ func WithProfile(rate int) Option {
 // first is used again first, and each takes an OS page of memory, or as many as the
 // slot needs, while it is in use. They count as pages of the pool for WithLimit, which
 // leaves them an eighth of the pages at most.
-// GetBatch has no guarded slots. 0 means none, and is the default; 1000 costs less
-// than can be measured. New panics if n is negative.
+// GetBatch has no guarded slots. 0 means none, and is the default; the cost of 1000
+// has not been told from noise. New panics if n is negative.
 //
 // Where the memory of slots comes from the Go heap, no slot is guarded: with the
 // race detector, which finds the same mistakes, and on systems without mmap.
