@@ -76,7 +76,7 @@ func (p *past) String() string {
 
 // parts returns the slot at x without its red zone, and the red zone.
 func (c *core) parts(x unsafe.Pointer) (slot, zone []byte) {
-	all := unsafe.Slice((*byte)(x), int(c.geo.stride))
+	all := bytesAt(x, int(c.geo.stride))
 	return all[:c.size], all[c.size:]
 }
 

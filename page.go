@@ -475,9 +475,10 @@ func memoryAt(addr, size uintptr) []byte {
 
 // zero clears a slot. (To assign T's zero value would take a copy of it, which for a
 // large T is made on the Go heap.)
-func zero[T any](x *T) {
-	clear(unsafe.Slice((*byte)(unsafe.Pointer(x)), unsafe.Sizeof(*x)))
-}
+func zero[T any](x *T) { clear(bytesAt(unsafe.Pointer(x), int(unsafe.Sizeof(*x)))) }
+
+// bytesAt returns the n bytes at x.
+func bytesAt(x unsafe.Pointer, n int) []byte { return unsafe.Slice((*byte)(x), n) }
 
 // pointers views a slice of typed pointers as one of untyped ones.
 func pointers[T any](xs []*T) []unsafe.Pointer {

@@ -31,7 +31,7 @@ var mutations = []mutation{
 	{name: "carving one too many", file: "page.go",
 		old: "n = min(n, pg.reserved-pg.capacity); n != 0", new: "n = min(n+1, pg.reserved-pg.capacity+1); n != 0"},
 	{name: "Get does not clear", file: "page.go",
-		old: "\tclear(unsafe.Slice((*byte)(unsafe.Pointer(x)), unsafe.Sizeof(*x)))\n", new: ""},
+		old: "{ clear(bytesAt(unsafe.Pointer(x), int(unsafe.Sizeof(*x)))) }", new: "{}"},
 	// sizeclass.go
 	{name: "stride not rounded", file: "sizeclass.go",
 		old: "uint32(size+minStride-1) &^ (minStride - 1)", new: "uint32(size)"},
