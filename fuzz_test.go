@@ -177,7 +177,9 @@ func TestModel(t *testing.T) {
 	total := 0
 	for _, op := range operations {
 		total += tried[op.name]
-		if tried[op.name] == 0 && !testing.Short() {
+	}
+	for _, op := range operations {
+		if tried[op.name] == 0 && total != 0 && !testing.Short() { // 0: -run wants others
 			t.Errorf("%s was not tried", op.name)
 		}
 	}

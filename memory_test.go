@@ -168,7 +168,7 @@ func TestFailedCalls(t *testing.T) {
 func TestManyPools(t *testing.T) {
 	newArena(t)
 	var early Memory
-	for i := range 2000 {
+	for i := range times(2000) {
 		p := New[[64]byte]()
 		xs := simBatch(p, 3000)
 		p.PutBatch(xs)

@@ -306,11 +306,11 @@ func fastPathRegression[T any](t *testing.T) {
 		p := newStill[T](t)
 		n := p.Stats().SlotsPerPage
 		order := orders(n * pages)["first-in"]
-		single := perRound(t, newStill[T](t), n, 50, order[:n]) / float64(n)
-		multi := perRound(t, p, n*pages, 50, order) / float64(n*pages)
+		single := perRound(t, newStill[T](t), n, times(50), order[:n]) / float64(n)
+		multi := perRound(t, p, n*pages, times(50), order) / float64(n*pages)
 		assert.LessOrEqual(t, multi, 4*single)
 
-		base := perRound(t, newBase[T](t), n*pages, 50, order) / float64(n*pages)
+		base := perRound(t, newBase[T](t), n*pages, times(50), order) / float64(n*pages)
 		assert.Positive(t, base, "the counter is alive")
 	}
 }
@@ -537,7 +537,7 @@ func TestGOMAXPROCS(t *testing.T) {
 		for range n * 2 {
 			wg.Go(func() {
 				xs := make([]*[64]byte, 100)
-				for range 200 {
+				for range times(200) {
 					p.GetBatch(xs)
 					live.Add(100)
 					p.PutBatch(xs)
