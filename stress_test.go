@@ -2,8 +2,11 @@ package pool
 
 import (
 	"flag"
+	"io"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -87,7 +90,7 @@ func (s *stress[T]) work(seed uint64, until time.Time) {
 	for time.Now().Before(until) && !s.failed.Load() {
 		n := 1 + rng.IntN(len(xs))
 		s.ops.Add(int64(n))
-		switch rng.IntN(4) {
+		switch rng.IntN(5) {
 		case 0: // churn
 			hs = hs[:0]
 			for range n {
@@ -111,6 +114,14 @@ func (s *stress[T]) work(seed uint64, until time.Time) {
 				xs[i] = s.release(h)
 			}
 			s.p.PutBatch(xs[:n])
+		case 2: // by Ref
+			for range n / 10 {
+				x := s.p.Get()
+				h, r := s.hold(x), s.p.Ref(x)
+				if s.p.Deref(r) != s.release(h) || !s.p.PutRef(r) || s.p.PutRef(r) || s.p.Deref(r) != nil {
+					s.fail("Ref", x)
+				}
+			}
 		default: // exchange
 			for range n {
 				h := s.hold(s.p.GetNoZero())
@@ -167,6 +178,11 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 	}
 	every(100*time.Millisecond, func(i int) { runtime.GOMAXPROCS([]int{1, 32, 2, 8}[i%4]) })
 	every(10*time.Millisecond, func(int) { runtime.GC() })
+	every(time.Millisecond, func(int) { interrupt() })
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	if pprof.StartCPUProfile(io.Discard) == nil { // a signal for each 10 ms of each thread
+		defer pprof.StopCPUProfile()
+	}
 	every(7*time.Millisecond, func(int) { s.p.Trim() })
 	every(5*time.Millisecond, func(int) { s.p.Stats() })
 	every(300*time.Millisecond, func(int) { assert.ErrorIs(t, s.p.Close(), ErrInUse) })
@@ -200,5 +216,6 @@ func TestStress(t *testing.T) {
 	t.Run("8", func(t *testing.T) { stressPool[[8]byte](t) })
 	t.Run("64", func(t *testing.T) { stressPool[[64]byte](t) })
 	t.Run("64 local checks", func(t *testing.T) { stressPool[[64]byte](t, WithLocalChecks()) })
+	t.Run("64 sampled", func(t *testing.T) { stressPool[[64]byte](t, WithProfile(1000), WithGuardSampling(20)) })
 	t.Run("9000", func(t *testing.T) { stressPool[[9000]byte](t) })
 }
