@@ -56,7 +56,8 @@ type core struct {
 
 	guards guards // under mu
 
-	purged atomic.Int64 // bytes, counted by the arena
+	purged     atomic.Int64  // bytes, counted by the arena
+	failedGets atomic.Uint64 // Gets that got no slot; any P
 
 	heart   heart
 	watches watches
@@ -221,6 +222,7 @@ func (c *core) getSlow(s *shard) (x unsafe.Pointer, isZero bool, err error) {
 			return x, isZero, nil
 		}
 		if s, err = c.supply(s); err != nil {
+			c.failedGets.Add(1)
 			return nil, false, err
 		}
 	}
@@ -412,6 +414,7 @@ func (c *core) getBatch(dst []unsafe.Pointer) (n int, zero uint64, err error) {
 			return n, zero, nil
 		}
 		if s, err = c.supply(s); err != nil {
+			c.failedGets.Add(uint64(len(dst) - n))
 			return n, zero, err
 		}
 	}

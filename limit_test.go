@@ -31,6 +31,7 @@ func TestLimit(t *testing.T) {
 	xs := fillUp(t, p)
 	assert.Len(t, xs, pages*p.Stats().SlotsPerPage, "all slots of the pages that fit")
 	assert.EqualValues(t, pages<<16, p.Stats().MappedBytes)
+	assert.EqualValues(t, pages<<16, p.Stats().LimitBytes)
 	for k, x := range xs {
 		x[0], x[63] = byte(k), byte(k>>8)
 	}
@@ -42,6 +43,9 @@ func TestLimit(t *testing.T) {
 	batch := make([]*[64]byte, 2)
 	requirePanic(t, ErrLimit, func() { p.GetBatch(batch) })
 	assert.Equal(t, make([]*[64]byte, 2), batch, "all or nothing")
+	st := p.Stats()
+	assert.EqualValues(t, 1+3*2+1, st.FailedGets, "fillUp's last, those above, one of the batch")
+	assert.EqualValues(t, 2, st.Gets-st.FailedGets-uint64(st.Live), "slots put: one here, one by the batch")
 	xs[17] = p.Get()
 	xs[17][0], xs[17][63] = 17, 0
 	for k, x := range xs {

@@ -67,6 +67,25 @@ func failing(t testing.TB, fail func(call string) bool) {
 	})
 }
 
+// Stats says where slots are and how Get comes by them: some builds differ from the usual one.
+func TestStatsOfBuild(t *testing.T) {
+	newArena(t)
+	p := newStill[[1024]byte](t)
+	assert.Equal(t, canProtect, p.Stats().OffHeap)
+	assert.Equal(t, pinned, p.Stats().Pinned)
+	if debugging {
+		return // which keeps slots from use
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	xs := make([]*[1024]byte, 32<<10)
+	p.GetBatch(xs)
+	runtime.ReadMemStats(&after)
+	assert.Equal(t, !p.Stats().OffHeap, after.HeapSys-before.HeapSys > 16<<20, "%d of 32 MiB are on the heap", after.HeapSys-before.HeapSys)
+	p.PutBatch(xs)
+}
+
 func TestReadMemory(t *testing.T) {
 	needsOSMemory(t)
 	noQuarantine(t)

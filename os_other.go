@@ -9,6 +9,9 @@ import "errors"
 // the same, but its memory counts in the Go heap's size, and purging returns
 // nothing.
 
+// offHeap says that memory is not the Go heap's.
+const offHeap = false
+
 // growSize bounds the regions after the first.
 const growSize = 16 << 20
 

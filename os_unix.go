@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// offHeap says that memory is not the Go heap's.
+const offHeap = true
+
 // growSize bounds the regions after the first.
 const growSize = 16 << 30
 

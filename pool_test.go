@@ -430,10 +430,12 @@ func TestStats(t *testing.T) {
 	exactSlots(t)
 	oneP(t)
 	p := newStill[[64]byte](t, WithName("orders"))
-	assert.Equal(t, Stats{Name: "orders", SlotSize: 64, SlotsPerPage: 992}, p.Stats())
+	want := Stats{ID: p.core.id, Name: "orders", Type: "[64]uint8", SlotSize: 64, SlotsPerPage: 992, OffHeap: offHeap, Pinned: pinned}
+	assert.Equal(t, want, p.Stats())
 	x := p.Get()
-	assert.Equal(t, Stats{Name: "orders", SlotSize: 64, SlotsPerPage: 992,
-		Live: 1, Pages: 1, Gets: 1, SlowGets: 1 + 1, MappedBytes: 64 << 10, CommittedBytes: 4 << 10}, p.Stats())
+	want.Live, want.Pages, want.Gets, want.SlowGets = 1, 1, 1, 1+1
+	want.MappedBytes, want.CommittedBytes = 64<<10, 4<<10
+	assert.Equal(t, want, p.Stats())
 	y := p.Get()
 	p.Put(x)
 	p.Put(y)

@@ -28,6 +28,8 @@ func TestReadStats(t *testing.T) {
 	k := slices.IndexFunc(all, func(st Stats) bool { return st.Name == "first" })
 	assert.Equal(t, p.Stats(), all[k])
 	assert.Equal(t, 1, all[k].Live)
+	assert.Equal(t, "[64]uint8", all[k].Type)
+	assert.Less(t, all[k].ID, q.Stats().ID)
 	p.Put(x)
 	require.NoError(t, q.Close())
 	assert.Equal(t, []string{"first"}, names(ReadStats())[before:])

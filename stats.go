@@ -4,7 +4,9 @@ import "slices"
 
 // Stats is what a pool has done and holds. Counters count since New.
 type Stats struct {
+	ID           uint64 // no other pool of the process has it; later pools have higher ones
 	Name         string // as given to WithName
+	Type         string // T, as in main.Order
 	SlotSize     int    // bytes from one slot to the next; at least the size of T
 	SlotsPerPage int
 
@@ -13,8 +15,11 @@ type Stats struct {
 	WarmPages int // of these, empty ones kept in retirement
 
 	// Gets counts Gets of all kinds, slots of GetBatch one by one, and those that failed
-	// too. What was Put is Gets - Live, if none failed.
+	// too. What was Put is Gets - FailedGets - Live.
 	Gets uint64
+	// FailedGets counts Gets that got no slot, for a limit or because the system
+	// refused memory.
+	FailedGets uint64
 	// SlowGets counts Gets that found no free slot ready: they collected slots
 	// put elsewhere, carved new ones, or took another page than a ready one.
 	SlowGets uint64
@@ -36,6 +41,15 @@ type Stats struct {
 	MappedBytes    int64 // address space of Pages
 	CommittedBytes int64 // of these, what slots were carved from and may be resident
 	PurgedBytes    int64 // released bytes that went back to the OS since New
+	LimitBytes     int64 // what MappedBytes may be by WithLimit, in whole pages; 0: no limit
+
+	// OffHeap says that slots lie outside of the Go heap. They lie inside on systems
+	// without mmap, such as js and wasip1, and with the race detector: then they count in
+	// the heap's size, and nothing goes back to the OS.
+	OffHeap bool
+	// Pinned says that Get and Put pin the goroutine to its P. If not, they take
+	// locks, which is slower: see "Builds" in the package's documentation.
+	Pinned bool
 }
 
 // stats adds up. While others use the pool, each number is from a slightly
@@ -54,15 +68,21 @@ func (c *core) stats() Stats {
 		defer yield(shards)
 	}
 	st := Stats{
+		ID:           c.id,
 		Name:         c.name,
+		Type:         c.typeName,
 		SlotSize:     int(c.geo.stride),
 		SlotsPerPage: int(c.geo.slots),
 		Live:         max(c.live(), 0),
 		Pages:        len(c.pages) + len(c.guards.all),
 		MappedBytes:  int64(len(c.pages)) * int64(c.geo.pageSize),
+		LimitBytes:   int64(c.maxPages) * int64(c.geo.pageSize),
+		FailedGets:   c.failedGets.Load(),
 		GuardedGets:  c.guards.served,
 		Releases:     c.releases,
 		PurgedBytes:  c.purged.Load(),
+		OffHeap:      offHeap,
+		Pinned:       pinned,
 	}
 	for _, pg := range c.partial {
 		if pg.empty && pg.remote.Load()&remoteOwned == 0 {
