@@ -1,0 +1,122 @@
+package poolexpvar_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"expvar"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/poolexpvar"
+)
+
+// fields returns the names of the members of an object, and each one's JSON.
+func fields(t *testing.T, object string) map[string]json.RawMessage {
+	t.Helper()
+	var members map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal([]byte(object), &members))
+	return members
+}
+
+func TestPublish(t *testing.T) {
+	poolexpvar.Publish("all")
+	all := expvar.Get("all")
+	require.NotNil(t, all)
+	assert.Equal(t, "[]", string(fields(t, all.String())["Pools"]), "never null")
+
+	p := pool.New[[64]byte](pool.WithName("orders\xff"), pool.WithLimit(1<<20))
+	defer pool.SetProcessLimit(pool.SetProcessLimit(1 << 40))
+	x := p.Get()
+	members := fields(t, all.String())
+	assert.Len(t, members, 3)
+	var stats []pool.Stats
+	require.NoError(t, json.Unmarshal(members["Pools"], &stats))
+	want := p.Stats()
+	want.Name = "orders\ufffd" // JSON is UTF-8
+	assert.Equal(t, []pool.Stats{want}, stats, "each time as it is now")
+	assert.Equal(t, 1, stats[0].Live)
+	var memory pool.Memory
+	require.NoError(t, json.Unmarshal(members["Memory"], &memory))
+	assert.Equal(t, pool.ReadMemory(), memory)
+	assert.NotZero(t, memory.InUse)
+	assert.Equal(t, "1099511627776", string(members["ProcessLimit"]))
+	assert.EqualValues(t, 1<<40, pool.SetProcessLimit(-1), "only read")
+
+	var pools []map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal(members["Pools"], &pools))
+	assert.Contains(t, pools[0], "SlotSize", "the names of the fields")
+	assert.Contains(t, fields(t, string(members["Memory"])), "InUse")
+
+	p.Put(x)
+	require.NoError(t, p.Close())
+	assert.Equal(t, "[]", string(fields(t, all.String())["Pools"]), "closed")
+}
+
+func TestServed(t *testing.T) {
+	poolexpvar.Publish("served")
+	w := httptest.NewRecorder()
+	http.DefaultServeMux.ServeHTTP(w, httptest.NewRequest("GET", "/debug/vars", nil))
+	assert.Contains(t, fields(t, w.Body.String()), "served")
+}
+
+// Publishing twice is one variable; another's name is an error. Nothing is printed.
+func TestPublishTwice(t *testing.T) {
+	var printed bytes.Buffer
+	log.SetOutput(&printed)
+	defer log.SetOutput(os.Stderr)
+
+	const names = 1000
+	for i := range names {
+		name := fmt.Sprint("twice ", i)
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				<-start
+				assert.NotPanics(t, func() { poolexpvar.Publish(name) })
+			})
+		}
+		close(start)
+		wg.Wait()
+	}
+	n := 0
+	expvar.Do(func(v expvar.KeyValue) {
+		if strings.HasPrefix(v.Key, "twice ") {
+			n++
+		}
+	})
+	assert.Equal(t, names, n, "one variable each")
+	assert.PanicsWithError(t,
+		`poolexpvar: Publish("memstats"): there is an expvar variable of this name already (expvar.Func): give another name`,
+		func() { poolexpvar.Publish("memstats") })
+	assert.Contains(t, fields(t, expvar.Get("memstats").String()), "HeapAlloc", "as before")
+	assert.NotPanics(t, func() { poolexpvar.Publish("free") }, "as usable as before")
+	assert.Empty(t, printed.String())
+}
+
+// A program with pools gets net/http only if it asks for it.
+func TestPoolHasNoHTTP(t *testing.T) {
+	tool, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip(err)
+	}
+	deps := func(pkg string) []string {
+		out, err := exec.Command(tool, "list", "-deps", pkg).Output()
+		require.NoError(t, err)
+		return strings.Fields(string(out))
+	}
+	assert.Contains(t, deps("."), "net/http")
+	assert.NotContains(t, deps(".."), "net/http")
+	assert.NotContains(t, deps(".."), "expvar")
+}
