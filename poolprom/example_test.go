@@ -1,0 +1,37 @@
+package poolprom_test
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/poolprom"
+)
+
+func ExampleNewCollector() {
+	registry := prometheus.NewRegistry() // or prometheus.DefaultRegisterer
+	registry.MustRegister(poolprom.NewCollector())
+
+	orders := pool.New[[64]byte](pool.WithName("orders"))
+	o := orders.Get()
+
+	// What promhttp.HandlerFor(registry, ...) serves, of two metrics.
+	text, err := testutil.GatherAndFormat(registry, expfmt.TypeTextPlain,
+		"warmpage_pool_gets_total", "warmpage_pool_live_slots")
+	if err != nil {
+		fmt.Println(err)
+	}
+	fmt.Print(string(text))
+	orders.Put(o)
+	orders.Close()
+	// Output:
+	// # HELP warmpage_pool_gets_total Gets of all kinds, slots of GetBatch one by one, failed ones too.
+	// # TYPE warmpage_pool_gets_total counter
+	// warmpage_pool_gets_total{pool="orders",type="[64]uint8"} 1
+	// # HELP warmpage_pool_live_slots Slots handed out and not yet Put.
+	// # TYPE warmpage_pool_live_slots gauge
+	// warmpage_pool_live_slots{pool="orders",type="[64]uint8"} 1
+}
