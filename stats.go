@@ -8,7 +8,7 @@ type Stats struct {
 	Name         string // as given to WithName
 	Type         string // T, as in main.Order
 	SlotSize     int    // bytes from one slot to the next; at least the size of T
-	SlotsPerPage int
+	SlotsPerPage int    // slots in a page that is full
 
 	Live      int // slots handed out and not yet Put
 	Pages     int // pages the pool holds, each guarded slot's included
