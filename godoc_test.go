@@ -63,8 +63,12 @@ func exportedNames(pkg *doc.Package) (all []exported) {
 		for _, v := range vs {
 			for _, spec := range v.Decl.Specs {
 				s := spec.(*ast.ValueSpec)
+				text := s.Doc.Text()
+				if !v.Decl.Lparen.IsValid() {
+					text = v.Doc
+				}
 				for _, name := range s.Names {
-					all = append(all, exported{name.Name, cmp.Or(s.Doc.Text(), v.Doc), nil, true})
+					all = append(all, exported{name.Name, text, nil, true})
 				}
 			}
 		}
