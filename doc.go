@@ -18,9 +18,10 @@
 //
 // # Memory model
 //
-// Put(x) synchronizes before the Get that returns the same slot. The pool adds no
-// other ordering; in particular, handing x to another goroutine needs the same
-// synchronization as any other pointer. Close synchronizes after every Put.
+// Put(x) synchronizes before the Get that returns the same slot, and Ref(x) before a
+// Deref of what it returned, as [Pool.Deref] says. The pool adds no other ordering; in
+// particular, handing x to another goroutine needs the same synchronization as any
+// other pointer. Close synchronizes after every Put.
 //
 // # How it works
 //

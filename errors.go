@@ -5,26 +5,29 @@ import (
 	"fmt"
 )
 
-// What the panic values and errors of this package wrap: use errors.Is on what
-// recover returns.
+// What the errors of this package wrap, those that it returns and those that it panics with: use
+// [errors.Is] on them, also on what recover returns. Their text says more, and what to do.
 var (
-	// ErrDoublePut is the misuse of a Put of a slot that is not in use.
+	// ErrDoublePut means that a slot was given to Put, PutBatch or Ref that is not in use: it was
+	// Put before.
 	ErrDoublePut = errors.New("slot is not in use")
-	// ErrForeignPut is the misuse of a Put of an address that no Get of this
-	// pool has returned: memory of another kind, another pool's slot, or a place
-	// inside a slot.
+	// ErrForeignPut means that Put, PutBatch or Ref was given an address that no Get of this pool
+	// has returned: memory of another kind, another pool's slot, or a place inside a slot.
 	ErrForeignPut = errors.New("not a slot of this pool")
-	// ErrCorrupt means that a slot was written to after its Put, or beyond its end.
-	// Only builds with -tags pooldebug look for that.
+	// ErrCorrupt means that a slot was written to after its Put, or beyond its end. Only builds
+	// with -tags pooldebug look for that. Whatever call finds it panics: one that gets or puts this
+	// slot or another one, Trim, or Close.
 	ErrCorrupt = errors.New("stray write")
-	// ErrClosed is the use of a pool after Close.
+	// ErrClosed means that a pool was used after Close, or closed twice.
 	ErrClosed = errors.New("pool is closed")
-	// ErrInUse is returned by Close while slots are out.
+	// ErrInUse means that Close was called while slots were out. Close returns it.
 	ErrInUse = errors.New("slots are in use")
-	// ErrLimit means that a slot would take memory beyond WithLimit or
-	// SetProcessLimit, and that the pool has no free one.
+	// ErrLimit means that a slot would take memory beyond [WithLimit] or [SetProcessLimit], and
+	// that the pool has no free one; from [Pool.Ref] and [Pool.All], that there are Refs in too
+	// many pages.
 	ErrLimit = errors.New("memory limit reached")
-	// ErrOutOfMemory means that the system refused memory or address space.
+	// ErrOutOfMemory means that the system refused memory or address space, and that the pool has
+	// no free slot.
 	ErrOutOfMemory = errors.New("out of memory")
 )
 

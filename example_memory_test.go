@@ -5,27 +5,30 @@ package pool_test
 import (
 	"errors"
 	"fmt"
+	"log"
+	"runtime/debug"
+	"strings"
 
 	"github.com/warmpage/pool"
 )
 
 func ExamplePool_Trim() {
-	p := pool.New[Order]()
+	orders := pool.New[Order]()
 	batch := make([]*Order, 10000)
-	p.GetBatch(batch)
-	p.PutBatch(batch)
-	fmt.Println(p.Trim() > 0, p.Stats().Pages)
+	orders.GetBatch(batch)
+	orders.PutBatch(batch)
+	fmt.Println(orders.Trim() > 0, orders.Stats().Pages)
 	// Output: true 0
 }
 
 func ExampleReadMemory() {
-	p := pool.New[[64]byte]()
-	p.Put(p.Get())
+	orders := pool.New[Order]()
+	orders.Put(orders.Get())
 	before := pool.ReadMemory()
-	p.Trim()
+	orders.Trim()
 	after := pool.ReadMemory()
-	fmt.Println(before.InUse-after.InUse, after.Purged-before.Purged >= 64<<10)
-	// Output: 65536 true
+	fmt.Println(before.InUse-after.InUse >= 64<<10, after.Purged-before.Purged >= 64<<10)
+	// Output: true true
 }
 
 func ExampleWithLimit() {
@@ -33,16 +36,65 @@ func ExampleWithLimit() {
 	var held []*[1024]byte
 	for {
 		r, err := requests.TryGet()
-		if err != nil {
-			fmt.Println(errors.Is(err, pool.ErrLimit), len(held))
+		if errors.Is(err, pool.ErrLimit) {
+			fmt.Println(err)
 			break
 		}
 		held = append(held, r)
 	}
 	requests.Put(held[0])
 	_, err := requests.TryGet()
-	fmt.Println(err)
+	fmt.Println(len(held), err)
 	// Output:
-	// true 64
-	// <nil>
+	// pool "requests" ([1024]uint8): memory limit reached: no slot is free, and WithLimit allows no more than 64 KiB; Put slots, or raise the limit
+	// 64 <nil>
+}
+
+func ExampleWriteProfile() {
+	carts := pool.New[[64]byte](pool.WithName("carts"), pool.WithProfile(1)) // a sample for each Get
+	batch := make([]*[64]byte, 3)
+	carts.GetBatch(batch)
+	defer carts.PutBatch(batch)
+	var text strings.Builder
+	if err := pool.WriteProfile(&text, 1); err != nil {
+		log.Fatal(err)
+	}
+	for line := range strings.Lines(text.String()) {
+		if strings.HasSuffix(line, "of carts\n") { // the stack follows
+			fmt.Print(line)
+		}
+	}
+	// Output: 3 slots, 192 bytes of carts
+}
+
+func ExampleWithGuardSampling() {
+	orders := pool.New[Order](pool.WithGuardSampling(1)) // 1000, in production
+	o, err := orders.TryGet()
+	if err != nil {
+		log.Fatal(err)
+	}
+	orders.Put(o) // to look at o from here on ends the program
+	fmt.Println(orders.Stats().GuardedGets)
+	// Output: 1
+}
+
+// A use after Put, found in a guarded slot. What follows in the description is where the slot was
+// got and put.
+func ExampleDescribeFault() {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	orders := pool.New[Order](pool.WithName("orders"), pool.WithGuardSampling(1))
+	defer func() {
+		if e, ok := recover().(interface{ Addr() uintptr }); ok {
+			description, _, _ := strings.Cut(pool.DescribeFault(e.Addr()), "\n")
+			_, description, _ = strings.Cut(description, ": ") // without the address
+			fmt.Println(description)
+		}
+	}()
+	o, err := orders.TryGet()
+	if err != nil {
+		log.Fatal(err)
+	}
+	orders.Put(o)
+	o.Price = 1
+	// Output: 8 bytes into a slot of pool "orders" (pool_test.Order), which was Put
 }

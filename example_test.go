@@ -3,10 +3,14 @@ package pool_test
 import (
 	"errors"
 	"fmt"
+	"log"
+	"runtime/pprof"
+	"sync"
 
 	"github.com/warmpage/pool"
 )
 
+// An Order has no pointer, string or slice, so it can live in a pool.
 type Order struct {
 	ID     uint64
 	Price  int64
@@ -27,6 +31,46 @@ func Example() {
 	// 0 <nil>
 }
 
+// One goroutine receives packets, another one works on them and gives back their memory.
+func ExamplePool() {
+	type Packet struct {
+		Len  int
+		Data [1500]byte
+	}
+	packets := pool.New[Packet](pool.WithName("packets"))
+	received := make(chan *Packet, 16)
+	go func() {
+		defer close(received)
+		for _, text := range []string{"ping", "hello"} {
+			p := packets.GetNoZero()
+			p.Len = copy(p.Data[:], text)
+			received <- p
+		}
+	}()
+	for p := range received {
+		fmt.Printf("%s\n", p.Data[:p.Len])
+		packets.Put(p)
+	}
+	fmt.Println(packets.Close())
+	// Output:
+	// ping
+	// hello
+	// <nil>
+}
+
+func ExampleNew() {
+	type Session struct {
+		User    uint64
+		Expires int64
+	}
+	sessions := pool.New[Session](pool.WithName("sessions"), pool.WithLimit(64<<20))
+	s := sessions.Get()
+	defer sessions.Put(s)
+	s.User = 7
+	fmt.Println(*s)
+	// Output: {7 0}
+}
+
 func ExampleCheckType() {
 	type Item struct{ Name string }
 	type Cart struct{ Items [4]Item }
@@ -35,52 +79,276 @@ func ExampleCheckType() {
 	if errors.As(pool.CheckType[Cart](), &e) {
 		fmt.Println(e.Path)
 	}
+	fmt.Println(pool.CheckType[[pool.MaxSlotSize]byte](), pool.CheckType[[pool.MaxSlotSize + 1]byte]() != nil)
 	// Output:
 	// <nil>
 	// pool_test.Cart.Items[].Name (string)
+	// <nil> true
+}
+
+func ExampleTypeError() {
+	type User struct {
+		ID   uint64
+		Tags []uint32
+	}
+	defer func() {
+		var e *pool.TypeError
+		if err, ok := recover().(error); ok && errors.As(err, &e) {
+			fmt.Println("cannot pool", e.Type)
+			fmt.Println(e.Path)
+			fmt.Println(err)
+		}
+	}()
+	pool.New[User]()
+	// Output:
+	// cannot pool pool_test.User
+	// pool_test.User.Tags ([]uint32)
+	// pool: pool_test.User cannot live off-heap: pool_test.User.Tags ([]uint32) is or contains a Go pointer, which the garbage collector cannot see there; store an index, a fixed-size array or an integer handle instead
+}
+
+func ExampleOption() {
+	limit := int64(8 << 20) // from the program's configuration
+	options := []pool.Option{pool.WithName("orders")}
+	if limit > 0 {
+		options = append(options, pool.WithLimit(limit))
+	}
+	orders := pool.New[Order](options...)
+	fmt.Println(orders.Stats().LimitBytes)
+	// Output: 8388608
+}
+
+func ExampleWithName() {
+	orders := pool.New[Order](pool.WithName("incoming orders"))
+	err := orders.Close()
+	fmt.Println(orders.Stats().Name, err)
+	fmt.Println(orders.Close())
+	// Output:
+	// incoming orders <nil>
+	// pool "incoming orders" (pool_test.Order): Close: pool is closed: finish all use of a pool before Close
+}
+
+// A table whose entries are replaced by whatever goroutine comes by: nearly every slot is put on
+// another P than it was got on.
+func ExampleWithLocalChecks() {
+	orders := pool.New[Order](pool.WithLocalChecks())
+	var mu sync.Mutex
+	var last [16]*Order
+	var wg sync.WaitGroup
+	for id := range uint64(1000) {
+		wg.Go(func() {
+			o := orders.Get()
+			o.ID = id
+			mu.Lock()
+			last[id%16], o = o, last[id%16]
+			mu.Unlock()
+			orders.Put(o) // nil, at first
+		})
+	}
+	wg.Wait()
+	fmt.Println(orders.Stats().Live)
+	orders.PutBatch(last[:])
+	fmt.Println(orders.Close())
+	// Output:
+	// 16
+	// <nil>
+}
+
+// A service with bursts of requests some minutes apart.
+func ExampleWithWarmPages() {
+	const burst = 10_000
+	size := pool.New[Order]().Stats()
+	pages := burst/size.SlotsPerPage + 1
+	orders := pool.New[Order](pool.WithWarmPages(pages))
+	batch := make([]*Order, burst)
+	orders.GetBatch(batch)
+	orders.PutBatch(batch) // the pages stay for the next burst
+	fmt.Println(orders.Stats().Live)
+	orders.Trim() // unless there is none to come
+	fmt.Println(orders.Stats().WarmPages)
+	// Output:
+	// 0
+	// 0
+}
+
+// With net/http/pprof in the program, the profile is at /debug/pprof/pool_live too.
+func ExampleWithProfile() {
+	orders := pool.New[Order](pool.WithName("orders"), pool.WithProfile(pool.DefaultProfileRate))
+	defer orders.Close()
+	profile := pprof.Lookup("pool_live")
+	fmt.Println(profile.Name())
+	// Output: pool_live
+}
+
+func ExamplePool_Get() {
+	orders := pool.New[Order]()
+	o := orders.Get()
+	defer orders.Put(o)
+	fmt.Println(*o == Order{})
+	// Output: true
+}
+
+func ExamplePool_GetNoZero() {
+	buffers := pool.New[[4096]byte]()
+	b := buffers.GetNoZero() // holds anything
+	defer buffers.Put(b)
+	n := copy(b[:], "all that is read was written before")
+	fmt.Printf("%s\n", b[:n])
+	// Output: all that is read was written before
+}
+
+// A server that refuses what it has no memory for.
+func ExamplePool_TryGet() {
+	orders := pool.New[Order](pool.WithLimit(16 << 20))
+	accept := func(id uint64) string {
+		o, err := orders.TryGet()
+		switch {
+		case errors.Is(err, pool.ErrLimit), errors.Is(err, pool.ErrOutOfMemory):
+			return "busy, try later"
+		case errors.Is(err, pool.ErrClosed):
+			return "shutting down"
+		}
+		defer orders.Put(o)
+		o.ID = id
+		return fmt.Sprint("accepted ", o.ID)
+	}
+	fmt.Println(accept(1))
+	if err := orders.Close(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(accept(2))
+	// Output:
+	// accepted 1
+	// shutting down
+}
+
+func ExamplePool_Put() {
+	orders := pool.New[Order](pool.WithName("orders"))
+	o := orders.Get()
+	orders.Put(o)
+	defer func() {
+		err, _ := recover().(error)
+		fmt.Println(errors.Is(err, pool.ErrDoublePut))
+	}()
+	orders.Put(o)
+	// Output: true
+}
+
+// Put takes only what Get of the same pool returned.
+func ExamplePool_Put_foreign() {
+	orders := pool.New[Order](pool.WithName("orders"))
+	defer func() {
+		err, _ := recover().(error)
+		fmt.Println(errors.Is(err, pool.ErrForeignPut))
+	}()
+	orders.Put(&Order{ID: 1})
+	// Output: true
 }
 
 func ExamplePool_GetBatch() {
-	p := pool.New[Order]()
+	orders := pool.New[Order]()
 	batch := make([]*Order, 64)
-	p.GetBatch(batch)
-	fmt.Println(p.Stats().Live)
-	p.PutBatch(batch)
-	fmt.Println(p.Stats().Live)
+	orders.GetBatch(batch)
+	fmt.Println(orders.Stats().Live)
+	orders.PutBatch(batch)
+	fmt.Println(orders.Stats().Live)
 	// Output:
 	// 64
 	// 0
 }
 
-func ExamplePool_Put() {
-	p := pool.New[Order](pool.WithName("orders"))
-	o := p.Get()
-	p.Put(o)
-	defer func() {
-		err, _ := recover().(error)
-		fmt.Println(errors.Is(err, pool.ErrDoublePut))
-	}()
-	p.Put(o)
-	// Output: true
-}
-
-func ExamplePool_TryGet() {
-	p := pool.New[Order]()
-	p.Close()
-	_, err := p.TryGet()
-	fmt.Println(errors.Is(err, pool.ErrClosed))
-	// Output: true
+// What is done with is collected, and goes back in one call.
+func ExamplePool_PutBatch() {
+	orders := pool.New[Order]()
+	done := make([]*Order, 0, 64)
+	for id := range uint64(200) {
+		o := orders.Get()
+		o.ID = id
+		if done = append(done, o); len(done) == cap(done) {
+			orders.PutBatch(done)
+			done = done[:0]
+		}
+	}
+	orders.PutBatch(done)
+	fmt.Println(orders.Stats().Gets, orders.Stats().Live)
+	// Output: 200 0
 }
 
 func ExamplePool_Close() {
-	p := pool.New[Order]()
-	o := p.Get()
-	fmt.Println(errors.Is(p.Close(), pool.ErrInUse))
-	p.Put(o)
-	fmt.Println(p.Close())
+	orders := pool.New[Order]()
+	o := orders.Get()
+	if err := orders.Close(); errors.Is(err, pool.ErrInUse) {
+		fmt.Println("an order was never put")
+	}
+	orders.Put(o)
+	fmt.Println(orders.Close())
 	// Output:
-	// true
+	// an order was never put
 	// <nil>
+}
+
+func ExamplePool_Stats() {
+	orders := pool.New[Order](pool.WithName("orders"))
+	for range 3 {
+		orders.Put(orders.Get())
+	}
+	o := orders.Get()
+	defer orders.Put(o)
+	st := orders.Stats()
+	fmt.Printf("%s: %d in use, %d got\n", st.Name, st.Live, st.Gets)
+	// Output: orders: 1 in use, 4 got
+}
+
+// Metrics of a pool.
+func ExampleStats() {
+	orders := pool.New[Order](pool.WithLimit(1 << 20))
+	batch := make([]*Order, 64)
+	orders.GetBatch(batch)
+	orders.PutBatch(batch[:24])
+	st := orders.Stats()
+	fmt.Println("in use:", st.Live)
+	fmt.Println("put:", st.Gets-st.FailedGets-uint64(st.Live))
+	fmt.Println("pages in use, of those allowed:", st.MappedBytes*100/st.LimitBytes, "%")
+	orders.PutBatch(batch[24:])
+	// Output:
+	// in use: 40
+	// put: 24
+	// pages in use, of those allowed: 6 %
+}
+
+// A status page of all pools.
+func ExampleReadStats() {
+	quotes := pool.New[Order](pool.WithName("quotes"))
+	q := quotes.Get()
+	for _, st := range pool.ReadStats() {
+		if st.Name == "quotes" { // of one pool among others, here
+			fmt.Println(st.Name, st.Type, st.Live)
+		}
+	}
+	quotes.Put(q)
+	fmt.Println(quotes.Close())
+	// Output:
+	// quotes pool_test.Order 1
+	// <nil>
+}
+
+func ExampleSetProcessLimit() {
+	previous := pool.SetProcessLimit(2 << 30) // of a container of 4 GiB
+	defer pool.SetProcessLimit(previous)
+	fmt.Println(pool.SetProcessLimit(-1)>>20, "MiB") // only asks
+	// Output: 2048 MiB
+}
+
+// At the end of a test: builds with -tags pooldebug name who got what was never put.
+func ExampleLeaks() {
+	trades := pool.New[Order](pool.WithName("trades"))
+	trades.Put(trades.Get())
+	for _, leak := range pool.Leaks() {
+		if leak.Pool == "trades" {
+			fmt.Println("never put:", leak)
+		}
+	}
+	fmt.Println(trades.Close())
+	// Output: <nil>
 }
 
 // Pooled objects refer to each other by Refs, which the garbage collector does not
@@ -100,12 +368,68 @@ func ExampleRef() {
 	for n := nodes.Deref(head); n != nil; n = nodes.Deref(n.next) {
 		fmt.Println(n.value)
 	}
-	fmt.Println(nodes.PutRef(head), nodes.PutRef(head), nodes.Deref(head) == nil)
 	// Output:
 	// 2
 	// 1
 	// 0
-	// true false true
+}
+
+func ExampleRef_IsZero() {
+	var best pool.Ref[Order]
+	fmt.Println(best.IsZero())
+	orders := pool.New[Order]()
+	best = orders.Ref(orders.Get())
+	fmt.Println(best.IsZero(), orders.PutRef(best))
+	fmt.Println(best.IsZero(), orders.Deref(best) == nil) // its slot was put, but it is not zero
+	// Output:
+	// true
+	// false true
+	// false true
+}
+
+func ExampleRef_String() {
+	var none pool.Ref[Order]
+	fmt.Println("best offer:", none) // others are as in ref(3072.1)
+	// Output: best offer: ref(nil)
+}
+
+// A map from keys to Refs is nothing for the garbage collector to look into.
+func ExamplePool_Ref() {
+	orders := pool.New[Order]()
+	byID := make(map[uint64]pool.Ref[Order])
+	for id := range uint64(3) {
+		o := orders.Get()
+		o.ID, o.Price = id, int64(id)*100
+		byID[id] = orders.Ref(o)
+	}
+	fmt.Println(orders.Deref(byID[2]).Price)
+	// Output: 200
+}
+
+func ExamplePool_Deref() {
+	sessions := pool.New[[16]byte]()
+	s := sessions.Get()
+	copy(s[:], "alice")
+	ref := sessions.Ref(s)
+	if s := sessions.Deref(ref); s != nil {
+		fmt.Printf("%s\n", s[:5])
+	}
+	sessions.Put(s)
+	fmt.Println(sessions.Deref(ref) == nil)
+	// Output:
+	// alice
+	// true
+}
+
+// An order is filled, or it times out: whichever comes first gives it back.
+func ExamplePool_PutRef() {
+	orders := pool.New[Order]()
+	ref := orders.Ref(orders.Get())
+	fmt.Println("filled:", orders.PutRef(ref))
+	fmt.Println("timed out:", orders.PutRef(ref))
+	// Output:
+	// filled: true
+	// timed out: false
 }
 
 func ExamplePool_All() {

@@ -195,11 +195,12 @@ func (c *core) releaseGuards() {
 	}
 }
 
-// DescribeFault tells what an address is to the pools of the process: for one in a
-// guarded slot (see WithGuardSampling), or in any slot in builds with -tags
-// pooldebug, whether the slot is in use, and where it was got and put. For an address
-// that no pool has, it returns "". Any goroutine may call it, for instance with
-// the address of a fault:
+// DescribeFault tells in words what an address is to the pools of the process: which pool's slot,
+// and how far into it; of a guarded slot (see [WithGuardSampling]), and of any slot in builds with
+// -tags pooldebug, also whether it is in use, and the stacks that got and put it last. For an
+// address where no pool has had memory, it returns "". The text is for people, and may change. Any
+// goroutine may call it, for instance with the address of a fault, in one that has called
+// [runtime/debug.SetPanicOnFault]:
 //
 //	defer func() {
 //		if e, ok := recover().(interface{ Addr() uintptr }); ok {

@@ -7,23 +7,24 @@ import (
 	"strings"
 )
 
-// A Leak is a slot in use: see Leaks.
+// A Leak is a slot in use, as [Leaks] found it.
 type Leak struct {
-	Pool string // WithName
-	Type string
-	Addr uintptr
+	Pool string  // the pool's name, as given to WithName
+	Type string  // the pool's T, as in main.Order
+	Addr uintptr // of the slot: what Get returned
 
 	stack stack
 }
 
-// String has the pool, the address, and the stack of the Get.
+// String returns the pool, the address, and in further lines the stack of the Get.
 func (l Leak) String() string {
 	return fmt.Sprintf("pool %q (%s): slot %#x, got at:\n%s", l.Pool, l.Type, l.Addr, l.stack)
 }
 
-// Leaks returns all slots of all open pools that are in use, by pool and address, with the
-// stacks that got them. It knows them in builds with -tags pooldebug; in others it
-// returns nil, and WithProfile shows a sample of them. Any goroutine may call it.
+// Leaks returns all slots of all open pools that are in use, with the stacks that got them: pools
+// in the order in which they were made, slots by address. It knows them in builds with -tags
+// pooldebug; in others it returns nil, and [WithProfile] shows a sample of them. Any goroutine may
+// call it.
 func Leaks() []Leak {
 	var all []Leak
 	for _, c := range openPools() {

@@ -73,13 +73,13 @@ func (c *core) liveSamples() []liveSample {
 	return all
 }
 
-// WriteProfile writes the profile pool_live of all pools with WithProfile to w: with
-// debug 0 in the gzip-compressed format of pprof, else as text. It has two values a
-// stack, the slots in use and their bytes, both estimated from the samples; the
-// label pool has the name of the pool, or its type. Any goroutine may call it.
+// WriteProfile writes the profile pool_live of all open pools with [WithProfile] to w: with debug 0
+// in the gzip-compressed format of pprof, else as text. It has two values a stack, the slots in use
+// and their bytes, both estimated from the samples; the label pool has the name of the pool, or its
+// type if it has none. WriteProfile returns the error that w returned, if any. Any goroutine may
+// call it.
 //
-// It is what pprof.Lookup("pool_live").WriteTo writes, for programs that do not use
-// that.
+// It is what pprof.Lookup("pool_live").WriteTo writes, for programs that do not use [runtime/pprof].
 func WriteProfile(w io.Writer, debug int) error {
 	samples := liveSamples()
 	if debug == 0 {

@@ -9,26 +9,28 @@ import (
 	"unsafe"
 )
 
-// A Ref refers to a slot that is in use, and to none once that was Put. It holds
-// no Go pointer: 8 bytes that the garbage collector does not look at, so that ten
-// million of them cost it nothing, and that may be a field of a pooled type, of
-// the same pool's even. Refs can be compared, with each other and as keys of a
-// map: those of one slot are equal from its Get to its Put, and differ from all
-// others. The zero Ref refers to nothing.
+// A Ref refers to a slot that is in use, and to none once that was Put. It holds no Go pointer: 8
+// bytes that the garbage collector does not look at, so that ten million of them cost it nothing,
+// and that may be a field of a pooled type, of the same pool's even. Refs can be compared, with
+// each other and as keys of a map: those of one slot are equal from its Get to its Put, and differ
+// from all others. The zero Ref refers to nothing. [Pool.Ref] and [Pool.All] make Refs,
+// [Pool.Deref] and [Pool.PutRef] take them.
 //
-// A Ref means something to the pool that made it only, and in its process.
+// A Ref is a value, to be copied at will. It means something to the pool that made it only, and in
+// its process. It does not keep the slot from being put.
 //
-// A Ref has 32 bits for the slot and 32 for its generation, which each Put of the
-// slot raises by one, or two: after 2 to 4 thousand million Puts a Ref as old as
-// that may be taken for a new one.
+// A Ref has 32 bits for the slot and 32 for its generation, which each Put of the slot raises by
+// one, or two: after 2 to 4 thousand million Puts of its slot a Ref may be taken for a new one.
 type Ref[T any] struct {
 	id uint64 // generation << 32 | number of the slot; 0: nothing
 }
 
-// IsZero reports whether r is the zero Ref, which refers to nothing.
+// IsZero reports whether r is the zero Ref, which refers to nothing. A Ref whose slot was Put is not
+// zero: see [Pool.Deref].
 func (r Ref[T]) IsZero() bool { return r.id == 0 }
 
-// String returns the number and the generation of the slot, for logs.
+// String returns the number of the slot and its generation, as in ref(3072.1), for logs; ref(nil)
+// for the zero Ref.
 func (r Ref[T]) String() string {
 	if r.id == 0 {
 		return "ref(nil)"
@@ -36,14 +38,14 @@ func (r Ref[T]) String() string {
 	return fmt.Sprintf("ref(%d.%d)", uint32(r.id), r.id>>32)
 }
 
-// Ref returns the Ref of x, a slot in use. Ref(nil) returns the zero Ref. It
-// panics with an error that wraps ErrForeignPut if x is not a slot of this pool,
-// ErrDoublePut if it is not in use, and ErrClosed after Close.
+// Ref returns the [Ref] of x, a slot in use. Ref(nil) returns the zero Ref. It panics with an error
+// that wraps [ErrForeignPut] if x is not a slot of this pool, [ErrDoublePut] if it is not in use
+// (both, if its page has been released since), and [ErrClosed] after Close.
 //
-// With the first Ref in a page, the page gets 4 bytes more for each of its slots,
-// and with the first Ref of a pool, Put takes some nanoseconds more. There can be
-// Refs in four million pages of the process at a time (600,000 of the smallest
-// slots); beyond that Ref panics with an error that wraps ErrLimit.
+// With the first Ref in a page, the page gets 4 bytes more for each of its slots, on the Go heap,
+// and with the first Ref of a pool, Put takes some nanoseconds more. There can be Refs in four
+// million pages of the process at a time (600,000 of the smallest slots); beyond that Ref panics
+// with an error that wraps [ErrLimit].
 func (p *Pool[T]) Ref(x *T) Ref[T] {
 	if x == nil {
 		return Ref[T]{}
@@ -51,8 +53,8 @@ func (p *Pool[T]) Ref(x *T) Ref[T] {
 	return Ref[T]{p.core.ref(uintptr(unsafe.Pointer(x)))}
 }
 
-// Deref returns the slot that r refers to, or nil if that was Put, if r is zero, or
-// if another pool made r. Any goroutine may call it.
+// Deref returns the slot that r refers to, or nil if that was Put, if r is zero, if another pool
+// made r, or if the pool is closed. It never panics.
 //
 // Deref says what was the case at some moment of the call. If another goroutine
 // may Put the slot meanwhile, it may be Put, and handed out again, as soon as
@@ -64,22 +66,25 @@ func (p *Pool[T]) Deref(r Ref[T]) *T {
 	return (*T)(p.core.deref(r.id))
 }
 
-// PutRef gives back the slot that r refers to, as Put does, and reports whether
-// there was one. Of several goroutines that do so with one Ref, one gets true.
+// PutRef gives back the slot that r refers to, as [Pool.Put] does, and reports whether there was
+// one: where Deref would return nil, it does nothing and returns false. Of several goroutines that
+// put one Ref, one gets true. If one puts the slot itself at the same time, by Put, one of the two
+// may panic with an error that wraps [ErrDoublePut].
 func (p *Pool[T]) PutRef(r Ref[T]) bool {
 	return p.core.putRef(r.id)
 }
 
-// All returns an iterator over the slots that are in use, with their Refs, in no
-// particular order: for dumps and sweeps. The loop may use the pool in any way,
-// and put the slots that it gets.
+// All returns an iterator over the slots that are in use, with their Refs, in no particular order:
+// for dumps and sweeps. The loop may use the pool in any way, and put the slots that it gets. It
+// panics with an error that wraps [ErrClosed] if the pool is closed when it begins, and ends early
+// if the pool is closed meanwhile.
 //
 // A slot that is in use from the start to the end of the loop comes exactly once;
 // one that others get or put meanwhile may come or not, but not after its Put. What
 // others do with a slot meanwhile, the clearing by Get included, is not ordered
 // with the loop: look at slots only while nobody else may put or get them. All
 // holds up others while it looks at a page, for some ten microseconds with 64-byte
-// slots. Each page gets what Ref says.
+// slots. Each page with a slot in use gets what [Pool.Ref] adds, within the same bound.
 func (p *Pool[T]) All() iter.Seq2[Ref[T], *T] {
 	return func(yield func(Ref[T], *T) bool) {
 		for _, pg := range p.core.allPages() {

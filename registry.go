@@ -53,8 +53,8 @@ func openPools() []*core {
 	return open
 }
 
-// ReadStats returns the Stats of all pools that are open, in the order in which they
-// were made. Any goroutine may call it.
+// ReadStats returns the [Stats] of all pools that are open, in the order in which they were made.
+// It costs what [Pool.Stats] costs for each of them. Any goroutine may call it.
 func ReadStats() []Stats {
 	var all []Stats
 	for _, c := range openPools() {

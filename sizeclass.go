@@ -29,9 +29,9 @@ const (
 	carveBytes = 4096
 )
 
-// MaxSlotSize is the largest T, in bytes, that a pool can hold (512 KiB).
-// Larger objects gain nothing from a pool of slots: their own page faults and
-// clearing cost more than any allocator.
+// MaxSlotSize is the size of the largest T that a pool can hold, in bytes (512 KiB). Larger objects
+// gain nothing from a pool of slots: their own page faults and clearing cost more than any
+// allocator.
 const MaxSlotSize = largePageSize / 8
 
 // geometry is the shape of every page of one pool. Set once in New.

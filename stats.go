@@ -2,17 +2,17 @@ package pool
 
 import "slices"
 
-// Stats is what a pool has done and holds. Counters count since New.
+// Stats is what a pool has done and holds. Counters count since [New].
 type Stats struct {
 	ID           uint64 // no other pool of the process has it; later pools have higher ones
 	Name         string // as given to WithName
 	Type         string // T, as in main.Order
 	SlotSize     int    // bytes from one slot to the next; at least the size of T
-	SlotsPerPage int
+	SlotsPerPage int    // slots in a page that is full
 
 	Live      int // slots handed out and not yet Put
-	Pages     int // pages the pool holds
-	WarmPages int // of these, empty ones kept in retirement
+	Pages     int // pages the pool holds, each guarded slot's included
+	WarmPages int // of these, empty ones that are kept for later, for a time or by WithWarmPages
 
 	// Gets counts Gets of all kinds, slots of GetBatch one by one, and those that failed
 	// too. What was Put is Gets - FailedGets - Live.
@@ -20,15 +20,17 @@ type Stats struct {
 	// FailedGets counts Gets that got no slot, for a limit or because the system
 	// refused memory.
 	FailedGets uint64
-	// SlowGets counts Gets that found no free slot ready: they collected slots
-	// put elsewhere, carved new ones, or took another page than a ready one.
+	// SlowGets counts how often a Get found no free slot ready, and took up slots that were put,
+	// carved new ones, or went to another page than one that was ready. A Get that takes a fresh
+	// page counts twice: it finds no page, and carves. GetBatch counts each such step once, for
+	// however many slots.
 	SlowGets uint64
 	// Promotions counts how often an empty page was put in order, so that the
 	// next Get from it is fast.
 	Promotions uint64
-	// Retirements counts empty pages that were kept, Revivals how many of them
-	// were seen used again, Releases pages given to the arena (after their time
-	// in retirement, at once, or by Trim).
+	// Retirements counts empty pages that were kept, Revivals how many of them were seen used
+	// again, Releases pages that the pool gave up (after their time in retirement, at once, or by
+	// Trim).
 	Retirements, Revivals, Releases uint64
 	// GuardedGets counts Gets that were served by a guarded slot: see
 	// WithGuardSampling.
@@ -43,9 +45,9 @@ type Stats struct {
 	PurgedBytes    int64 // released bytes that went back to the OS since New
 	LimitBytes     int64 // what MappedBytes may be by WithLimit, in whole pages; 0: no limit
 
-	// OffHeap says that slots lie outside of the Go heap. They lie inside on systems
-	// without mmap, such as js and wasip1, and with the race detector: then they count in
-	// the heap's size, and nothing goes back to the OS.
+	// OffHeap says that slots lie outside of the Go heap. They lie inside with the race detector,
+	// and on systems other than Linux, macOS, the BSDs and Windows, such as js and wasip1: then they
+	// count in the heap's size, and nothing goes back to the OS.
 	OffHeap bool
 	// Pinned says that Get and Put pin the goroutine to its P. If not, they take
 	// locks, which is slower: see "Builds" in the package's documentation.

@@ -5,14 +5,17 @@ import (
 	"reflect"
 )
 
-// A TypeError says why a type cannot live in a pool. New panics with one,
-// CheckType returns it.
+// A TypeError says why a type cannot live in a pool. [New] panics with a *TypeError, [CheckType]
+// returns it.
 type TypeError struct {
-	Type   string // the type, as in main.Order
-	Path   string // the first offending field, as in main.Order.Items[].Name; Type itself if it is no field's fault
+	Type string // the type, as in main.Order
+	// Path leads to the first field or element that holds a Go pointer, and ends with the type of
+	// that, as in main.Order.Items[].Name (string). Of a type whose size is wrong it is Type.
+	Path   string
 	Reason string // what is wrong there, and what to do
 }
 
+// Error returns Type, Path and Reason in one line.
 func (e *TypeError) Error() string {
 	return fmt.Sprintf("pool: %s cannot live off-heap: %s %s", e.Type, e.Path, e.Reason)
 }
