@@ -93,7 +93,7 @@ func (c *core) init(size uintptr, typeName string, o options) {
 		c.maxPages = int(min(pages, math.MaxInt))
 	}
 	c.sampler = samplerOf(o.profileRate, c.geo.stride)
-	if canProtect {
+	if offHeap {
 		c.guardEvery = uint32(o.guardEvery)
 	}
 	c.promotion = hook.Promotion.Load()

@@ -45,7 +45,7 @@ func firstNonZero(b []byte) int {
 }
 
 func testGuard[T any](t *testing.T) {
-	if !canProtect {
+	if !offHeap {
 		t.Skip("in this build memory comes from the Go heap")
 	}
 	p := newStill[T](t, WithName("guarded"), WithGuardSampling(1))
@@ -119,7 +119,7 @@ func TestGuard(t *testing.T) {
 
 // Guarded slots count for the limit, and make room when there is nothing else.
 func TestGuardLimit(t *testing.T) {
-	if !canProtect {
+	if !offHeap {
 		t.Skip("in this build memory comes from the Go heap")
 	}
 	oneP(t)
@@ -154,7 +154,7 @@ func TestGuardLimit(t *testing.T) {
 
 // Without what it takes, Gets are served as ever.
 func TestGuardRefused(t *testing.T) {
-	if !canProtect {
+	if !offHeap {
 		t.Skip("in this build memory comes from the Go heap")
 	}
 	oneP(t)
@@ -208,7 +208,7 @@ func TestGuardConcurrent(t *testing.T) {
 	st := p.Stats()
 	assert.Zero(t, st.Live)
 	assert.EqualValues(t, 16*300*20, st.Gets)
-	if canProtect {
+	if offHeap {
 		assert.Positive(t, st.GuardedGets)
 	}
 	assert.Empty(t, p.core.liveSamples())

@@ -158,7 +158,7 @@ var lateUse = mistake{name: "use of a guarded slot after Put", do: func() {
 }}
 
 func TestGuardCrash(t *testing.T) {
-	if !canProtect || watchAll {
+	if !offHeap || watchAll {
 		t.Skip("in this build memory comes from the Go heap, or others find it first")
 	}
 	_, stderr, code := runSelf(t, crashEnv+"="+lateUse.name)

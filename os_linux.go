@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// offHeap says that memory is not the Go heap's.
+// offHeap says that memory is not the Go heap's, and that osProtect works.
 const offHeap = true
 
 // growSize bounds the regions after the first.
@@ -65,9 +65,6 @@ func osPurge(mem []byte) (gone, zeroed bool) {
 	err := unix.Madvise(mem, unix.MADV_DONTNEED)
 	return err == nil, err == nil
 }
-
-// canProtect says that osProtect works.
-const canProtect = true
 
 // osProtect makes committed memory inaccessible, or accessible again. It keeps its
 // contents.

@@ -9,7 +9,7 @@ import "errors"
 // the same, but its memory counts in the Go heap's size, and purging returns
 // nothing.
 
-// offHeap says that memory is not the Go heap's.
+// offHeap says that memory is not the Go heap's, and that osProtect works.
 const offHeap = false
 
 // growSize bounds the regions after the first.
@@ -23,8 +23,5 @@ func osReserve(size uintptr) ([]byte, error) { return make([]byte, size), nil }
 func osCommit([]byte) error { return nil }
 
 func osPurge([]byte) (gone, zeroed bool) { return false, false }
-
-// canProtect says that osProtect works.
-const canProtect = false
 
 func osProtect([]byte, bool) error { return errors.ErrUnsupported }

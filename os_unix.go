@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// offHeap says that memory is not the Go heap's.
+// offHeap says that memory is not the Go heap's, and that osProtect works.
 const offHeap = true
 
 // growSize bounds the regions after the first.
@@ -42,9 +42,6 @@ func osPurge(mem []byte) (gone, zeroed bool) {
 		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED)
 	return err == nil, err == nil
 }
-
-// canProtect says that osProtect works.
-const canProtect = true
 
 // osProtect makes committed memory inaccessible, or accessible again. It keeps its
 // contents.

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// offHeap says that memory is not the Go heap's.
+// offHeap says that memory is not the Go heap's, and that osProtect works.
 const offHeap = true
 
 // growSize bounds the regions after the first.
@@ -51,9 +51,6 @@ func osPurge(mem []byte) (gone, zeroed bool) {
 	_ = windows.VirtualUnlock(addressOf(mem), uintptr(len(mem)))
 	return true, false
 }
-
-// canProtect says that osProtect works.
-const canProtect = true
 
 // osProtect makes committed memory inaccessible, or accessible again. It keeps its
 // contents.

@@ -22,7 +22,7 @@ func view[T any](x *T) []byte {
 
 // needsOSMemory skips a test of what becomes of memory of the system.
 func needsOSMemory(t testing.TB) {
-	if !canProtect {
+	if !offHeap {
 		t.Skip("in this build memory comes from the Go heap")
 	}
 }
@@ -31,6 +31,14 @@ func needsOSMemory(t testing.TB) {
 func exactSlots(t testing.TB) {
 	if redZone != 0 {
 		t.Skip("in this build slots have red zones")
+	}
+}
+
+// needsPreemption skips a test of goroutines that take turns by themselves, in loops without
+// end.
+func needsPreemption(t testing.TB) {
+	if runtime.GOARCH == "wasm" {
+		t.Skip("here, a goroutine runs until it waits")
 	}
 }
 
@@ -392,6 +400,9 @@ func starvation(t *testing.T) {
 			}
 			for _, x := range mine {
 				p.Put(x)
+			}
+			if runtime.GOARCH == "wasm" {
+				runtime.Gosched() // nothing else makes way for the other goroutines there
 			}
 		}
 	})

@@ -34,15 +34,11 @@ func holdBatch(p *Pool[[64]byte], n int) []*[64]byte {
 // pprofTop runs go tool pprof on the profile and returns what it says for each
 // function.
 func pprofTop(t *testing.T, index string) map[string]float64 {
-	tool, err := exec.LookPath("go")
-	if err != nil {
-		t.Skip("no go command to run pprof with")
-	}
 	var b bytes.Buffer
 	require.NoError(t, pprof.Lookup(profileName).WriteTo(&b, 0))
 	file := filepath.Join(t.TempDir(), "profile")
 	require.NoError(t, os.WriteFile(file, b.Bytes(), 0o600))
-	out, err := exec.Command(tool, "tool", "pprof", "-top", "-unit=B", "-sample_index="+index, file).CombinedOutput()
+	out, err := exec.Command("go", "tool", "pprof", "-top", "-unit=B", "-sample_index="+index, file).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	flat := make(map[string]float64)
 	for _, m := range regexp.MustCompile(`(?m)^\s*(\d+)B?\s.*\s(\S+)$`).FindAllStringSubmatch(string(out), -1) {
@@ -56,6 +52,9 @@ func pprofTop(t *testing.T, index string) map[string]float64 {
 // With a rate of the slot's size or less every Get is sampled, and the profile is
 // exact. It ends with the Puts.
 func TestProfileExact(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("no go command to run pprof with: ", err)
+	}
 	p := newStill[[64]byte](t, WithName("held"), WithProfile(1))
 	xs := holdSmall(p, 1000)
 	ys := holdBatch(p, 300)

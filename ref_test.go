@@ -301,6 +301,7 @@ func TestAll(t *testing.T) {
 // All never yields the Ref of a slot that is free: a Put ends the generation and
 // frees the slot in one, as far as others can see.
 func TestAllAgainstPut(t *testing.T) {
+	needsPreemption(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	p := New[quote]()
 	p.PutRef(p.Ref(p.Get()))

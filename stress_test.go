@@ -203,7 +203,9 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 	st := s.p.Stats()
 	assert.Zero(t, st.Live)
 	assert.Positive(t, s.ops.Load())
-	assert.Positive(t, st.RemotePuts, "slots went from P to P")
+	if runtime.GOARCH != "wasm" { // which has one P
+		assert.Positive(t, st.RemotePuts, "slots went from P to P")
+	}
 	t.Logf("%d slots; %+v", s.ops.Load(), st)
 	s.p.Trim()
 	assert.Zero(t, s.p.Stats().Pages)
