@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"runtime/debug"
 	"strings"
 
 	"github.com/warmpage/pool"
@@ -76,25 +75,4 @@ func ExampleWithGuardSampling() {
 	orders.Put(o) // to look at o from here on ends the program
 	fmt.Println(orders.Stats().GuardedGets)
 	// Output: 1
-}
-
-// A use after Put, found in a guarded slot. What follows in the description is where the slot was
-// got and put.
-func ExampleDescribeFault() {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	orders := pool.New[Order](pool.WithName("orders"), pool.WithGuardSampling(1))
-	defer func() {
-		if e, ok := recover().(interface{ Addr() uintptr }); ok {
-			description, _, _ := strings.Cut(pool.DescribeFault(e.Addr()), "\n")
-			_, description, _ = strings.Cut(description, ": ") // without the address
-			fmt.Println(description)
-		}
-	}()
-	o, err := orders.TryGet()
-	if err != nil {
-		log.Fatal(err)
-	}
-	orders.Put(o)
-	o.Price = 1
-	// Output: 8 bytes into a slot of pool "orders" (pool_test.Order), which was Put
 }

@@ -1,0 +1,35 @@
+//go:build !race && !pooldebug && !js && !wasip1 && !s390x
+
+// An s390x tells a fault's OS page only.
+
+package pool_test
+
+import (
+	"fmt"
+	"log"
+	"runtime/debug"
+	"strings"
+
+	"github.com/warmpage/pool"
+)
+
+// A use after Put, found in a guarded slot. What follows in the description is where the slot was
+// got and put.
+func ExampleDescribeFault() {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	orders := pool.New[Order](pool.WithName("orders"), pool.WithGuardSampling(1))
+	defer func() {
+		if e, ok := recover().(interface{ Addr() uintptr }); ok {
+			description, _, _ := strings.Cut(pool.DescribeFault(e.Addr()), "\n")
+			_, description, _ = strings.Cut(description, ": ") // without the address
+			fmt.Println(description)
+		}
+	}()
+	o, err := orders.TryGet()
+	if err != nil {
+		log.Fatal(err)
+	}
+	orders.Put(o)
+	o.Price = 1
+	// Output: 8 bytes into a slot of pool "orders" (pool_test.Order), which was Put
+}
