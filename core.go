@@ -53,6 +53,7 @@ type core struct {
 	transit atomic.Uint64
 
 	releases uint64 // by releasePartial; under mu
+	seenGets uint64 // by stats, so that it does not go down; under mu
 
 	guards guards // under mu
 

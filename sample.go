@@ -3,6 +3,7 @@ package pool
 import (
 	"math"
 	"math/rand/v2"
+	"sync/atomic"
 )
 
 // Sampling. A shard counts its Gets down to the one that the profile samples, and
@@ -55,11 +56,30 @@ func (s *shard) count(n uint32) (sampled uint64) {
 		if s.core.sampler.mean != 0 {
 			sampled |= 1 << (done - 1)
 		}
-		s.counts.gets += uint64(s.interval)
-		s.interval = s.core.sampler.interval()
-		s.sampleIn = s.interval
+		s.renew(s.core.sampler.interval())
 	}
 }
 
-// gets returns how many Gets were counted.
-func (s *shard) gets() uint64 { return s.counts.gets + uint64(s.interval) - uint64(s.sampleIn) }
+// renew begins an interval. Other Ps may be reading the three words that change together: the
+// stores to renewals before and after tell them (a sequence lock, as Linux has it). All are
+// atomic, for their order.
+func (s *shard) renew(interval uint32) {
+	s.renewals.Add(1)
+	s.countedGets.Add(uint64(s.interval))
+	atomic.StoreUint32(&s.interval, interval)
+	atomic.StoreUint32(&s.sampleIn, interval)
+	s.renewals.Add(1)
+}
+
+// gets returns how many Gets were counted. Any P; also while the owner counts, and then one that
+// is on its way to getSlow may be counted, not counted, and counted again.
+func (s *shard) gets() uint64 {
+	for n := 0; ; n++ {
+		before := s.renewals.Load()
+		sum := s.countedGets.Load() + uint64(atomic.LoadUint32(&s.interval)) - uint64(atomic.LoadUint32(&s.sampleIn))
+		if before%2 == 0 && s.renewals.Load() == before {
+			return sum
+		}
+		pause(n)
+	}
+}

@@ -59,13 +59,16 @@ type shardState struct {
 	last      *page  // what a slot was last put to; a hint, which may have another owner by now
 	queue     pageQueue
 	retired   pageQueue // most recently retired first
-	interval  uint32    // what sampleIn began with
+	interval  uint32    // what sampleIn began with; atomic, read by any P
 	guardIn   uint32    // slow Gets to the one that is guarded
 	tick      uint32    // heartbeats; wraps
 	budget    int       // pages that may be in retired
 	turns     int       // pages taken into use since the last tick
 	chores    chores
 	counts    counts
+
+	renewals    atomic.Uint32 // odd while interval, sampleIn and countedGets change: see sample.go
+	countedGets atomic.Uint64 // but for those of the interval
 	//lint:ignore U1000 for the debug build
 	checks int // operations since the last check of all pages
 
@@ -119,7 +122,7 @@ func (ch *chores) any() bool { return ch.release != nil || ch.abandon != nil || 
 // counts are what Stats adds up over the shards. Owner only, and only in slow
 // paths.
 type counts struct {
-	gets, slowGets, promotions, retirements, revivals, releases, remotePuts uint64
+	slowGets, promotions, retirements, revivals, releases, remotePuts uint64
 }
 
 func newShard(c *core, id int) *shard {
@@ -133,8 +136,7 @@ func newShard(c *core, id int) *shard {
 	if c.localChecks && !watchAll && c.sampler.mean == 0 { // who watches slots wants to see every Put
 		s.unmarked = unmarkedMax
 	}
-	s.interval = c.sampler.interval()
-	s.sampleIn = s.interval
+	s.renew(c.sampler.interval())
 	s.cur = noPage
 	s.last = noPage
 	s.budget = budgetMin

@@ -57,7 +57,7 @@ type Stats struct {
 // stats adds up. While others use the pool, each number is from a slightly
 // different moment; otherwise it is exact. With shards that are pinned rather
 // than locked this reads words that their owners are writing: each is read
-// whole, and nothing is derived from two of them that must agree.
+// whole, and nothing is derived from two of them that must agree, but for Gets (see sample.go).
 func (c *core) stats() Stats {
 	c.requireNew()
 	c.heart.mu.Lock()
@@ -110,5 +110,7 @@ func (c *core) stats() Stats {
 		st.Releases += s.counts.releases
 		st.RemotePuts += s.counts.remotePuts
 	}
+	c.seenGets = max(c.seenGets, st.Gets)
+	st.Gets = c.seenGets
 	return st
 }
