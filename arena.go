@@ -31,7 +31,8 @@ const (
 	chunkGranules = chunkSize / granuleSize
 
 	// commitGranules is how much is committed at a time (4 MiB): one system
-	// call for 64 small pages. Committed memory costs nothing until touched.
+	// call for 64 small pages. Committed memory takes none of the machine's until it is
+	// touched (on Windows, and on Linux with vm.overcommit_memory=2, it counts at once).
 	commitGranules = largePageSize / granuleSize
 	chunkSteps     = chunkGranules / commitGranules
 

@@ -38,7 +38,7 @@ type core struct {
 	partials atomic.Int32 // len(partial), for who does not hold mu
 
 	// mu is never wanted while pinned. Order of locks: heart.mu, mu, a shard's
-	// mu, arena.mu.
+	// mu, and then one of arena.mu, refs.mu, watches.mu.
 	mu      mutex
 	pages   []*page // all pages of the pool
 	partial []partialPage

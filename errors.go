@@ -62,8 +62,10 @@ func (c *core) errPut(op string, addr uintptr) error {
 		return fmt.Errorf("%s: %s(%#x): %w: no pool has memory there (is it from new, a variable, or a pool since closed?); Put only what Get returned", c, op, addr, ErrForeignPut)
 	case pg.core != c:
 		return fmt.Errorf("%s: %s(%#x): %w: it belongs to %s; Put a slot to the pool that it came from", c, op, addr, ErrForeignPut, pg.core)
+	case addr-uintptr(pg.base) >= uintptr(pg.reserved)*uintptr(pg.stride):
+		return fmt.Errorf("%s: %s(%#x): %w: it is beside the slots of a page; Put the pointer that Get returned", c, op, addr, ErrForeignPut)
 	default:
-		off := (addr - addressOf(pg.mem.mem(int(pg.mem.n)))) % uintptr(c.geo.stride)
+		off := (addr - uintptr(pg.base)) % uintptr(pg.stride)
 		return fmt.Errorf("%s: %s(%#x): %w: it is %d bytes into a slot; Put the pointer that Get returned", c, op, addr, ErrForeignPut, off)
 	}
 }

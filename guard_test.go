@@ -74,6 +74,8 @@ func testGuard[T any](t *testing.T) {
 	assert.True(t, intact(bytes, 1, 2))
 
 	requirePanic(t, ErrForeignPut, func() { p.core.put(uintptr(unsafe.Pointer(x)) + 1) })
+	assert.ErrorContains(t, p.core.errPut("Put", uintptr(unsafe.Pointer(x))+1), ": it is 1 bytes into a slot;")
+	assert.ErrorContains(t, p.core.errPut("Put", uintptr(end)), ": it is beside the slots of a page;")
 	r := p.Ref(x)
 	assert.True(t, x == p.Deref(r))
 	n := 0

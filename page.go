@@ -11,7 +11,8 @@ import (
 // on the Go heap and behind the last slot: a write after Put cannot corrupt it,
 // and memory is touched only where slots are used.
 //
-// Free slots are in one of four places, each with its own writer:
+// Free slots are in one of four places, each with its own writer (those parked by
+// shards count as used):
 //
 //   - the bump range [bump, capacity): carved, in address order, owner only
 //   - free: the list that Get pops, owner only
@@ -54,7 +55,7 @@ type page struct {
 }
 
 // pageShared is set once before the page is published in the arena's table, and
-// read by any P; but for owner.
+// read by any P; but for owner and refs.
 type pageShared struct {
 	base   unsafe.Pointer // first slot
 	links  []uint16       // one word a slot; who may write a word is said at each use

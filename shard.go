@@ -87,7 +87,7 @@ type parkedSlot struct {
 }
 
 const (
-	// lotSize is how many slots a shard parks at most: enough to make the
+	// lotSize is one more than a shard parks at most, for repark: enough to make the
 	// compare-and-swap that sends half of them home a small share of each, and
 	// for two batches of 64 (with 64, batches of 1 KiB slots that cross between
 	// Ps took twice as long).

@@ -133,6 +133,12 @@ var mutations = []mutation{
 	// typecheck.go, stats.go
 	{name: "pointers in arrays pass", file: "typecheck.go",
 		old: "\t\treturn findPointer(t.Elem(), path+\"[]\")\n", new: "\t\treturn \"\", nil\n"},
+	{name: "Gets are read in the middle of a renewal", file: "sample.go",
+		old: "if before%2 == 0 && s.renewals.Load() == before {", new: "if before >= 0 {"},
+	{name: "Gets go down", file: "stats.go",
+		old: "c.seenGets = max(c.seenGets, st.Gets)", new: "c.seenGets = st.Gets"},
+	{name: "Gets that fail in a batch are not counted", file: "core.go",
+		old: "c.failedGets.Add(uint64(len(dst) - n))", new: "c.failedGets.Add(1)"},
 	{name: "Gets are not counted", file: "stats.go",
 		old: "st.Gets += s.gets()\n", new: ""},
 	// debug_on.go
