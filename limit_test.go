@@ -40,11 +40,11 @@ func TestLimit(t *testing.T) {
 		requirePanic(t, ErrLimit, func() { p.GetNoZero() })
 	}
 	p.Put(xs[17])
-	batch := make([]*[64]byte, 2)
+	batch := make([]*[64]byte, 3)
 	requirePanic(t, ErrLimit, func() { p.GetBatch(batch) })
-	assert.Equal(t, make([]*[64]byte, 2), batch, "all or nothing")
+	assert.Equal(t, make([]*[64]byte, 3), batch, "all or nothing")
 	st := p.Stats()
-	assert.EqualValues(t, 1+3*2+1, st.FailedGets, "fillUp's last, those above, one of the batch")
+	assert.EqualValues(t, 1+3*2+2, st.FailedGets, "fillUp's last, those above, two of the batch")
 	assert.EqualValues(t, 2, st.Gets-st.FailedGets-uint64(st.Live), "slots put: one here, one by the batch")
 	xs[17] = p.Get()
 	xs[17][0], xs[17][63] = 17, 0
