@@ -50,6 +50,7 @@ type tally struct {
 	Opened   uint64 // requests that opened sessions, which are not counted above
 	Checksum uint64 // of all answers
 	Latency  histogram
+	Late     histogram // how much of it had passed when the request was sent
 }
 
 func (t *tally) add(other *tally) {
@@ -59,6 +60,7 @@ func (t *tally) add(other *tally) {
 	t.Opened += other.Opened
 	t.Checksum += other.Checksum // the same in whatever order the connections come
 	t.Latency.merge(&other.Latency)
+	t.Late.merge(&other.Late)
 }
 
 // A client is the connections that trade.
@@ -179,6 +181,7 @@ func (c *client) trades(ctx context.Context, k *connection, start time.Time, rat
 		if err := sleep(ctx, time.Until(due)); err != nil {
 			return err
 		}
+		k.tally.Late.record(max(time.Since(due), 0))
 		status, answer, err := k.do()
 		if err != nil {
 			return fmt.Errorf("trade: %w", err)
@@ -266,7 +269,7 @@ func tooSlow(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no answer in %v: the machine is too slow for this -rate", requestTime)
 	}
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the server has closed the connection")
 	}
 	return err

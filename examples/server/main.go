@@ -314,8 +314,8 @@ func checkAddress(address string) error {
 	if err != nil {
 		return err
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("%q: %d is not a port", address, n)
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q is no port number", port)
 	}
 	return nil
 }

@@ -44,6 +44,10 @@ func printTable(out io.Writer, results []result) {
 			})
 		}
 		row("          max", func(r result) string { return round(phase.tally(r).Latency.Max) })
+		row("  of it, until sent: p50, p99", func(r result) string {
+			late := phase.tally(r).Late
+			return round(late.quantile(0.5)) + ", " + round(late.quantile(0.99))
+		})
 		printCollections(row, phase.start, phase.then)
 	}
 	mark("idle")
