@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool"
 )
 
 // TestMain lets the test binary be its own child, as the program is.
@@ -91,7 +92,9 @@ func TestChild(t *testing.T) {
 	_, err := startChild(t.Context(), c)
 	assert.ErrorContains(t, err, "192.0.2.1", "what the child says is passed on")
 
-	ch, err := startChild(t.Context(), testConfig(usePool))
+	ctx, cancel := context.WithTimeout(t.Context(), waitTime)
+	defer cancel()
+	ch, err := startChild(ctx, testConfig(usePool))
 	require.NoError(t, err)
 	s, err := ch.sample(t.Context())
 	require.NoError(t, err)
@@ -311,6 +314,10 @@ func TestSample(t *testing.T) {
 			assert.EqualValues(t, 10000, s.Sources[1].SlowGets, "all are new")
 		} else {
 			assert.Positive(t, s.Memory.Free)
+			eventually(t, func() bool { // unless pages go meanwhile
+				m := r.service.sample().Memory
+				return m.Live+m.Free+m.Warm == pool.ReadMemory().Committed
+			}, "the parts are the whole")
 		}
 		if runtime.GOOS == "linux" {
 			assert.True(t, s.Resident.Known)
@@ -322,8 +329,36 @@ func TestSample(t *testing.T) {
 	}
 }
 
+// Pages that a pool keeps empty are warm, and so are those that it has released.
+func TestWarm(t *testing.T) {
+	if !pool.New[int]().Stats().OffHeap {
+		t.Skip("in this build slots are on the Go heap")
+	}
+	fillAndEmpty := func() pooled[[512]byte] {
+		p := newPooled[[512]byte]("warm", 0)
+		var xs [1000]*[512]byte
+		p.GetBatch(xs[:])
+		p.PutBatch(xs[:])
+		return p
+	}
+	eventually(t, func() bool { // unless it takes so long that nothing is warm any more
+		p := fillAndEmpty()
+		u := p.usage()
+		mapped := p.Stats().MappedBytes
+		require.NoError(t, p.close())
+		return u.Live == 0 && u.WarmBytes >= 1000*512/2 && u.WarmBytes+u.FreeBytes == mapped
+	}, "what a pool keeps")
+	eventually(t, func() bool {
+		require.NoError(t, fillAndEmpty().close())
+		return readMemory(usePool, nil).Warm >= 1000*512
+	}, "what it has released")
+}
+
 // Sessions that are gone are warm memory first, and then purged.
 func TestMemoryComesBack(t *testing.T) {
+	if !pool.New[int]().Stats().OffHeap {
+		t.Skip("in this build slots are on the Go heap")
+	}
 	c := testConfig(usePool)
 	c.VisitorTTL = time.Millisecond
 	r := start(t, c)

@@ -215,12 +215,13 @@ func TestPageReconnects(t *testing.T) {
 	}
 
 	c.OpsAddress = r.addresses().Ops
+	restarted := time.Now().UnixMilli()
 	again := start(t, c)
 	again.ask(t, "POST", "/sessions?kind=member&first=0&count=42", "")
 	b.wait(t, `document.querySelector("#status").textContent === "connected"`)
 	b.wait(t, `document.querySelector("#row-sessions [data-key=Live]").textContent === "42"`)
 	assert.NotEqual(t, process, b.text(t, `document.body.dataset.process`))
-	b.wait(t, `document.body.dataset.samples >= 3 && Number(document.body.dataset.samples) <= Number(document.body.dataset.sequence)`)
+	b.wait(t, fmt.Sprintf(`document.body.dataset.samples >= 3 && document.body.dataset.since >= %d`, restarted)) // nothing of the old one is drawn
 	b.do(t, chromedp.Navigate("about:blank"))
 }
 

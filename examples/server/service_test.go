@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -352,6 +353,35 @@ func TestShutdownCutsOff(t *testing.T) {
 		_, err = io.Copy(io.Discard, events.Body)
 		assert.NoError(t, err, "a page is told that this is the end")
 	}
+}
+
+// Not even a handler that goes on after its connection was closed has its pools closed
+// under it.
+func TestShutdownWaitsForHandlers(t *testing.T) {
+	c := testConfig(usePool)
+	c.Grace = time.Millisecond
+	release := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(release) })
+	defer goOn()
+	r := start(t, c, func(s *server) { s.service.whileOut = func() { <-release } })
+	r.half(t)
+	eventually(t, func() bool { return r.liveScratch() == 1 }, "the request has a slot")
+	r.stop()
+	eventually(t, func() bool {
+		free := r.service.gate.TryRLock()
+		if free {
+			r.service.gate.RUnlock()
+		}
+		return !free
+	}, "the service waits to be closed")
+	select {
+	case err := <-r.done:
+		t.Errorf("run has returned %v", err)
+	default:
+	}
+	goOn()
+	require.NoError(t, r.end())
+	assert.ErrorIs(t, r.service.scratch.close(), pool.ErrClosed, "it is closed already")
 }
 
 // What TestShutdown relies on: a slot that nobody has put back is told.
