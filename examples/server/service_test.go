@@ -377,6 +377,7 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 	select {
 	case err := <-r.done:
 		t.Errorf("run has returned %v", err)
+		r.done <- err
 	default:
 	}
 	goOn()
