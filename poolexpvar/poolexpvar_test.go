@@ -51,7 +51,7 @@ func TestPublish(t *testing.T) {
 	assert.Equal(t, pool.ReadMemory(), memory)
 	assert.NotZero(t, memory.InUse)
 	assert.Equal(t, "1099511627776", string(members["ProcessLimit"]))
-	assert.EqualValues(t, 1<<40, pool.SetProcessLimit(-1), "only read")
+	assert.Equal(t, int64(1<<40), pool.SetProcessLimit(-1), "only read")
 
 	var pools []map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(members["Pools"], &pools))

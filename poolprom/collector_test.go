@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -381,6 +382,29 @@ func TestConcurrently(t *testing.T) {
 	close(done)
 	watching.Wait()
 	assert.Equal(t, float64(workers*rounds*3), total(), "each Get once")
+}
+
+// Of Collects at the same time, none sees pools that another one has found gone.
+func TestCollectsDoNotOvertake(t *testing.T) {
+	var last atomic.Uint64
+	r := registered(t, newCollector(func() reading {
+		id := last.Add(1)
+		for range 10 {
+			runtime.Gosched() // another Collect overtakes this one, if it can
+		}
+		return reading{pools: []pool.Stats{{ID: id, Gets: 1}, {ID: id + 1, Gets: 1}}}
+	}))
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				gather(t, r, "")
+			}
+		})
+	}
+	wg.Wait()
+	total := gather(t, r, "warmpage_pool_gets_total")[" "]
+	assert.Equal(t, float64(last.Load()+1), total, "each pool once")
 }
 
 func TestLabelsAreUTF8(t *testing.T) {
