@@ -1,0 +1,362 @@
+// Server is an HTTP service that works in slots: a scratch for each request, and a
+// session, held by a Ref, for each client. It shows the same service on sync.Pool and
+// the heap beside it: by default it starts a server process of each kind in turn, gives it the
+// same load over the loopback interface, and prints how long requests took, what was in memory and
+// what the garbage collector did.
+//
+//	go run . [-rate n] [-members n] [-visitors n] [-connections n] [-seed n] [-steady d] [-burst d] [-idle d] [-quick] [-svg file]
+//	go run . -serve [-load] [-alloc pool|sync] [-addr host:port] [-ops host:port]
+//
+// With -serve it only serves; the page at the -ops address shows what the pools hold. It exits with
+// status 1 if a server answered wrong, its answers differ from the other's, or it shut down with a
+// slot in use.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"time"
+)
+
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // what a shell reports for Ctrl-C
+
+	mib = 1 << 20
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	var code int
+	if text := os.Getenv(configVariable); text != "" {
+		code = beChild(ctx, text, os.Stdin, os.Stdout, os.Stderr)
+	} else {
+		code = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}
+	stop()
+	os.Exit(code)
+}
+
+// run is main with what a test wants to replace; it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	opts, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "server:", err)
+		return exitUsage
+	case opts.serve:
+		return serve(ctx, opts, stdout, stderr)
+	}
+	return show(ctx, opts, stdout, stderr)
+}
+
+// show gives both variants the load, one after the other, and says how it went.
+func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+	// The load's own collections are in everybody's latency.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	printIntroduction(stdout, opts.load)
+	var results []result
+	for _, v := range []variant{usePool, useSync} {
+		c := opts.config
+		c.Variant = v
+		r, err := measure(ctx, c, opts.load, func(a addresses) {
+			fmt.Fprintf(stderr, "%s: http://%s/ shows its memory\n", v, a.Ops)
+		})
+		switch {
+		case errors.Is(err, context.Canceled):
+			fmt.Fprintln(stderr, "server: interrupted, no results")
+			return exitInterrupted
+		case err != nil:
+			fmt.Fprintf(stderr, "server: %s: %v\n", v, err)
+			return exitFailed
+		}
+		results = append(results, r)
+	}
+	printTable(stdout, results)
+	if opts.svg != "" {
+		if err := writeChart(opts.svg, opts.load, results); err != nil {
+			fmt.Fprintln(stderr, "server: chart:", err)
+			return exitFailed
+		}
+		fmt.Fprintln(stderr, "chart written to", opts.svg)
+	}
+	if err := check(opts.load, results); err != nil {
+		fmt.Fprintln(stderr, "server: FAILED")
+		fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
+	return 0
+}
+
+// serve serves until ctx ends, and gives itself the load, over and over, if that was
+// asked for.
+func serve(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+	s, err := newServer(opts.config)
+	if err != nil {
+		fmt.Fprintln(stderr, "server:", err)
+		return exitFailed
+	}
+	a := s.addresses()
+	fmt.Fprintf(stdout, "service at http://%s/sessions, page at http://%s/; Ctrl-C ends it\n", a.Service, a.Ops)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	loading := make(chan error, 1)
+	if opts.withLoad {
+		go func() {
+			loading <- loadForever(ctx, a.Service, opts.load)
+			cancel()
+		}()
+	} else {
+		loading <- nil
+	}
+	err = s.run(ctx)
+	cancel()
+	if err := errors.Join(err, <-loading); err != nil {
+		fmt.Fprintln(stderr, "server:", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// loadForever repeats the load until ctx ends.
+func loadForever(ctx context.Context, address string, w workload) error {
+	for ctx.Err() == nil {
+		if err := loadOnce(ctx, address, w); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func loadOnce(ctx context.Context, address string, w workload) error {
+	client, err := connect(ctx, address, w)
+	if err != nil {
+		return err
+	}
+	_, err = client.openMembers(ctx)
+	if err == nil {
+		_, err = client.steady(ctx, w.Rate, w.Steady)
+	}
+	if err == nil {
+		_, err = client.burst(ctx)
+	}
+	if err = errors.Join(err, client.close()); err != nil {
+		return err
+	}
+	return sleep(ctx, w.Idle)
+}
+
+type options struct {
+	config   config
+	load     workload
+	serve    bool
+	withLoad bool
+	svg      string
+}
+
+// What is not given on the command line. Quick is for machines that only want to know
+// whether it works.
+var (
+	usualConfig = config{
+		Variant: usePool, Address: "127.0.0.1:0", OpsAddress: "127.0.0.1:0",
+		ScratchLimit: 64 * mib, SessionLimit: 2048 * mib,
+		MemberTTL: time.Hour, VisitorTTL: 2 * time.Second,
+		Sample: time.Second / 2, Grace: 5 * time.Second,
+	}
+	usual = workload{
+		Seed: 1, Connections: 64, Members: 300_000, Visitors: 300_000, Rate: 3000,
+		WarmUp: time.Second, Steady: 10 * time.Second, Burst: 4 * time.Second, Idle: 6 * time.Second,
+	}
+	quick = workload{
+		Seed: 1, Connections: 16, Members: 20_000, Visitors: 20_000, Rate: 500,
+		WarmUp: time.Second / 4, Steady: time.Second, Burst: time.Second, Idle: 3 * time.Second / 2,
+	}
+	quickTTL = time.Second / 2
+)
+
+// Where -serve is found.
+const (
+	serveAddress = "127.0.0.1:8080"
+	serveOps     = "127.0.0.1:8081"
+)
+
+const (
+	maxSessions    = 10_000_000
+	maxRate        = 100_000
+	maxConnections = 1000
+	maxPhase       = time.Hour
+)
+
+// parse returns an error for a bad command line, which it has not printed.
+func parse(args []string, stderr io.Writer) (options, error) {
+	opts := options{config: usualConfig, load: usual}
+	if wantsQuick(args) {
+		opts.load, opts.config.VisitorTTL = quick, quickTTL
+	}
+	c, w := &opts.config, &opts.load
+	var scratchLimit, sessionLimit int
+	fs := flag.NewFlagSet("server", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // errors are printed once, by run
+	fs.Bool("quick", false, "some seconds in all: fewer sessions and requests, unless given")
+	fs.IntVar(&w.Rate, "rate", w.Rate, "`trades` a second, twice as many in the burst")
+	fs.IntVar(&w.Members, "members", w.Members, "`sessions` that stay")
+	fs.IntVar(&w.Visitors, "visitors", w.Visitors, "`sessions` that the burst opens, and that expire after it")
+	fs.IntVar(&w.Connections, "connections", w.Connections, "`number` of connections that trade")
+	fs.Uint64Var(&w.Seed, "seed", w.Seed, "`number` that the requests follow from")
+	fs.DurationVar(&w.Steady, "steady", w.Steady, "`duration` of the steady phase")
+	fs.DurationVar(&w.Burst, "burst", w.Burst, "`duration` of the burst")
+	fs.DurationVar(&w.Idle, "idle", w.Idle, "`duration` of the phase without requests")
+	fs.DurationVar(&c.MemberTTL, "member-ttl", c.MemberTTL, "`duration` after which a member's session expires that is not used")
+	fs.DurationVar(&c.VisitorTTL, "visitor-ttl", c.VisitorTTL, "the same of a visitor's")
+	fs.IntVar(&scratchLimit, "scratch-limit", int(c.ScratchLimit/mib), "`MiB` that scratch may take in a pool; 0: no limit")
+	fs.IntVar(&sessionLimit, "session-limit", int(c.SessionLimit/mib), "`MiB` that sessions may take in a pool; 0: no limit")
+	fs.BoolVar(&opts.serve, "serve", false, "only serve, until Ctrl-C")
+	fs.BoolVar(&opts.withLoad, "load", false, "with -serve: the load as well, over and over")
+	fs.StringVar((*string)(&c.Variant), "alloc", string(c.Variant), "with -serve: `pool` or sync")
+	fs.StringVar(&c.Address, "addr", serveAddress, "with -serve: the service's `address`")
+	fs.StringVar(&c.OpsAddress, "ops", serveOps, "with -serve: the `address` of the page, metrics and profiles")
+	fs.StringVar(&opts.svg, "svg", "", "write a chart of resident memory to this `file`")
+	err := fs.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(stderr, "usage: server [flags], or server -serve [flags]")
+		fs.SetOutput(stderr)
+		fs.PrintDefaults()
+		return opts, err
+	case err != nil:
+		return opts, err
+	case fs.NArg() > 0:
+		return opts, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	case scratchLimit < 0 || scratchLimit > math.MaxInt32:
+		return opts, fmt.Errorf("-scratch-limit must be from 0 to %d, not %d", math.MaxInt32, scratchLimit)
+	case sessionLimit < 0 || sessionLimit > math.MaxInt32:
+		return opts, fmt.Errorf("-session-limit must be from 0 to %d, not %d", math.MaxInt32, sessionLimit)
+	}
+	c.ScratchLimit, c.SessionLimit = int64(scratchLimit)*mib, int64(sessionLimit)*mib
+	if err := opts.checkMode(fs); err != nil {
+		return opts, err
+	}
+	if err := errors.Join(c.check(), w.check()); err != nil {
+		return opts, err
+	}
+	if opts.svg != "" {
+		err = tryFile(opts.svg)
+	}
+	return opts, err
+}
+
+// wantsQuick looks for -quick before the other flags are parsed, whose defaults it sets.
+func wantsQuick(args []string) bool {
+	for _, arg := range args {
+		switch arg {
+		case "-quick", "--quick", "-quick=true", "--quick=true":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return false
+}
+
+// checkMode refuses flags that the mode would ignore.
+func (o *options) checkMode(fs *flag.FlagSet) (err error) {
+	fs.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "load", "alloc", "addr", "ops":
+			if !o.serve {
+				err = fmt.Errorf("-%s needs -serve", f.Name)
+			}
+		case "svg":
+			if o.serve {
+				err = errors.New("-svg is not for -serve")
+			}
+		}
+	})
+	if !o.serve {
+		o.config.Address, o.config.OpsAddress = usualConfig.Address, usualConfig.OpsAddress
+	}
+	return err
+}
+
+// check returns an error, in words of the command line, if c makes no sense.
+func (c config) check() error {
+	switch {
+	case c.Variant != usePool && c.Variant != useSync:
+		return fmt.Errorf("-alloc must be pool or sync, not %q", string(c.Variant))
+	case c.MemberTTL <= 0:
+		return fmt.Errorf("-member-ttl must be positive, not %v", c.MemberTTL)
+	case c.VisitorTTL <= 0:
+		return fmt.Errorf("-visitor-ttl must be positive, not %v", c.VisitorTTL)
+	}
+	if err := checkAddress(c.Address); err != nil {
+		return fmt.Errorf("-addr: %w", err)
+	}
+	if err := checkAddress(c.OpsAddress); err != nil {
+		return fmt.Errorf("-ops: %w", err)
+	}
+	return nil
+}
+
+func checkAddress(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q is no port number", port)
+	}
+	return nil
+}
+
+// check is the same for the load.
+func (w workload) check() error {
+	for _, d := range []struct {
+		flag string
+		is   time.Duration
+	}{{"-steady", w.Steady}, {"-burst", w.Burst}, {"-idle", w.Idle}} {
+		if d.is < 0 || d.is > maxPhase {
+			return fmt.Errorf("%s must be from 0 to %v, not %v", d.flag, maxPhase, d.is)
+		}
+	}
+	switch {
+	case w.Rate < 1 || w.Rate > maxRate:
+		return fmt.Errorf("-rate must be from 1 to %d, not %d", maxRate, w.Rate)
+	case w.Connections < 1 || w.Connections > maxConnections:
+		return fmt.Errorf("-connections must be from 1 to %d, not %d", maxConnections, w.Connections)
+	case w.Members < w.Connections || w.Members > maxSessions:
+		return fmt.Errorf("-members must be from %d, one for each connection, to %d, not %d", w.Connections, maxSessions, w.Members)
+	case w.Visitors < 0 || w.Visitors > maxSessions:
+		return fmt.Errorf("-visitors must be from 0 to %d, not %d", maxSessions, w.Visitors)
+	case int(float64(w.Rate)*w.Steady.Seconds())+int(float64(2*w.Rate)*w.Burst.Seconds()) == 0:
+		return errors.New("-steady and -burst are too short for a request")
+	}
+	return nil
+}
+
+// tryFile finds out now that path cannot be written, rather than when all has
+// been measured. It leaves things as they were.
+func tryFile(path string) error {
+	_, err := os.Lstat(path)
+	isNew := errors.Is(err, os.ErrNotExist)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("-svg: %w", err)
+	}
+	err = f.Close()
+	if isNew {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}

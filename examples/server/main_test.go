@@ -1,0 +1,385 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"io"
+	"log"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool"
+)
+
+// TestMain lets the test binary be its own child, as the program is.
+func TestMain(m *testing.M) {
+	if os.Getenv(configVariable) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+var discard = log.New(io.Discard, "", 0)
+
+func tinyOptions() options {
+	c := testConfig(usePool)
+	c.VisitorTTL = 50 * time.Millisecond
+	w := tiny
+	w.Idle = time.Second // the visitors have to expire in it, on a busy machine too
+	return options{config: c, load: w}
+}
+
+// All of it, children and chart included.
+func TestShow(t *testing.T) {
+	opts := tinyOptions()
+	opts.svg = filepath.Join(t.TempDir(), "server.svg")
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, 0, show(t.Context(), opts, &stdout, &stderr), "%s%s", &stdout, &stderr)
+	for _, want := range []string{
+		"4 connections with 500 sessions: 400 a second", "this pool", "sync.Pool", "steady: trades", "burst: trades",
+		"p50", "p99.9", "max", "collections, pauses in all", "CPU of the collector", "peak", "after the idle phase", "refused (503)",
+	} {
+		assert.Contains(t, stdout.String(), want)
+	}
+	checksums := regexp.MustCompile(`checksum of all answers +(\w+)… +(\w+)…`).FindStringSubmatch(stdout.String())
+	require.Len(t, checksums, 3)
+	assert.Equal(t, checksums[1], checksums[2])
+	chart, err := os.ReadFile(opts.svg)
+	require.NoError(t, err)
+	assertXML(t, chart)
+	assert.Contains(t, string(chart), "A server with 500 sessions")
+}
+
+// A limit that the load goes beyond is no failure: it is told.
+func TestShowRefusals(t *testing.T) {
+	opts := tinyOptions()
+	opts.config.SessionLimit = 64 << 10
+	opts.load.Members = 100 // and 700 visitors, of which 28 find room
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, 0, show(t.Context(), opts, &stdout, &stderr), "%s%s", &stdout, &stderr)
+	assert.Regexp(t, `refused \(503\) +[1-9]\d* +0\n`, stdout.String())
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(300*time.Millisecond, cancel) // before or after the child begins, it must end
+	opts := tinyOptions()
+	opts.load.Steady = time.Hour
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, exitInterrupted, show(ctx, opts, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "interrupted")
+	assert.NotContains(t, stdout.String(), "steady: trades")
+}
+
+func TestChild(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, exitUsage, beChild(t.Context(), "{", strings.NewReader(""), &stdout, &stderr))
+	assert.Contains(t, stderr.String(), configVariable)
+
+	c := testConfig(usePool)
+	c.Address = "192.0.2.1:0" // reserved for documentation: no machine has it
+	_, err := startChild(t.Context(), c)
+	assert.ErrorContains(t, err, "192.0.2.1", "what the child says is passed on")
+
+	ctx, cancel := context.WithTimeout(t.Context(), waitTime)
+	defer cancel()
+	ch, err := startChild(ctx, testConfig(usePool))
+	require.NoError(t, err)
+	s, err := ch.sample(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, usePool, s.Variant)
+	require.NoError(t, ch.stop())
+	_, err = ch.sample(t.Context())
+	assert.Error(t, err, "it has ended")
+}
+
+// output is what another goroutine may write to.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// As a user would: the address it prints is where the page is, and Ctrl-C ends it well.
+func TestServe(t *testing.T) {
+	for _, alloc := range variants {
+		ctx, cancel := context.WithCancel(t.Context())
+		var stdout, stderr output
+		code := make(chan int, 1)
+		args := []string{"-serve", "-load", "-quick", "-alloc", string(alloc), "-addr", "127.0.0.1:0", "-ops", "127.0.0.1:0", "-members", "1000"}
+		go func() { code <- run(ctx, args, &stdout, &stderr) }()
+		found := []string(nil)
+		eventually(t, func() bool {
+			found = regexp.MustCompile(`page at (http://[0-9.:]+/);`).FindStringSubmatch(stdout.String())
+			return found != nil
+		}, "it says where it is")
+		_, text, header := ask(t, "GET", found[1], "")
+		assert.Contains(t, text, "<title>")
+		assert.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'")
+		eventually(t, func() bool {
+			_, text, _ := ask(t, "GET", found[1]+"stats", "")
+			return regexp.MustCompile(`"Answered":\d\d`).MatchString(text)
+		}, "it has load")
+		cancel()
+		assert.Equal(t, 0, <-code)
+		assert.Empty(t, stderr.String())
+	}
+}
+
+func TestServeTakenAddress(t *testing.T) {
+	r := start(t, testConfig(usePool))
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, exitFailed, run(t.Context(), []string{"-serve", "-addr", r.addresses().Service}, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "server: listen tcp")
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-rate", "0"}, "-rate must be from 1 to 100000, not 0"},
+		{[]string{"-rate", "many"}, `invalid value "many" for flag -rate`},
+		{[]string{"-members", "63"}, "-members must be from 64, one for each connection, to 10000000, not 63"},
+		{[]string{"-visitors", "-1"}, "-visitors must be from 0 to 10000000, not -1"},
+		{[]string{"-connections", "0"}, "-connections must be from 1 to 1000, not 0"},
+		{[]string{"-steady", "-1s"}, "-steady must be from 0 to 1h0m0s, not -1s"},
+		{[]string{"-burst", "2h"}, "-burst must be from 0 to 1h0m0s, not 2h0m0s"},
+		{[]string{"-idle", "-1s"}, "-idle must be from 0 to 1h0m0s, not -1s"},
+		{[]string{"-steady", "0", "-burst", "0"}, "-steady and -burst are too short for a request"},
+		{[]string{"-member-ttl", "0s"}, "-member-ttl must be positive, not 0s"},
+		{[]string{"-visitor-ttl", "-1s"}, "-visitor-ttl must be positive, not -1s"},
+		{[]string{"-scratch-limit", "-1"}, "-scratch-limit must be from 0 to 2147483647, not -1"},
+		{[]string{"-session-limit", "-1"}, "-session-limit must be from 0 to 2147483647, not -1"},
+		{[]string{"-seed", "-1"}, `invalid value "-1" for flag -seed`},
+		{[]string{"-serve", "-alloc", "malloc"}, `-alloc must be pool or sync, not "malloc"`},
+		{[]string{"-serve", "-addr", "here"}, "-addr: address here: missing port"},
+		{[]string{"-serve", "-ops", "127.0.0.1:http3"}, `-ops: "http3" is no port number`},
+		{[]string{"-alloc", "sync"}, "-alloc needs -serve"},
+		{[]string{"-load"}, "-load needs -serve"},
+		{[]string{"-serve", "-svg", "x.svg"}, "-svg is not for -serve"},
+		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
+		{[]string{"now"}, `unexpected argument "now"`},
+		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "server.svg")}, "-svg: open "},
+	} {
+		var stdout, stderr bytes.Buffer
+		assert.Equal(t, exitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
+		assert.Empty(t, stdout.String(), test.args)
+		assert.Contains(t, stderr.String(), test.want)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, 0, run(t.Context(), []string{"-h"}, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "-visitors")
+}
+
+func TestQuick(t *testing.T) {
+	opts, err := parse(nil, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, options{config: usualConfig, load: usual}, opts)
+	assert.LessOrEqual(t, 2*(usual.WarmUp+usual.Steady+usual.Burst+usual.Idle), 55*time.Second)
+
+	opts, err = parse([]string{"-rate", "7", "-quick"}, io.Discard)
+	require.NoError(t, err)
+	want := quick
+	want.Rate = 7
+	assert.Equal(t, want, opts.load)
+	assert.LessOrEqual(t, 2*(quick.WarmUp+quick.Steady+quick.Burst+quick.Idle), 10*time.Second)
+	assert.Less(t, opts.config.VisitorTTL, quick.Idle)
+	assert.Less(t, usualConfig.VisitorTTL, usual.Idle)
+}
+
+func TestTryFileLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "server.svg")
+	require.NoError(t, tryFile(path))
+	assert.NoFileExists(t, path)
+	require.NoError(t, os.WriteFile(path, []byte("old"), 0o666))
+	require.NoError(t, tryFile(path))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "old", string(text))
+}
+
+func TestChart(t *testing.T) {
+	none := made(useSync)
+	none.Watched = nil
+	for _, theirs := range []result{made(useSync), none} {
+		svg := filepath.Join(t.TempDir(), "server.svg")
+		require.NoError(t, writeChart(svg, tiny, []result{made(usePool), theirs}))
+		text, err := os.ReadFile(svg)
+		require.NoError(t, err)
+		assertXML(t, text)
+		for _, want := range []string{"this pool", "sync.Pool", "burst", "500 sessions, and 700 more"} {
+			assert.Contains(t, string(text), want)
+		}
+	}
+}
+
+// assertXML reads text to its end as XML.
+func assertXML(t *testing.T, text []byte) {
+	t.Helper()
+	for d := xml.NewDecoder(bytes.NewReader(text)); ; {
+		if _, err := d.Token(); err != nil {
+			require.ErrorIs(t, err, io.EOF)
+			return
+		}
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	for b := 1; b < bucketCount-64; b++ {
+		assert.Equal(t, b, bucketOf(upperBound(b)), b)
+		assert.Equal(t, b, bucketOf(upperBound(b-1)+1), b)
+	}
+	assert.Less(t, bucketOf(math.MaxInt64), bucketCount)
+	var h, half histogram
+	for i := 1; i <= 1000; i++ {
+		if i%2 == 0 {
+			half.record(time.Duration(i) * time.Microsecond)
+		} else {
+			h.record(time.Duration(i) * time.Microsecond)
+		}
+	}
+	h.merge(&half)
+	assert.EqualValues(t, 1000, h.Total)
+	assert.Equal(t, time.Millisecond, h.Max)
+	for q, want := range map[float64]float64{0.5: 500e3, 0.99: 990e3, 0.999: 999e3, 1: 1000e3} {
+		got := float64(h.quantile(q))
+		assert.GreaterOrEqual(t, got, want, q)
+		assert.LessOrEqual(t, got, want*33/32, q)
+	}
+	assert.Zero(t, new(histogram).quantile(0.99))
+}
+
+func TestRound(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "0s", 999: "999ns", 12_345: "12.3µs", 1_966_080: "1.97ms", 67_108_864: "67.1ms"} {
+		assert.Equal(t, want, round(d))
+	}
+}
+
+func TestParseProc(t *testing.T) {
+	n, err := parseStatus([]byte("Name:\tx\nVmRSS:\t    1234 kB\n"), "VmRSS")
+	require.NoError(t, err)
+	assert.EqualValues(t, 1234*1024, n)
+	for _, bad := range []string{"", "VmRSS:\t1 MB\n", "VmRSS:\t-1 kB\n"} {
+		_, err := parseStatus([]byte(bad), "VmRSS")
+		assert.Error(t, err, bad)
+	}
+	d, err := parseStat([]byte("1 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 300 45 0 0\n"))
+	require.NoError(t, err)
+	assert.Equal(t, 3450*time.Millisecond, d)
+	for _, bad := range []string{"", "1 (x) S 1 2", "1 (x) S 1 2 3 4 5 6 7 8 9 10 x 45 0 0"} {
+		_, err := parseStat([]byte(bad))
+		assert.Error(t, err, bad)
+	}
+}
+
+// What /stats says of a server that holds something.
+func TestSample(t *testing.T) {
+	for _, v := range variants {
+		r := start(t, testConfig(v))
+		r.ask(t, "POST", "/sessions?kind=member&first=0&count=10000", "")
+		s := r.service.sample()
+		assert.Equal(t, 10000, s.Sources[1].Live)
+		assert.EqualValues(t, 10000*s.Sources[1].SlotSize, s.Memory.Live)
+		assert.GreaterOrEqual(t, s.Sources[1].SlotSize, 500)
+		assert.Positive(t, s.Sources[1].SlowGets)
+		assert.LessOrEqual(t, s.Sources[1].SlowGets, s.Sources[1].Gets)
+		assert.EqualValues(t, 1, s.Answered)
+		if v == useSync {
+			assert.EqualValues(t, 10000, s.Sources[1].SlowGets, "all are new")
+		} else {
+			assert.Positive(t, s.Memory.Free)
+			eventually(t, func() bool { // unless pages go meanwhile
+				m := r.service.sample().Memory
+				return m.Live+m.Free+m.Warm == pool.ReadMemory().Committed
+			}, "the parts are the whole")
+		}
+		if runtime.GOOS == "linux" {
+			assert.True(t, s.Resident.Known)
+			assert.Greater(t, s.Resident.Peak, s.Memory.Live)
+		}
+		before := s.Collections
+		runtime.GC()
+		assert.Positive(t, r.service.sample().Collections.since(before).Cycles)
+	}
+}
+
+// Pages that a pool keeps empty are warm, and so are those that it has released.
+func TestWarm(t *testing.T) {
+	if !pool.New[int]().Stats().OffHeap {
+		t.Skip("in this build slots are on the Go heap")
+	}
+	fillAndEmpty := func() pooled[[512]byte] {
+		p := newPooled[[512]byte]("warm", 0)
+		var xs [1000]*[512]byte
+		p.GetBatch(xs[:])
+		p.PutBatch(xs[:])
+		return p
+	}
+	eventually(t, func() bool { // unless it takes so long that nothing is warm any more
+		p := fillAndEmpty()
+		u := p.usage()
+		mapped := p.Stats().MappedBytes
+		require.NoError(t, p.close())
+		return u.Live == 0 && u.WarmBytes >= 1000*512/2 && u.WarmBytes+u.FreeBytes == mapped
+	}, "what a pool keeps")
+	eventually(t, func() bool {
+		require.NoError(t, fillAndEmpty().close())
+		return readMemory(usePool, nil).Warm >= 1000*512
+	}, "what it has released")
+}
+
+// Sessions that are gone are warm memory first, and then purged.
+func TestMemoryComesBack(t *testing.T) {
+	if !pool.New[int]().Stats().OffHeap {
+		t.Skip("in this build slots are on the Go heap")
+	}
+	c := testConfig(usePool)
+	c.VisitorTTL = time.Millisecond
+	r := start(t, c)
+	before := r.service.sample().Memory.Purged
+	r.ask(t, "POST", "/sessions?kind=visitor&first=0&count=10000", "")
+	eventually(t, func() bool { return r.liveSessions() == 0 }, "all have expired")
+	eventually(t, func() bool {
+		m := r.service.sample().Memory
+		return m.Warm == 0 && m.Purged-before >= 10000*500
+	}, "their memory is back with the system")
+}
+
+func TestTooManyPages(t *testing.T) {
+	r := start(t, testConfig(usePool))
+	for range maxListeners {
+		resp, err := http.Get("http://" + r.addresses().Ops + "/events")
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+	}
+	status, _, _ := ask(t, "GET", "http://"+r.addresses().Ops+"/events", "")
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	eventually(t, func() bool { return r.ops.listeners.Load() == maxListeners }, "who was refused is not counted")
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+func printIntroduction(out io.Writer, w workload) {
+	fmt.Fprintf(out, `Trades over HTTP on loopback, by %d connections with %d sessions: %d a second
+for %v, then for %v twice as many while %d more sessions are opened, which
+expire; then nothing for %v. Latency counts from when a request was to be sent.
+The two sides get the same requests, one after the other, each in a process of its own.
+
+`, w.Connections, w.Members, w.Rate, w.Steady, w.Burst, w.Visitors, w.Idle)
+}
+
+func printTable(out io.Writer, results []result) {
+	row := func(label string, cell func(r result) string) {
+		fmt.Fprintf(out, "%-36s", label)
+		for _, r := range results {
+			fmt.Fprintf(out, "%22s", cell(r))
+		}
+		fmt.Fprintln(out)
+	}
+	mark := func(label string) { fmt.Fprintln(out, label) }
+	row("", func(r result) string { return r.Variant.String() })
+	for _, phase := range []struct {
+		name        string
+		tally       func(r result) tally
+		start, then func(r result) sample
+	}{
+		{"steady", func(r result) tally { return r.Steady }, func(r result) sample { return r.Start }, func(r result) sample { return r.SteadyEnd }},
+		{"burst", func(r result) tally { return r.Burst }, func(r result) sample { return r.SteadyEnd }, func(r result) sample { return r.BurstEnd }},
+	} {
+		row(phase.name+": trades", func(r result) string { return fmt.Sprint(phase.tally(r).Requests) })
+		for _, q := range []struct {
+			label string
+			share float64
+		}{{"  latency p50", 0.5}, {"          p99", 0.99}, {"          p99.9", 0.999}} {
+			row(q.label, func(r result) string {
+				t := phase.tally(r)
+				return round(t.Latency.quantile(q.share))
+			})
+		}
+		row("          max", func(r result) string { return round(phase.tally(r).Latency.Max) })
+		row("  of it, until sent: p50, p99", func(r result) string {
+			late := phase.tally(r).Late
+			return round(late.quantile(0.5)) + ", " + round(late.quantile(0.99))
+		})
+		printCollections(row, phase.start, phase.then)
+	}
+	mark("idle")
+	printCollections(row, func(r result) sample { return r.BurstEnd }, func(r result) sample { return r.IdleEnd })
+	printResident(row, mark)
+	row("most sessions, and at the end", func(r result) string {
+		return fmt.Sprintf("%d, %d", r.PeakSessions, r.IdleEnd.Sources[1].Live)
+	})
+	row("refused (503)", func(r result) string { return fmt.Sprint(r.refused()) })
+	row("checksum of all answers", func(r result) string { return fmt.Sprintf("%08x…", uint32(r.checksum()>>32)) })
+	fmt.Fprint(out, `
+Collections, CPU and memory are those of the server's process. The collector's CPU
+includes what it did on processors that were idle; the share is of the process's.
+`)
+}
+
+func printCollections(row func(string, func(result) string), start, end func(r result) sample) {
+	gc := func(r result) collections { return end(r).Collections.since(start(r).Collections) }
+	row("  collections, pauses in all", func(r result) string {
+		return fmt.Sprintf("%d, %s", gc(r).Cycles, round(gc(r).Pause))
+	})
+	row("  CPU of the collector", func(r result) string {
+		text := round(gc(r).CPU)
+		if all := end(r).CPU - start(r).CPU; all > 0 {
+			text += fmt.Sprintf(", %.0f %%", 100*gc(r).CPU.Seconds()/all.Seconds())
+		}
+		return text
+	})
+}
+
+func printResident(row func(string, func(result) string), mark func(string)) {
+	mark("resident")
+	for _, at := range []struct {
+		label string
+		of    func(r result) int64
+	}{
+		{"  with the sessions that stay", func(r result) int64 { return r.Start.Resident.Now }},
+		{"  peak", func(r result) int64 { return r.IdleEnd.Resident.Peak }},
+		{"  after the idle phase", func(r result) int64 { return r.IdleEnd.Resident.Now }},
+	} {
+		row(at.label, func(r result) string {
+			if !r.IdleEnd.Resident.Known {
+				return "not known"
+			}
+			return fmt.Sprintf("%.1f MiB", float64(at.of(r))/mib)
+		})
+	}
+}
+
+// round leaves of d what is worth reading.
+func round(d time.Duration) string {
+	unit := time.Duration(1)
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit).String()
+}

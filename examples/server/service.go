@@ -1,0 +1,184 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/warmpage/pool"
+)
+
+// A service is what clients talk to:
+//
+//	POST   /sessions?kind=member&first=1&count=1000   opens the sessions 1 to 1000, but for those open already
+//	POST   /sessions/17/trades                        fills and books the legs in the body
+//	DELETE /sessions/17                               ends the session
+//
+// When a pool is at its limit the answer is 503, and Retry-After says when to try again.
+type service struct {
+	variant  variant
+	scratch  source[scratch]
+	sessions sessions
+	start    time.Time
+
+	// gate is held for reading by each request. Who locks it waits for all requests to
+	// end, and lets no other in.
+	gate sync.RWMutex
+
+	answered, refused atomic.Uint64
+
+	whileOut func() // for tests: called when a request has its scratch
+}
+
+// Limits of what one client may ask for.
+const (
+	maxOpen   = 10_000 // sessions a request
+	bodyTime  = 10 * time.Second
+	retryTime = "1" // seconds
+)
+
+func newService(c config) *service {
+	s := &service{variant: c.Variant, start: time.Now(), whileOut: func() {}}
+	if c.Variant == usePool {
+		s.scratch = newPooled[scratch]("scratch", c.ScratchLimit)
+	} else {
+		s.scratch = newRecycled[scratch]("scratch")
+	}
+	s.sessions = newSessions(c.Variant, c.SessionLimit, [kinds]time.Duration{member: c.MemberTTL, visitor: c.VisitorTTL})
+	return s
+}
+
+// close ends the service once the last request has ended. Both sources must be back to
+// nothing in use then.
+func (s *service) close() error {
+	s.gate.Lock() // for good
+	s.sessions.clear()
+	return errors.Join(s.scratch.close(), s.sessions.close())
+}
+
+func (s *service) now() time.Duration { return time.Since(s.start) }
+
+func (s *service) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /sessions", s.open)
+	mux.HandleFunc("POST /sessions/{id}/trades", s.trade)
+	mux.HandleFunc("DELETE /sessions/{id}", s.remove)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.gate.TryRLock() {
+			s.refuse(w, pool.ErrClosed)
+			return
+		}
+		defer s.gate.RUnlock()
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// trade is what most requests are. The scratch goes back however it ends: with an
+// answer, an error, a client that is gone, or a panic.
+func (s *service) trade(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	if err != nil {
+		http.Error(w, "a session is a number", http.StatusBadRequest)
+		return
+	}
+	sc, err := s.scratch.get()
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	defer s.scratch.put(sc)
+	s.whileOut()
+	// A client that sends nothing would have its slot for ever.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	n, err := readBody(r.Body, sc.body[:])
+	switch {
+	case errors.Is(err, errTooLong):
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	case err != nil:
+		return // there is nobody to tell
+	}
+	if err := sc.parse(sc.body[:n]); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	sc.price()
+	if !s.sessions.trade(id, sc, s.now()) {
+		http.Error(w, "no such session: it was never opened, or has expired", http.StatusNotFound)
+		return
+	}
+	s.answered.Add(1)
+	// Write has copied the slot's bytes, or sent them, when it returns.
+	_, _ = w.Write(sc.write(id))
+}
+
+var errTooLong = fmt.Errorf("a body has at most %d bytes", maxBody)
+
+// readBody reads all of body into b, which has room for one byte too many.
+func readBody(body io.Reader, b []byte) (n int, err error) {
+	for n < len(b) {
+		m, err := body.Read(b[n:])
+		n += m
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, errTooLong
+}
+
+// open may be refused half way; asking again opens the rest.
+func (s *service) open(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	k, ok := map[string]kind{"member": member, "visitor": visitor}[q.Get("kind")]
+	first, err1 := strconv.ParseUint(q.Get("first"), 10, 63)
+	count, err2 := strconv.ParseUint(q.Get("count"), 10, 63)
+	if !ok || err1 != nil || err2 != nil || count > maxOpen {
+		http.Error(w, fmt.Sprintf("want kind=member or visitor, first=number, and count=number up to %d", maxOpen), http.StatusBadRequest)
+		return
+	}
+	opened := 0
+	for id := first; id < first+count; id++ {
+		isNew, err := s.sessions.open(k, id, s.now())
+		if err != nil {
+			s.refuse(w, err)
+			return
+		}
+		if isNew {
+			opened++
+		}
+	}
+	s.answered.Add(1)
+	fmt.Fprintf(w, "opened %d\n", opened)
+}
+
+func (s *service) remove(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	if err != nil || !s.sessions.remove(id) {
+		http.Error(w, "no such session", http.StatusNotFound)
+		return
+	}
+	s.answered.Add(1)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// refuse answers a request for which there is no memory, now.
+func (s *service) refuse(w http.ResponseWriter, err error) {
+	s.refused.Add(1)
+	reason := "out of memory"
+	switch {
+	case errors.Is(err, pool.ErrLimit):
+		reason = "memory limit reached"
+	case errors.Is(err, pool.ErrClosed):
+		reason = "shutting down"
+	}
+	w.Header().Set("Retry-After", retryTime)
+	http.Error(w, reason+", try again", http.StatusServiceUnavailable)
+}

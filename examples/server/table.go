@@ -1,0 +1,244 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"github.com/warmpage/pool"
+)
+
+// A kind of session decides how long one is kept that nobody uses.
+type kind uint8
+
+const (
+	member  kind = iota // logged in: minutes
+	visitor             // looked in: seconds
+	kinds
+)
+
+// sessions is the table of them, by the number that the client calls its own by.
+type sessions interface {
+	// open makes a session if there is none of that number, and reports whether.
+	open(k kind, id uint64, now time.Duration) (bool, error)
+	// trade books the fills of sc in the session, and copies what it comes to back. It
+	// reports false if there is no such session.
+	trade(id uint64, sc *scratch, now time.Duration) bool
+	remove(id uint64) bool
+	expire(now time.Duration) int
+	clear()
+	usage() usage
+	close() error
+}
+
+// A table has handles of type H: Refs of this library, which the garbage collector does
+// not look at, or pointers. The zero H is none.
+type table[H comparable] struct {
+	memory holder[H]
+	ttl    [kinds]time.Duration
+	shards [64]shard[H]
+}
+
+// A holder has the memory of the sessions. What state and links return may be used
+// only under the lock of the session's shard: that is what keeps others from dropping it.
+type holder[H comparable] interface {
+	hold() (H, error)
+	drop(H)
+	state(H) *state
+	links(H) *links[H]
+	usage() usage
+	close() error
+}
+
+// A shard has the sessions whose numbers hash to it.
+type shard[H comparable] struct {
+	mu     sync.Mutex
+	byID   map[uint64]H
+	oldest [kinds]H // lists from the one unused for longest,
+	newest [kinds]H // to the one used last
+	_      [64]byte // the next shard's lock is on another cache line
+}
+
+// links are a session's neighbours in the list of its kind.
+type links[H comparable] struct{ older, newer H }
+
+// newSessions makes an empty table.
+func newSessions(v variant, limit int64, ttl [kinds]time.Duration) sessions {
+	if v == usePool {
+		return newTable(refs{newPooled[pooledSession]("sessions", limit)}, ttl)
+	}
+	return newTable(pointers{newRecycled[heapSession]("sessions")}, ttl)
+}
+
+func newTable[H comparable](m holder[H], ttl [kinds]time.Duration) *table[H] {
+	t := &table[H]{memory: m, ttl: ttl}
+	for i := range t.shards {
+		t.shards[i].byID = make(map[uint64]H)
+	}
+	return t
+}
+
+func (t *table[H]) shard(id uint64) *shard[H] { return &t.shards[mix(id)%uint64(len(t.shards))] }
+
+func (t *table[H]) open(k kind, id uint64, now time.Duration) (bool, error) {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.byID[id]; ok {
+		return false, nil
+	}
+	h, err := t.memory.hold()
+	if err != nil {
+		return false, err
+	}
+	*t.memory.state(h) = state{id: id, kind: k, lastUse: now}
+	s.byID[id] = h
+	t.append(s, h)
+	return true, nil
+}
+
+func (t *table[H]) trade(id uint64, sc *scratch, now time.Duration) bool {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.byID[id]
+	if !ok {
+		return false
+	}
+	st := t.memory.state(h)
+	st.lastUse = now
+	st.book(sc)
+	t.unlink(s, h)
+	t.append(s, h)
+	return true
+}
+
+func (t *table[H]) remove(id uint64) bool {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.byID[id]
+	if ok {
+		t.drop(s, h)
+	}
+	return ok
+}
+
+// expire drops what nobody has used for its time, and returns how many those were.
+func (t *table[H]) expire(now time.Duration) (n int) {
+	for i := range t.shards {
+		for {
+			some := t.expireSome(&t.shards[i], now)
+			if some == 0 {
+				break
+			}
+			n += some
+		}
+	}
+	return n
+}
+
+// expireSome leaves the lock to requests after each few.
+func (t *table[H]) expireSome(s *shard[H], now time.Duration) (n int) {
+	const few = 64
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var none H
+	for k, ttl := range t.ttl {
+		for n < few && s.oldest[k] != none && now-t.memory.state(s.oldest[k]).lastUse >= ttl {
+			t.drop(s, s.oldest[k])
+			n++
+		}
+	}
+	return n
+}
+
+// clear drops all.
+func (t *table[H]) clear() {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		for _, h := range s.byID {
+			t.drop(s, h)
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (t *table[H]) usage() usage { return t.memory.usage() }
+func (t *table[H]) close() error { return t.memory.close() }
+
+// drop ends a session. The shard is locked, as it is for the next two.
+func (t *table[H]) drop(s *shard[H], h H) {
+	t.unlink(s, h)
+	delete(s.byID, t.memory.state(h).id)
+	t.memory.drop(h)
+}
+
+func (t *table[H]) append(s *shard[H], h H) {
+	var none H
+	k := t.memory.state(h).kind
+	last := s.newest[k]
+	*t.memory.links(h) = links[H]{older: last}
+	s.newest[k] = h
+	if last == none {
+		s.oldest[k] = h
+	} else {
+		t.memory.links(last).newer = h
+	}
+}
+
+func (t *table[H]) unlink(s *shard[H], h H) {
+	var none H
+	k := t.memory.state(h).kind
+	l := *t.memory.links(h)
+	if l.older == none {
+		s.oldest[k] = l.newer
+	} else {
+		t.memory.links(l.older).newer = l.newer
+	}
+	if l.newer == none {
+		s.newest[k] = l.older
+	} else {
+		t.memory.links(l.newer).older = l.older
+	}
+}
+
+// The two kinds of memory: the same session, but for what links it to others.
+
+type pooledSession struct {
+	links links[pool.Ref[pooledSession]]
+	state state
+}
+
+// refs holds sessions in a pool. A Ref in a table that is right is never stale.
+type refs struct{ pooled[pooledSession] }
+
+func (r refs) hold() (pool.Ref[pooledSession], error) {
+	x, err := r.get()
+	return r.Ref(x), err
+}
+
+func (r refs) drop(h pool.Ref[pooledSession])         { r.PutRef(h) }
+func (r refs) state(h pool.Ref[pooledSession]) *state { return &r.Deref(h).state }
+
+func (r refs) links(h pool.Ref[pooledSession]) *links[pool.Ref[pooledSession]] {
+	return &r.Deref(h).links
+}
+
+type heapSession struct {
+	links links[*heapSession]
+	state state
+}
+
+// pointers holds sessions on the heap, and those that have ended in a sync.Pool.
+type pointers struct{ *recycled[heapSession] }
+
+func (p pointers) hold() (*heapSession, error) { return p.get() }
+
+func (p pointers) drop(h *heapSession) {
+	h.links = links[*heapSession]{} // or it would keep its neighbours alive
+	p.put(h)
+}
+
+func (p pointers) state(h *heapSession) *state               { return &h.state }
+func (p pointers) links(h *heapSession) *links[*heapSession] { return &h.links }
