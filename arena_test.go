@@ -145,7 +145,7 @@ func TestPoolInLaterRegion(t *testing.T) {
 	newArena(t)
 	p := newStill[[64]byte](t)
 	x := p.Get()
-	assert.Same(t, noPage, pageOfMain(uintptr(*word(&x))))
+	assert.Same(t, noPage, pageOfMain(*word(&x)))
 	p.Put(x)
 	assert.Panics(t, func() { p.Put(x) })
 	churnCorrectIn(t, p)

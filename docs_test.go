@@ -1,6 +1,7 @@
 package pool_test
 
 import (
+	"errors"
 	"go/ast"
 	"go/importer"
 	"go/parser"
@@ -89,7 +90,8 @@ func TestDocumentsCompile(t *testing.T) {
 			check := types.Config{
 				Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) }),
 				Error: func(err error) {
-					if e := err.(types.Error); !e.Soft { // soft: unused variables and imports
+					var e types.Error
+					if errors.As(err, &e) && !e.Soft { // soft: unused variables and imports
 						t.Errorf("%s: code at line %d: %s", name, line, e.Msg)
 					}
 				},

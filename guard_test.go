@@ -149,7 +149,7 @@ func TestGuardLimit(t *testing.T) {
 		xs = append(xs, x)
 	}
 	assert.Equal(t, 16, p.Stats().Pages)
-	assert.Equal(t, 14*n+2, len(xs), "two are guarded")
+	assert.Len(t, xs, 14*n+2, "two are guarded")
 	p.PutBatch(xs)
 	p.Trim()
 	ys := make([]*[1024]byte, 16*n)

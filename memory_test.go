@@ -15,7 +15,7 @@ import (
 
 // resident returns how many bytes of the arena's regions are in memory, by the
 // kernel's count, or 0 where that cannot be told.
-func (a *arena) resident(t testing.TB) int {
+func (a *arena) resident() int {
 	f, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return 0
@@ -115,7 +115,7 @@ func TestReadMemory(t *testing.T) {
 	assert.Zero(t, m.Committed)
 	assert.EqualValues(t, 3<<16, m.Purged)
 	assert.EqualValues(t, 3, m.SystemCalls, "one for three pages that lie together")
-	assert.Zero(t, a.resident(t))
+	assert.Zero(t, a.resident())
 }
 
 // What the system did not take back is used again, is not taken for zero, and
@@ -151,7 +151,7 @@ func TestFailedPurge(t *testing.T) {
 	fail = false
 	assert.Equal(t, m.Warm, p.Trim(), "what an earlier Trim could not give back")
 	assert.Zero(t, ReadMemory().Committed)
-	assert.Zero(t, a.resident(t))
+	assert.Zero(t, a.resident())
 	assert.Zero(t, p.Trim())
 	churn(5000)
 }

@@ -424,7 +424,7 @@ func TestForget(t *testing.T) {
 		simTick(c, b, false)
 	}
 	require.Equal(t, noPage, pageOf(xs[0]), "released")
-	require.EqualValues(t, xs[0], uintptr(a.lot[0].slot), "a remembers")
+	require.Equal(t, xs[0], uintptr(a.lot[0].slot), "a remembers")
 
 	other, theirs := sim(t, 64, 1)
 	again := simFill(t, other, theirs[0], 1)

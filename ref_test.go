@@ -109,7 +109,7 @@ func TestRefOutlivesPage(t *testing.T) {
 			for _, x := range xs {
 				id := c.ref(x)
 				require.False(t, stale[id], "a Ref is used again")
-				require.EqualValues(t, x, uintptr(c.deref(id)))
+				require.Equal(t, x, uintptr(c.deref(id)))
 				stale[id] = true
 			}
 			for _, x := range xs {

@@ -149,7 +149,7 @@ func TestRetirement(t *testing.T) {
 			s.flush(0)
 			c.do(s.takeChores())
 			require.NoError(t, c.checkInvariants())
-			assert.Equal(t, test.kept, len(c.pages))
+			assert.Len(t, c.pages, test.kept)
 			assert.Equal(t, test.kept, c.stats().WarmPages)
 			assert.Equal(t, uint64(test.pages-test.kept), s.counts.releases)
 			for tick := range test.ticks {
@@ -291,11 +291,11 @@ func TestBudgetFollowsUse(t *testing.T) {
 	}
 	assert.Equal(t, slow, s.counts.slowGets)
 	assert.Equal(t, releases, s.counts.releases)
-	assert.Zero(t, len(c.partial))
+	assert.Empty(t, c.partial)
 	for range 10 * windowSole {
 		simTick(c, s, false)
 	}
-	assert.EqualValues(t, budgetMin, s.budget)
+	assert.Equal(t, budgetMin, s.budget)
 	assert.Empty(t, c.pages)
 }
 

@@ -82,7 +82,7 @@ func (c *child) ask(ctx context.Context, line []byte, answer any) error {
 
 // stop ends the child, which has nothing left to do.
 func (c *child) stop() error {
-	c.in.Close()
+	_ = c.in.Close()
 	err := c.cmd.Wait()
 	if err != nil && c.errors.Len() > 0 {
 		return fmt.Errorf("%w\n%s", err, c.errors.Bytes())

@@ -22,7 +22,7 @@ var errNoMimalloc = errors.New("no C compiler or no libmimalloc")
 func buildMimalloc(ctx context.Context, dir string) (string, error) {
 	cc, err := exec.LookPath("cc")
 	if err != nil {
-		return "", fmt.Errorf("%w: %v", errNoMimalloc, err)
+		return "", fmt.Errorf("%w: %w", errNoMimalloc, err)
 	}
 	path := filepath.Join(dir, "mimalloc")
 	args := []string{"-std=gnu11", "-O2", "-Wall", "-o", path}
@@ -44,7 +44,7 @@ func buildMimalloc(ctx context.Context, dir string) (string, error) {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", fmt.Errorf("%w: %v\n%s", errNoMimalloc, err, out)
+		return "", fmt.Errorf("%w: %w\n%s", errNoMimalloc, err, out)
 	}
 	return path, nil
 }

@@ -66,7 +66,7 @@ func TestPublish(t *testing.T) {
 func TestServed(t *testing.T) {
 	poolexpvar.Publish("served")
 	w := httptest.NewRecorder()
-	http.DefaultServeMux.ServeHTTP(w, httptest.NewRequest("GET", "/debug/vars", nil))
+	http.DefaultServeMux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/debug/vars", nil))
 	assert.Contains(t, fields(t, w.Body.String()), "served")
 }
 

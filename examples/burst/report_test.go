@@ -26,8 +26,8 @@ func TestParseStatm(t *testing.T) {
 
 func TestBar(t *testing.T) {
 	const step = 5 * mib
-	assert.Equal(t, "", bar(0, step))
-	assert.Equal(t, "", bar(-mib, step))
+	assert.Empty(t, bar(0, step))
+	assert.Empty(t, bar(-mib, step))
 	assert.Equal(t, "#", bar(step, step))
 	assert.Equal(t, "###", bar(3*step+mib, step), "rounded down")
 	assert.Equal(t, "####", bar(3*step+4*mib, step), "rounded up")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -276,5 +275,5 @@ func TestShort(t *testing.T) {
 func TestUnwritableChart(t *testing.T) {
 	r := result{Side: pooled, Ops: 1, Elapsed: 1, Processors: 1}
 	err := writeChart(filepath.Join(t.TempDir(), "missing", "lru.svg"), options{}, []result{r})
-	assert.True(t, errors.Is(err, os.ErrNotExist), err)
+	assert.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -206,7 +205,7 @@ func TestBadChildPlan(t *testing.T) {
 	_, err := runChild(t.Context(), plan{Variant: "malloc"})
 	assert.ErrorContains(t, err, `no variant "malloc"`, "what the child says is passed on")
 	var bad badInput
-	assert.False(t, errors.As(err, &bad))
+	assert.NotErrorAs(t, err, &bad)
 }
 
 func TestBadFlags(t *testing.T) {

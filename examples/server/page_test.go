@@ -232,7 +232,7 @@ func TestEvents(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), waitTime)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, "GET", "http://"+r.addresses().Ops+"/events", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.addresses().Ops+"/events", nil)
 		require.NoError(t, err)
 		req.Header.Set("Last-Event-ID", last)
 		resp, err := http.DefaultClient.Do(req)

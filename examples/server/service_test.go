@@ -106,6 +106,7 @@ func (r *running) half(t *testing.T) (conn net.Conn, rest func() (int, string)) 
 		require.NoError(t, err)
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		require.NoError(t, err)
+		defer resp.Body.Close()
 		text, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
 		return resp.StatusCode, string(text)
@@ -402,7 +403,7 @@ func TestAfterClose(t *testing.T) {
 	r := start(t, testConfig(usePool))
 	require.NoError(t, r.end())
 	w := &recorded{header: make(http.Header)}
-	req, err := http.NewRequest("POST", "/sessions/1/trades", strings.NewReader("B 1 1\n"))
+	req, err := http.NewRequest(http.MethodPost, "/sessions/1/trades", strings.NewReader("B 1 1\n"))
 	require.NoError(t, err)
 	r.service.handler().ServeHTTP(w, req)
 	assert.Equal(t, http.StatusServiceUnavailable, w.status)
@@ -459,7 +460,7 @@ func TestMetrics(t *testing.T) {
 		"warmpage_memory_committed_bytes ",
 		"go_gc_duration_seconds",
 	} {
-		assert.True(t, strings.Contains(text, want), want) // the whole would fill screens
+		assert.True(t, strings.Contains(text, want), want) //nolint:testifylint // the whole would fill screens
 	}
 }
 
