@@ -77,4 +77,17 @@
 // is reset to address order (promoted), so that the next Get is fast; empty
 // pages are kept also when they are not their shard's only one; and they are
 // promoted again at each tick at which they were found emptied by others.
+//
+// # Builds
+//
+// On Linux with amd64 and arm64, Get and Put pin the goroutine to its P for the time of the call
+// (Stats.Pinned). Everywhere else they take the lock of a shard, and a pair of them three times as long: on
+// other systems and processors, with -race, with -tags pooldebug or poolportable, and with a Go
+// release later than those that this version knows, since nobody has checked yet that the runtime's
+// procPin is what it was. A newer version of this package then brings the fast path back.
+//
+// Slots lie outside of the Go heap (Stats.OffHeap) on Linux, macOS, the BSDs and Windows. On other
+// systems, js and wasip1 among them, and with -race, pages come from the Go heap: the same calls
+// work in the same way, but the garbage collector counts the memory, keeps all that pools ever
+// used at once, and finds it a few large objects without pointers. No slot is guarded there.
 package pool

@@ -68,10 +68,10 @@ func WithWarmPages(n int) Option {
 	return func(o *options) { o.warmPages = n }
 }
 
-// DefaultProfileRate is a rate for [WithProfile], in bytes a sample, at which the profile costs a
-// program that does nothing but Get and Put one or two per cent (4 MiB). Without WithProfile there
-// is no profile.
-const DefaultProfileRate = 4 << 20
+// DefaultProfileRate is a rate for [WithProfile], in bytes a sample (8 MiB), at which the profile
+// costs a program that does nothing but Get and Put half a per cent with slots of 64 bytes and one
+// per cent with 1 KiB; more where stacks are deep. Without WithProfile there is no profile.
+const DefaultProfileRate = 8 << 20
 
 // WithProfile makes the pool part of the profile pool_live, which tells how many slots and bytes are
 // in use, by the stacks that got them: what the heap profile cannot tell, because this memory is not

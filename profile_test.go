@@ -106,6 +106,7 @@ func TestProfileUnbiased(t *testing.T) {
 	assert.InEpsilon(t, n, byFunc["github.com/warmpage/pool.holdSmall"], 0.19)
 	assert.InEpsilon(t, n, byFunc["github.com/warmpage/pool.holdBatch"], 0.19)
 	assert.InEpsilon(t, 2*n, slots, 0.14)
+	t.Logf("of %d slots each: %v", n, byFunc)
 	assert.EqualValues(t, 8*n, p.Stats().Gets)
 	p.PutBatch(kept)
 	p.PutBatch(batch)
