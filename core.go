@@ -240,6 +240,7 @@ func (c *core) supply(s *shard) (*shard, error) {
 		if s = c.heed(c.repin(s)); s == nil {
 			return nil, c.errClosed("Get")
 		}
+		s.counts.slowGets++
 		return s, nil
 	}
 	if pg == nil {

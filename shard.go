@@ -432,7 +432,8 @@ func (s *shard) truncateLot(n uint32) {
 //
 // A Get that finds the current page full and the next one ready turns to that
 // one and has not been slow: it did no more than follow a pointer. All others
-// that come here count in slowGets.
+// that come here, and get a slot, count in slowGets: once, here or in attach, but
+// for one that found what others had given up gone, and then has more to do.
 func (s *shard) find() bool {
 	for {
 		pg := s.cur
@@ -457,7 +458,6 @@ func (s *shard) find() bool {
 			s.cur = s.revive()
 			s.turns++
 		default:
-			s.counts.slowGets++
 			return false
 		}
 	}
@@ -495,6 +495,9 @@ func (s *shard) attach(pg *page) {
 	s.cur = pg
 	s.turns++
 	s.leaveRetirement(pg)
+	if pg.ready() {
+		s.counts.slowGets++ // else it is counted when find makes it so
+	}
 	s.chores.arm = true // so that it is looked after if this P goes idle
 	if old == noPage {
 		return

@@ -20,10 +20,9 @@ type Stats struct {
 	// FailedGets counts Gets that got no slot, for a limit or because the system
 	// refused memory.
 	FailedGets uint64
-	// SlowGets counts how often a Get found no free slot ready, and took up slots that were put,
-	// carved new ones, or went to another page than one that was ready. A Get that takes a fresh
-	// page counts twice: it finds no page, and carves. GetBatch counts each such step once, for
-	// however many slots.
+	// SlowGets counts Gets, of those that got a slot, that found none ready: they collected slots
+	// put before, carved new ones, or took another page than a ready one of their P's. GetBatch
+	// counts each such step, for however many slots.
 	SlowGets uint64
 	// Promotions counts how often an empty page was put in order, so that the
 	// next Get from it is fast.

@@ -28,8 +28,8 @@ var publishing sync.Mutex
 //	Pools         what pool.ReadStats returns; [] if no pool is open
 //
 // in which members have the names of the fields of pool.Memory and pool.Stats, and
-// their units. Reading takes time in proportion to the pages of all pools, and does
-// not hold up Get and Put.
+// their units. Reading is pool.ReadStats, and takes as long: its time is in proportion
+// to the pages of all pools.
 //
 // To publish the same name again changes nothing. Publish panics with an error if
 // the name is that of a variable which is not Publish's. Any goroutine may call it,

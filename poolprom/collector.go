@@ -33,7 +33,8 @@ import (
 //
 // A collector remembers the labels of every pool it has seen. So names should be few:
 // not one for each connection or request. A Collect takes time in proportion to the
-// pages of all pools, and does not hold up Get and Put.
+// pages of all pools; it holds up Gets that want another page, and where Stats.Pinned is
+// false also others.
 func NewCollector() prometheus.Collector {
 	return newCollector(readProcess)
 }

@@ -53,7 +53,7 @@ var poolCounters = described([]metric[pool.Stats]{
 		of:   func(st *pool.Stats) uint64 { return st.FailedGets },
 	}, {
 		name: "warmpage_pool_slow_gets_total",
-		help: "Gets that found no free slot ready.",
+		help: "Gets that found no free slot ready, and got one all the same.",
 		of:   func(st *pool.Stats) uint64 { return st.SlowGets },
 	}, {
 		name: "warmpage_pool_guarded_gets_total",
