@@ -2,6 +2,7 @@ package pool
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +20,10 @@ func newArena(t *testing.T) *arena {
 	t.Cleanup(func() { theArena = before })
 	return theArena
 }
+
+// purgeZeroes says that what the system took back is zero when it is used again, which is not
+// promised on Windows.
+const purgeZeroes = runtime.GOOS != "windows"
 
 func TestArenaRuns(t *testing.T) {
 	needsOSMemory(t)
@@ -69,10 +74,10 @@ func TestArenaRuns(t *testing.T) {
 	}
 	a.purgeFrom(&purged)
 	for _, ch := range a.open {
-		assert.Zero(t, ch.dirty)
+		assert.Equal(t, purgeZeroes, ch.dirty == [len(ch.dirty)]uint64{})
 		r, err := a.alloc(64)
 		require.NoError(t, err)
-		assert.True(t, r.zeroed)
+		assert.Equal(t, purgeZeroes, r.zeroed)
 	}
 }
 
@@ -94,7 +99,7 @@ func TestArenaDelay(t *testing.T) {
 	assert.Eventually(t, func() bool { return purged.Load() == granuleSize }, 5*purgeDelay, 10*time.Millisecond)
 	again, err = a.alloc(1)
 	require.NoError(t, err)
-	assert.True(t, again.zeroed)
+	assert.Equal(t, purgeZeroes, again.zeroed)
 }
 
 // The timer purges what has waited for long enough, and no more.

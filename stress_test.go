@@ -203,7 +203,7 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 	st := s.p.Stats()
 	assert.Zero(t, st.Live)
 	assert.Positive(t, s.ops.Load())
-	if runtime.GOARCH != "wasm" { // which has one P
+	if runtime.GOARCH != "wasm" && *stressTime >= time.Second { // one P; by chance not soon
 		assert.Positive(t, st.RemotePuts, "slots went from P to P")
 	}
 	t.Logf("%d slots; %+v", s.ops.Load(), st)
