@@ -342,6 +342,15 @@ func (w workload) check() error {
 	case int(float64(w.Rate)*w.Steady.Seconds())+int(float64(2*w.Rate)*w.Burst.Seconds()) == 0:
 		return errors.New("-steady and -burst are too short for a request")
 	}
+	// The server ends a connection that does not make its first request within wholeTime.
+	if gap := time.Duration(w.Connections) * time.Second / time.Duration(w.Rate); gap > wholeTime/2 {
+		return fmt.Errorf("-connections %d are too many for -rate %d: each would wait %v for its turn; at most %v", w.Connections, w.Rate, gap, wholeTime/2)
+	}
+	if batches := (w.Visitors + openBatch - 1) / openBatch; batches > 0 {
+		if gap := w.Burst / 2 / time.Duration(batches) * openers; gap > wholeTime/2 {
+			return fmt.Errorf("-visitors %d are too few for -burst %v: %v would pass from one of a connection's requests to the next; at most %v", w.Visitors, w.Burst, gap, wholeTime/2)
+		}
+	}
 	return nil
 }
 

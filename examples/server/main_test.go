@@ -169,6 +169,8 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-burst", "2h"}, "-burst must be from 0 to 1h0m0s, not 2h0m0s"},
 		{[]string{"-idle", "-1s"}, "-idle must be from 0 to 1h0m0s, not -1s"},
 		{[]string{"-steady", "0", "-burst", "0"}, "-steady and -burst are too short for a request"},
+		{[]string{"-rate", "5"}, "-connections 64 are too many for -rate 5: each would wait 12.8s for its turn; at most 5s"},
+		{[]string{"-visitors", "1000", "-burst", "60s"}, "-visitors 1000 are too few for -burst 1m0s: 30s would pass"},
 		{[]string{"-member-ttl", "0s"}, "-member-ttl must be positive, not 0s"},
 		{[]string{"-visitor-ttl", "-1s"}, "-visitor-ttl must be positive, not -1s"},
 		{[]string{"-scratch-limit", "-1"}, "-scratch-limit must be from 0 to 2147483647, not -1"},

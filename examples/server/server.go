@@ -43,8 +43,10 @@ type server struct {
 func newServer(c config) (*server, error) {
 	s := &server{config: c, service: newService(c), history: newHistory(int(historyTime / c.Sample))}
 	s.ops = &ops{service: s.service, history: s.history, ending: make(chan struct{})}
-	s.api = &http.Server{Handler: s.service.handler(), ReadHeaderTimeout: bodyTime, IdleTimeout: idleTime}
-	s.admin = &http.Server{Handler: s.ops.handler(), ReadHeaderTimeout: bodyTime, IdleTimeout: idleTime}
+	// A client that does not send its body, or does not read its answer, must not hold a
+	// connection and a slot for ever.
+	s.api = &http.Server{Handler: s.service.handler(), ReadTimeout: wholeTime, WriteTimeout: 2 * wholeTime, IdleTimeout: idleTime}
+	s.admin = &http.Server{Handler: s.ops.handler(), ReadHeaderTimeout: wholeTime, IdleTimeout: idleTime}
 	// Shutdown waits for all requests, and those of pages do not end by themselves.
 	s.admin.RegisterOnShutdown(func() { close(s.ops.ending) })
 	var err error
@@ -81,8 +83,8 @@ func (s *server) run(ctx context.Context) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		errs = append(errs, cause)
 	}
+	serving.Go(func() { s.shutdown(s.admin) })
 	s.shutdown(s.api)
-	s.shutdown(s.admin)
 	serving.Wait()
 	close(stop)
 	chores.Wait()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -37,9 +38,9 @@ type service struct {
 
 // Limits of what one client may ask for.
 const (
-	maxOpen   = 10_000 // sessions a request
-	bodyTime  = 10 * time.Second
-	retryTime = "1" // seconds
+	maxOpen   = 10_000           // sessions a request
+	wholeTime = 10 * time.Second // from its first byte to its last
+	retryTime = "1"              // seconds
 )
 
 func newService(c config) *service {
@@ -93,15 +94,17 @@ func (s *service) trade(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.scratch.put(sc)
 	s.whileOut()
-	// A client that sends nothing would have its slot for ever.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	n, err := readBody(r.Body, sc.body[:])
 	switch {
 	case errors.Is(err, errTooLong):
 		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
 		return
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		http.Error(w, "the body took too long", http.StatusRequestTimeout)
+		return
 	case err != nil:
-		return // there is nobody to tell
+		http.Error(w, "the body is not whole", http.StatusBadRequest)
+		return
 	}
 	if err := sc.parse(sc.body[:n]); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

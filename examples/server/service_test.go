@@ -273,6 +273,45 @@ func TestAbortedChunks(t *testing.T) {
 	assert.Contains(t, text, "session 1 request 1 ", "it was not booked")
 }
 
+// Nor is a body that ends early, by a client that still listens, or that is no chunk: it gets an
+// answer that says so.
+func TestBrokenBody(t *testing.T) {
+	r := start(t, testConfig(usePool))
+	r.ask(t, "POST", "/sessions?kind=member&first=1&count=1", "")
+	for _, header := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
+		conn, err := net.Dial("tcp", r.addresses().Service)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(waitTime)))
+		_, err = fmt.Fprintf(conn, "POST /sessions/1/trades HTTP/1.1\r\nHost: test\r\n%s\r\n\r\nB 1 1\n", header)
+		require.NoError(t, err)
+		require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusBadRequest, resp.StatusCode, header)
+		_ = resp.Body.Close()
+		require.NoError(t, conn.Close())
+	}
+	eventually(t, func() bool { return r.liveScratch() == 0 }, "the slots are back")
+	_, text, _ := r.ask(t, "POST", "/sessions/1/trades", "B 1 1\n")
+	assert.Contains(t, text, "session 1 request 1 ", "nothing was booked")
+}
+
+// A client that sends only a part of a request does not keep the connection.
+func TestStalledRequest(t *testing.T) {
+	r := start(t, testConfig(usePool), func(s *server) { s.api.ReadTimeout = 50 * time.Millisecond })
+	for _, path := range []string{"POST /sessions/1/trades", "POST /sessions?kind=member&first=1&count=1", "DELETE /sessions/5", "POST /nowhere"} {
+		conn, err := net.Dial("tcp", r.addresses().Service)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(waitTime)))
+		_, err = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nB 1 1\n", path)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, conn)
+		assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, path)
+		_ = conn.Close()
+	}
+	eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot is back")
+}
+
 // A handler that panics leaves no slot out, and no lock held.
 func TestPanic(t *testing.T) {
 	for _, v := range variants {
