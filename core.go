@@ -118,10 +118,14 @@ func (c *core) init(size uintptr, typeName string, o options) {
 	register(c)
 }
 
-// requireNew panics if c is that of a Pool that New did not make.
+// requireNew panics if c is that of a Pool that New did not make, or of a copy of one.
+// The calls that have no time to ask come here when a page is wanted, or a shard.
 func (c *core) requireNew() {
-	if c.shards.Load() == nil {
+	switch t := c.shards.Load(); {
+	case t == nil:
 		panic(errNotNew)
+	case t.absent != &c.absent:
+		panic(errCopied)
 	}
 }
 
@@ -234,6 +238,7 @@ func (c *core) getSlow(s *shard) (x unsafe.Pointer, isZero bool, err error) {
 func (c *core) supply(s *shard) (*shard, error) {
 	partials := c.partials.Load() != 0
 	c.leave(s)
+	c.requireNew()
 	pg := c.adopt()
 	if pg == nil && partials {
 		// They were gone, but s may have passed over a retired page for them.
@@ -504,7 +509,7 @@ func (c *core) leave(s *shard) {
 	ch := s.takeChores()
 	s.unpin()
 	yieldPoint()
-	c.do(ch)
+	s.core.do(ch) // c may be a copy, which is found out later
 }
 
 // do carries out chores. Never called pinned.

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -144,6 +145,13 @@ var misuses = []crash{
 	{"a pool without a name", "pool (pool.quote): Put(0xADDR): " + isUnknown, func() { New[quote]().Put(&global) }},
 }
 
+// copied returns a copy of p, as a struct has that is made with *pool.New[T]().
+func copied[T any](p *Pool[T]) *Pool[T] {
+	q := new(Pool[T])
+	reflect.ValueOf(q).Elem().Set(reflect.ValueOf(p).Elem())
+	return q
+}
+
 // refusals say what there is no more of, or know of no pool.
 var refusals = []crash{
 	{"Get beyond WithLimit", quotes + "memory limit reached: no slot is free, and WithLimit allows no more than 64 KiB; Put slots, or raise the limit", func() {
@@ -165,6 +173,7 @@ var refusals = []crash{
 		quotePool().Get()
 	}},
 	{"a Pool that New did not make", "pool: use of a Pool that New did not make; make it with pool.New", func() { new(Pool[quote]).Get() }},
+	{"a copy of a Pool", "pool: use of a copy of a Pool; keep the *Pool that New returned", func() { copied(quotePool()).Get() }},
 }
 
 // A program that misuses a pool ends with a message which says what it did, to

@@ -31,7 +31,10 @@ var (
 	ErrOutOfMemory = errors.New("out of memory")
 )
 
-var errNotNew = errors.New("pool: use of a Pool that New did not make; make it with pool.New")
+var (
+	errNotNew = errors.New("pool: use of a Pool that New did not make; make it with pool.New")
+	errCopied = errors.New("pool: use of a copy of a Pool; keep the *Pool that New returned")
+)
 
 // String names the pool in messages: pool "orders" (main.Order).
 func (c *core) String() string {
@@ -51,6 +54,7 @@ func (c *core) errDoublePut(op string, addr uintptr) error {
 
 // errPut explains why addr is no slot of c, to the caller of op.
 func (c *core) errPut(op string, addr uintptr) error {
+	c.requireNew()
 	if c.closed.Load() {
 		return c.errClosed(op)
 	}

@@ -381,6 +381,44 @@ func TestZeroPool(t *testing.T) {
 	runtime.Gosched()
 }
 
+// A copy of a Pool says so, sooner or later, and what it has done by then the original has done.
+func TestCopiedPool(t *testing.T) {
+	requireCopied := func(f func()) {
+		t.Helper()
+		require.PanicsWithValue(t, errCopied, f)
+	}
+	p := newStill[quote](t)
+	if pinned {
+		q := copied(p) // before p has a shard
+		requireCopied(func() { q.Get() })
+		requireCopied(func() { _, _ = q.TryGet() })
+		requireCopied(func() { q.GetBatch(make([]*quote, 2)) })
+		requireCopied(func() { q.Put(&global) })
+		requireCopied(func() { q.PutBatch([]*quote{&global}) })
+	}
+	p.Put(p.Get())
+	q := copied(p)
+	requireCopied(func() { q.Put(&global) })
+	requireCopied(func() { q.Trim() })
+	requireCopied(func() { _ = q.Close() })
+	requireCopied(func() { q.Stats() })
+	requireCopied(func() { q.Ref(&global) })
+	requireCopied(func() {
+		for range q.All() {
+			t.Error("a slot of a copy")
+		}
+	})
+	var xs []*quote
+	requireCopied(func() {
+		for range 100_000 {
+			xs = append(xs, q.Get())
+		}
+	})
+	assert.Equal(t, len(xs), p.Stats().Live)
+	p.PutBatch(xs)
+	require.NoError(t, p.core.checkInvariants())
+}
+
 // A parked slot that another Put, at the same time, has put on a list as well is not
 // handed out from the lot.
 func TestParkedAndListed(t *testing.T) {

@@ -88,6 +88,7 @@ func (s *shard) fence() { atomic.SwapUint32(&s.busy, 1) }
 
 // grow gives every P a place in shards, and the P that the caller is on a shard.
 func (c *core) grow() {
+	c.requireNew() // a copy would never find the place of its own absent
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed.Load() {

@@ -6,7 +6,7 @@ import (
 )
 
 // A Pool hands out slots for values of type T. [New] makes one; the zero Pool is of no use, and a
-// Pool must not be copied. All methods may be called from any goroutine, also at the same time.
+// Pool must not be copied: keep it as *Pool[T], also in structs. All methods may be called from any goroutine, also at the same time.
 //
 // What the methods panic with is an error that wraps one of this package's, such as [ErrLimit].
 type Pool[T any] struct {
