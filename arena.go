@@ -277,7 +277,7 @@ func (a *arena) alloc(n int) (run, error) {
 			}
 			a.purgeDone.Wait()
 		default:
-			return run{}, fmt.Errorf("%w: all pools together have %d KiB, of SetProcessLimit(%d)", ErrLimit, a.total.committed()*granuleSize>>10, a.limit)
+			return run{}, fmt.Errorf("%w: all pools together have %d KiB, and SetProcessLimit allows %d; Put slots, Trim pools, or raise the limit", ErrLimit, a.total.committed()*granuleSize>>10, a.limit>>10)
 		}
 	}
 	for ; a.from[n] < len(a.open); a.from[n]++ {

@@ -629,7 +629,7 @@ const (
 // been on its way for some 20 ms.
 func (c *core) scrape(failed error) (*page, error) {
 	for rounds := range 1000 {
-		c.releaseKept()
+		c.releaseKept("Get")
 		before, shards := c.transit.Load(), c.shards.Load()
 		if pg := c.reclaim(); pg != nil {
 			return pg, nil
@@ -742,7 +742,7 @@ func (c *core) adoptLocked() *page {
 // the OS.
 func (c *core) trim() int64 {
 	c.requireNew()
-	c.releaseKept()
+	c.releaseKept("Trim")
 	c.heart.mu.Lock()
 	defer c.heart.mu.Unlock()
 	if c.closed.Load() {
@@ -818,7 +818,7 @@ func (c *core) releasePartial(all bool) (waiting bool) {
 // close ends the pool, if no slot is out.
 func (c *core) close() error {
 	c.requireNew()
-	c.releaseKept()
+	c.releaseKept("Close")
 	c.heart.mu.Lock()
 	defer c.heart.mu.Unlock()
 	if c.closed.Load() {

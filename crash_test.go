@@ -160,6 +160,13 @@ var refusals = []crash{
 			p.Get()
 		}
 	}},
+	{"Get beyond SetProcessLimit", quotes + "no page of 64 KiB to be had: memory limit reached: all pools together have 64 KiB, and SetProcessLimit allows 100; Put slots, Trim pools, or raise the limit", func() {
+		SetProcessLimit(100 << 10)
+		p := quotePool()
+		for range 1<<16/unsafe.Sizeof(quote{}) + 1 {
+			p.Get()
+		}
+	}},
 	{"Get without memory", quotes + "no page of 64 KiB to be had: out of memory: refused", func() {
 		refuse := *system.Load()
 		refuse.commit = func([]byte) error { return errors.New("refused") }

@@ -21,6 +21,6 @@ func (c *core) debugPutGuarded(uintptr)               {}
 func (c *core) debugDescribe(uintptr) string          { return "" }
 func (c *core) debugCheck(*shard)                     {}
 func (c *core) debugForget(*page)                     {}
-func (c *core) releaseKept()                          {}
+func (c *core) releaseKept(string)                    {}
 func (c *core) kept() int                             { return 0 }
 func (c *core) leaks() []Leak                         { return nil }

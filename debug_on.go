@@ -196,8 +196,8 @@ func (c *core) endQuarantine(op string, k keptSlot) error {
 	return cmp.Or(err, c.putBack(op, k.addr))
 }
 
-// releaseKept ends all quarantine.
-func (c *core) releaseKept() {
+// releaseKept ends all quarantine, for op.
+func (c *core) releaseKept(op string) {
 	h := &c.watches.history
 	c.watches.mu.Lock()
 	out := h.queue
@@ -205,7 +205,7 @@ func (c *core) releaseKept() {
 	c.watches.mu.Unlock()
 	var err error
 	for _, k := range out {
-		err = cmp.Or(err, c.endQuarantine("Trim", k))
+		err = cmp.Or(err, c.endQuarantine(op, k))
 	}
 	if err != nil {
 		panic(err)

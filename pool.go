@@ -54,7 +54,8 @@ func WithLocalChecks() Option {
 // Get. 0 means no limit, and is the default. New panics if the limit is negative, or leaves no room
 // for a page.
 //
-// A pool near its limit is slower: each such search holds up all Ps for some
+// For n slots a limit has to have room for n / [Stats].SlotsPerPage pages, rounded up: none is lost,
+// whatever P has them. A pool near its limit is slower: each such search holds up all Ps for some
 // microseconds.
 func WithLimit(bytes int64) Option {
 	return func(o *options) { o.limit = bytes }
@@ -70,7 +71,8 @@ func WithWarmPages(n int) Option {
 
 // DefaultProfileRate is a rate for [WithProfile], in bytes a sample (8 MiB), at which the profile
 // costs a program that does nothing but Get and Put half a per cent with slots of 64 bytes and one
-// per cent with 1 KiB; more where stacks are deep. Without WithProfile there is no profile.
+// per cent with 1 KiB; more where stacks are deep. It tells who holds 100 MiB and more; to find
+// less, use a smaller rate. Without WithProfile there is no profile.
 const DefaultProfileRate = 8 << 20
 
 // WithProfile makes the pool part of the profile pool_live, which tells how many slots and bytes are

@@ -20,7 +20,7 @@ import (
 // its process. It does not keep the slot from being put.
 //
 // A Ref has 32 bits for the slot and 32 for its generation, which each Put of the slot raises by
-// one, or two: after 2 to 4 thousand million Puts of its slot a Ref may be taken for a new one.
+// one, or two: after 2 to 4 billion Puts of its slot a Ref may be taken for a new one.
 type Ref[T any] struct {
 	id uint64 // generation << 32 | number of the slot; 0: nothing
 }

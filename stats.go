@@ -40,7 +40,7 @@ type Stats struct {
 	RemotePuts uint64
 
 	MappedBytes    int64 // address space of Pages
-	CommittedBytes int64 // of these, what slots were carved from and may be resident
+	CommittedBytes int64 // of these, what slots were carved from and may be resident (Memory.Committed has whole pages)
 	PurgedBytes    int64 // released bytes that went back to the OS since New
 	LimitBytes     int64 // what MappedBytes may be by WithLimit, in whole pages; 0: no limit
 

@@ -182,7 +182,9 @@ func kernel() string {
 	if unix.Uname(&u) != nil {
 		return "unknown"
 	}
-	return unix.ByteSliceToString(u.Release[:])
+	// Without what a distribution, or the owner of the machine, calls it.
+	version, _, _ := strings.Cut(unix.ByteSliceToString(u.Release[:]), "-")
+	return version
 }
 
 // processorTime returns the first line of /proc/stat: what was stolen by the
