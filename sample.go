@@ -66,7 +66,9 @@ func (s *shard) count(n uint32) (sampled uint64) {
 func (s *shard) renew(interval uint32) {
 	s.renewals.Add(1)
 	s.countedGets.Add(uint64(s.interval))
+	yieldPoint()
 	atomic.StoreUint32(&s.interval, interval)
+	yieldPoint()
 	atomic.StoreUint32(&s.sampleIn, interval)
 	s.renewals.Add(1)
 }
@@ -76,7 +78,10 @@ func (s *shard) renew(interval uint32) {
 func (s *shard) gets() uint64 {
 	for n := 0; ; n++ {
 		before := s.renewals.Load()
-		sum := s.countedGets.Load() + uint64(atomic.LoadUint32(&s.interval)) - uint64(atomic.LoadUint32(&s.sampleIn))
+		yieldPoint()
+		sum := s.countedGets.Load()
+		yieldPoint()
+		sum += uint64(atomic.LoadUint32(&s.interval)) - uint64(atomic.LoadUint32(&s.sampleIn))
 		if before%2 == 0 && s.renewals.Load() == before {
 			return sum
 		}

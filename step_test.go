@@ -36,6 +36,8 @@ type walk struct {
 	owned map[unsafe.Pointer]uint64 // what each slot in use holds
 	table []unsafe.Pointer          // slots that any goroutine may take and put
 	refs  []uint64                  // of slots in table, then or now
+
+	asked, served uint64 // Gets begun and ended
 }
 
 // step lets another goroutine go on, or this one.
@@ -115,7 +117,9 @@ func (w *walk) take() unsafe.Pointer {
 func (w *walk) act() {
 	switch op := w.rng.IntN(100); {
 	case op < 35:
+		w.asked++
 		x := w.c.get()
+		w.served++
 		w.got(x)
 		w.table = append(w.table, x)
 	case op < 70 && len(w.table) > 0:
@@ -124,9 +128,11 @@ func (w *walk) act() {
 		w.c.put(uintptr(x))
 	case op < 75:
 		xs := make([]unsafe.Pointer, 1+w.rng.IntN(20))
+		w.asked += uint64(len(xs))
 		if n, _, err := w.c.getBatch(xs); n != len(xs) || err != nil {
 			w.fail("GetBatch: %d of %d, %v", n, len(xs), err)
 		}
+		w.served += uint64(len(xs))
 		for _, x := range xs {
 			w.got(x)
 		}
@@ -152,7 +158,10 @@ func (w *walk) act() {
 	case op < 98:
 		w.c.trim()
 	case op < 99:
-		w.c.stats()
+		served := w.served
+		if gets := w.c.stats().Gets; gets < served || gets > w.asked {
+			w.fail("Stats has %d Gets, of %d to %d", gets, served, w.asked)
+		}
 	default:
 		for _, pg := range w.c.allPages() {
 			w.c.liveRefs(pg)
