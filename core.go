@@ -621,6 +621,9 @@ const (
 	enterTransit = 1<<32 + 1
 	leaveTransit = 1<<64 - 1
 	undoTransit  = 1<<64 - enterTransit
+	// passTransit is for a page found on partial that a Put has claimed since: a scrape that did not
+	// find it with a shard yet, and finds it on partial no more, has to look again.
+	passTransit = 1 << 32
 )
 
 // scrape finds a page for a pool that gets no more memory, which is what failed
@@ -734,6 +737,7 @@ func (c *core) adoptLocked() *page {
 			c.transit.Add(enterTransit)
 			return pg
 		}
+		c.transit.Add(passTransit)
 	}
 	return nil
 }
@@ -791,6 +795,7 @@ func (c *core) releasePartial(all bool) (waiting bool) {
 		switch {
 		case w&remoteOwned != 0: // claimed since by a shard
 			pg.listed = 0
+			c.transit.Add(passTransit)
 			continue
 		case (expired || remoteCount(w) != 0) && pg.claim():
 			if pg.collect(); pg.used == 0 && !pg.empty {

@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -38,6 +39,9 @@ type walk struct {
 	refs  []uint64                  // of slots in table, then or now
 
 	asked, served uint64 // Gets begun and ended
+	batch         int    // slots at a time, at most
+	most          []int  // of each goroutine: how many slots were in use at once in its last act
+	refusals      int
 }
 
 // step lets another goroutine go on, or this one.
@@ -94,6 +98,9 @@ func (w *walk) got(x unsafe.Pointer) {
 	}
 	stamp := w.rng.Uint64()
 	w.owned[x] = stamp
+	for g := range w.most {
+		w.most[g] = max(w.most[g], len(w.owned))
+	}
 	*(*uint64)(x) = stamp
 }
 
@@ -115,11 +122,16 @@ func (w *walk) take() unsafe.Pointer {
 
 // act does something with the pool.
 func (w *walk) act() {
+	w.most[w.current] = len(w.owned)
 	switch op := w.rng.IntN(100); {
 	case op < 35:
 		w.asked++
-		x := w.c.get()
+		x, _, err := w.c.tryGet()
 		w.served++
+		if err != nil {
+			w.refused(err)
+			return
+		}
 		w.got(x)
 		w.table = append(w.table, x)
 	case op < 70 && len(w.table) > 0:
@@ -127,19 +139,23 @@ func (w *walk) act() {
 		w.putting(x)
 		w.c.put(uintptr(x))
 	case op < 75:
-		xs := make([]unsafe.Pointer, 1+w.rng.IntN(20))
+		xs := make([]unsafe.Pointer, 1+w.rng.IntN(w.batch))
 		w.asked += uint64(len(xs))
-		if n, _, err := w.c.getBatch(xs); n != len(xs) || err != nil {
-			w.fail("GetBatch: %d of %d, %v", n, len(xs), err)
-		}
+		n, _, err := w.c.getBatch(xs)
 		w.served += uint64(len(xs))
+		if err != nil {
+			w.refused(err)
+		} else if n != len(xs) {
+			w.fail("GetBatch: %d of %d", n, len(xs))
+		}
+		xs = xs[:n]
 		for _, x := range xs {
 			w.got(x)
 		}
 		w.table = append(w.table, xs...)
 	case op < 80:
 		var xs []unsafe.Pointer
-		for range min(20, len(w.table)) {
+		for range min(w.batch, len(w.table)) {
 			x := w.take()
 			w.putting(x)
 			xs = append(xs, x)
@@ -169,6 +185,16 @@ func (w *walk) act() {
 	}
 }
 
+// refused looks at an error: only at the limit may there be one, and only if at some moment of the
+// call no slot was free but for those that it or others were getting or putting.
+func (w *walk) refused(err error) {
+	capacity := w.c.maxPages * int(w.c.geo.slots)
+	if free := capacity - w.most[w.current]; !errors.Is(err, ErrLimit) || free > w.batch*len(w.onP) {
+		w.fail("%v, with %d of %d slots free", err, free, capacity)
+	}
+	w.refusals++
+}
+
 // putRef puts by a Ref, unless somebody has taken its slot off the table. Of two
 // that do so at once, one does it.
 func (w *walk) putRef(id uint64) {
@@ -194,6 +220,7 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 		w.turn = append(w.turn, make(chan struct{}))
 		w.alive = append(w.alive, g)
 		w.onP = append(w.onP, g)
+		w.most = append(w.most, 0)
 		w.pinned = append(w.pinned, false)
 		go func() {
 			<-w.turn[g]
@@ -228,26 +255,35 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 // a year, it does in each run. It finds what is wrong whatever the memory model;
 // that the order of loads and stores is right is for the stress tests.
 func TestSteps(t *testing.T) {
-	walks, steps := 0, 0
+	walks, steps, refusals := 0, 0, 0
 	for until := time.Now().Add(*stepTime); time.Now().Before(until); walks++ {
 		seed := rand.Uint64() >> 1
 		if *stepSeed != 0 {
 			seed = *stepSeed
 		}
 		rng := rand.New(rand.NewPCG(seed, 1))
-		w := &walk{seed: seed, rng: rng, ended: make(chan struct{}), owned: make(map[unsafe.Pointer]uint64)}
+		w := &walk{seed: seed, rng: rng, ended: make(chan struct{}), owned: make(map[unsafe.Pointer]uint64), batch: 20}
 		sizes := []uintptr{64, 2000, 8192, 40000}
 		o := options{localChecks: rng.IntN(4) == 0, warmPages: rng.IntN(3)}
 		if rng.IntN(3) == 0 {
 			o.profileRate, o.startProfile = 100_000, func() {}
 		}
-		w.run(t, sizes[rng.IntN(len(sizes))], 2+rng.IntN(4), 20+rng.IntN(200), o)
+		size := sizes[rng.IntN(len(sizes))]
+		if size > 64 && rng.IntN(3) == 0 {
+			w.batch = 2 // so that few are in others' hands
+			o.limit = int64(1+rng.IntN(2)) * int64(geometryOf(size).pageSize)
+		}
+		w.run(t, size, 2+rng.IntN(4), 20+rng.IntN(200), o)
 		steps += w.steps
+		refusals += w.refusals
 		if *stepSeed != 0 {
 			break
 		}
 	}
-	t.Logf("%d interleavings, %d steps", walks, steps)
+	t.Logf("%d interleavings, %d steps, %d Gets refused", walks, steps, refusals)
 	require.Positive(t, steps)
+	if *stepSeed == 0 {
+		require.Positive(t, refusals)
+	}
 	runtime.GC()
 }

@@ -133,8 +133,12 @@ var mutations = []mutation{
 	// typecheck.go, stats.go
 	{name: "pointers in arrays pass", file: "typecheck.go",
 		old: "\t\treturn findPointer(t.Elem(), path+\"[]\")\n", new: "\t\treturn \"\", nil\n"},
+	{name: "pages that cannot be adopted are forgotten", file: "core.go",
+		old: "\t\t}\n\t\tc.transit.Add(passTransit)\n", new: "\t\t}\n", tests: steps},
 	{name: "Gets are read in the middle of a renewal", file: "sample.go",
-		old: "if before%2 == 0 && s.renewals.Load() == before {", new: "if before >= 0 {"},
+		old: "if before%2 == 0 && s.renewals.Load() == before {", new: "if s.renewals.Load() == before {", tests: steps},
+	{name: "Gets are read across a renewal", file: "sample.go",
+		old: "if before%2 == 0 && s.renewals.Load() == before {", new: "if before%2 == 0 {", tests: steps},
 	{name: "Gets go down", file: "stats.go",
 		old: "c.seenGets = max(c.seenGets, st.Gets)", new: "c.seenGets = st.Gets"},
 	{name: "Gets that fail in a batch are not counted", file: "core.go",
