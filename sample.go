@@ -60,9 +60,11 @@ func (s *shard) count(n uint32) (sampled uint64) {
 	}
 }
 
-// renew begins an interval. Other Ps may be reading the three words that change together: the
-// stores to renewals before and after tell them (a sequence lock, as Linux has it). All are
-// atomic, for their order.
+// renew begins an interval. Owner only, or before others know of s. Three words change together
+// that gets reads on any P: the first Add of renewals, to an odd number, tells it to wait, and the
+// second publishes the three to its first Load of renewals, whose number is then even and the same
+// in its second (a sequence lock, as Linux has it). The three are stored and loaded atomically, so
+// that none of these steps is seen out of order.
 func (s *shard) renew(interval uint32) {
 	s.renewals.Add(1)
 	s.countedGets.Add(uint64(s.interval))

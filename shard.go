@@ -54,7 +54,7 @@ type shardState struct {
 	parked    uint32 // slots in lot
 	unmarked  uint32 // places of lot whose slots keep their words; set once
 	parkArmed bool   // a slot was parked since the last tick, and the timer armed for it
-	sampleIn  uint32 // Gets from here to the one that is sampled: see sample.go
+	sampleIn  uint32 // Gets from here to the one that is sampled; any P reads: see sample.go
 	cur       *page  // what Get pops; noPage if none
 	last      *page  // what a slot was last put to; a hint, which may have another owner by now
 	queue     pageQueue
