@@ -48,8 +48,9 @@ type core struct {
 	headers []page // slab for pages to come
 
 	// transit counts pages that no shard has and that are not on partial, but in the
-	// hands of a goroutine that will attach, list or release them (lower half),
-	// and how often one came there (upper half). See scrape.
+	// hands of a goroutine that will attach, list or release them, and slots that
+	// have left quarantine and are not put yet (lower half), and how often one came
+	// there (upper half). See scrape.
 	transit atomic.Uint64
 
 	releases uint64 // by releasePartial; under mu
@@ -641,7 +642,9 @@ func (c *core) scrape(failed error) (*page, error) {
 		if pg, err := c.fresh(); err == nil || errors.Is(err, ErrClosed) {
 			return pg, err
 		}
-		if uint32(before) == 0 && c.transit.Load() == before && c.shards.Load() == shards && c.kept() == 0 {
+		// kept is read first: a slot that was in quarantine during the search and has left it
+		// since has changed transit.
+		if uint32(before) == 0 && c.kept() == 0 && c.transit.Load() == before && c.shards.Load() == shards {
 			break
 		}
 		pause(rounds)

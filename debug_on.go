@@ -169,20 +169,36 @@ func (c *core) quarantine(op string, addr uintptr, p *past) (err error) {
 	h.kept.Add(1)
 	c.watches.mu.Lock()
 	h.queue = append(h.queue, keptSlot{addr, p})
-	var out []keptSlot
-	for len(h.queue) > 0 && len(h.queue)*int(c.geo.stride) > quarantineBytes {
-		out = append(out, h.queue[0])
-		h.queue = h.queue[1:]
-	}
+	n := max(len(h.queue)-quarantineBytes/int(c.geo.stride), 0)
+	out := c.takeKept(n)
 	c.watches.mu.Unlock()
+	return c.endQuarantine(op, out)
+}
+
+// takeKept takes the n slots out of the queue that are in it longest. They are in transit, as a
+// page is, until endQuarantine has put them: a Get at the limit waits for them. watches.mu is held.
+func (c *core) takeKept(n int) []keptSlot {
+	h := &c.watches.history
+	for range n {
+		c.transit.Add(enterTransit)
+	}
+	out := h.queue[:n:n]
+	h.queue = h.queue[n:]
+	return out
+}
+
+// endQuarantine puts slots that have left the queue. It returns the first error.
+func (c *core) endQuarantine(op string, out []keptSlot) (err error) {
 	for _, k := range out {
-		err = cmp.Or(err, c.endQuarantine(op, k))
+		err = cmp.Or(err, c.putKept(op, k))
+		c.watches.history.kept.Add(-1)
+		c.transit.Add(leaveTransit)
 	}
 	return err
 }
 
-// endQuarantine puts a slot that has left the queue.
-func (c *core) endQuarantine(op string, k keptSlot) error {
+// putKept puts a slot that has left the queue.
+func (c *core) putKept(op string, k keptSlot) error {
 	pg := pageOf(k.addr)
 	i, _ := pg.indexOf(k.addr)
 	x := pg.slot(i)
@@ -192,27 +208,20 @@ func (c *core) endQuarantine(op string, k keptSlot) error {
 	fillWith(slot, putByte)
 	fillWith(zone, zoneByte)
 	asanPut(x, int(c.geo.stride))
-	c.watches.history.kept.Add(-1)
 	return cmp.Or(err, c.putBack(op, k.addr))
 }
 
 // releaseKept ends all quarantine, for op.
 func (c *core) releaseKept(op string) {
-	h := &c.watches.history
 	c.watches.mu.Lock()
-	out := h.queue
-	h.queue = nil
+	out := c.takeKept(len(c.watches.history.queue))
 	c.watches.mu.Unlock()
-	var err error
-	for _, k := range out {
-		err = cmp.Or(err, c.endQuarantine(op, k))
-	}
-	if err != nil {
+	if err := c.endQuarantine(op, out); err != nil {
 		panic(err)
 	}
 }
 
-// kept returns how many slots are in quarantine.
+// kept returns how many slots are in quarantine, or have left its queue and are not put yet.
 func (c *core) kept() int { return int(c.watches.history.kept.Load()) }
 
 // debugForget forgets what became of the slots of a page that is released.
