@@ -135,26 +135,11 @@ var system = func() *atomic.Pointer[calls] {
 	return p
 }()
 
-// The process has one arena. The lookup tables are apart from it because Put
-// reads them: mainRegion and mainTable are written before any pool exists
-// (arenaInit), moreRegions is replaced as a whole.
+// The process has one arena.
 var (
-	theArena    = new(arena)
-	arenaInit   sync.Once
-	mainRegion  region
-	mainTable   [mainChunks]atomic.Pointer[chunk]
-	moreRegions atomic.Pointer[[]*region]
+	theArena  = new(arena)
+	arenaInit sync.Once
 )
-
-// noChunk stands in a region's table for a chunk not opened yet.
-var noChunk = new(chunk)
-
-// fillTable sets all entries of a table.
-func fillTable[T any](table []atomic.Pointer[T], p *T) {
-	for i := range table {
-		table[i].Store(p)
-	}
-}
 
 // initArena reserves the first region. On failure the region stays empty and
 // alloc tries again with another one, so that New never fails for lack of
@@ -185,64 +170,6 @@ func reserveSome(limit uint64) []byte {
 		}
 	}
 	return nil
-}
-
-// pageOf returns the page that covers addr, or noPage. Any P, at any time: the
-// answer for an address whose page is being released is that page or noPage, and
-// either leads Put to a clear error.
-func pageOf(addr uintptr) *page {
-	if pg := pageOfMain(addr); pg != noPage {
-		return pg
-	}
-	return pageOfMore(addr)
-}
-
-// pageOfMain is pageOf for the first region, for fast paths.
-func pageOfMain(addr uintptr) *page {
-	off := addr - mainRegion.base
-	if off >= mainRegion.size {
-		return noPage
-	}
-	return mainTable[off>>chunkShift%mainChunks].Load().pageAt(off)
-}
-
-// pageAt returns the page at an offset from the chunk's start, or from that of
-// its region.
-func (ch *chunk) pageAt(off uintptr) *page {
-	return ch.pages[off>>granuleShift%chunkGranules].Load()
-}
-
-// pageOfMore looks in the regions after the first.
-func pageOfMore(addr uintptr) *page {
-	more := moreRegions.Load()
-	if more == nil {
-		return noPage
-	}
-	for _, r := range *more {
-		if off := addr - r.base; off < r.size {
-			return r.chunks[off>>chunkShift].Load().pageAt(off)
-		}
-	}
-	return noPage
-}
-
-// inArena reports whether addr is in a region.
-func inArena(addr uintptr) bool {
-	theArena.mu.Lock()
-	defer theArena.mu.Unlock()
-	for _, r := range theArena.regions {
-		if addr-r.base < r.size {
-			return true
-		}
-	}
-	return false
-}
-
-// publish makes pageOf answer pg for the memory of r.
-func (r run) publish(pg *page) {
-	for i := range r.n {
-		r.chunk.pages[r.first+i].Store(pg)
-	}
 }
 
 // alloc returns a run of n granules (1, 8 or 64), aligned to its size. It may
@@ -301,9 +228,8 @@ func (a *arena) over(n int) bool {
 	return a.limit != 0 && int64(a.total.committed()+n)*granuleSize > a.limit
 }
 
-// release takes a run back. Its bytes are added to purged when they go back to
-// the OS.
-func (a *arena) release(r run, purged *atomic.Int64) {
+// free takes a run back. Its bytes are added to purged when they go back to the OS.
+func (a *arena) free(r run, purged *atomic.Int64) {
 	r.publish(noPage)
 	r.zeroed = false
 	a.mu.Lock()
@@ -314,11 +240,11 @@ func (a *arena) release(r run, purged *atomic.Int64) {
 	a.arm(purgeDelay)
 }
 
-// unseal is release for a run whose memory is inaccessible. If it cannot be made
+// unseal is free for a run whose memory is inaccessible. If it cannot be made
 // accessible, the next Trim tries again.
 func (a *arena) unseal(r run, purged *atomic.Int64) {
 	if system.Load().protect(r.mem(int(r.n)), true) == nil {
-		a.release(r, purged)
+		a.free(r, purged)
 		return
 	}
 	r.publish(noPage)
@@ -410,7 +336,7 @@ func (a *arena) purge(chosen func(released) bool) int64 {
 		a.mu.Lock()
 		a.sysCall++
 		for _, r := range victims[:k] {
-			if a.free(r.run, gone, zeroed); gone {
+			if a.reuse(r.run, gone, zeroed); gone {
 				r.purged.Add(int64(r.size()))
 				total += int64(r.size())
 			}
@@ -564,9 +490,8 @@ func (a *arena) take(ch *chunk, first, n int) (run, error) {
 	return run{chunk: ch, first: uint16(first), n: uint16(n), zeroed: ch.dirty[w]&m == 0}, nil
 }
 
-// free marks the granules of r free, after a purge that went as it is told. mu is
-// held.
-func (a *arena) free(r run, gone, zeroed bool) {
+// reuse marks the granules of r free, after a purge with this outcome. mu is held.
+func (a *arena) reuse(r run, gone, zeroed bool) {
 	ch, w, m := r.chunk, r.first/64, mask(int(r.first), int(r.n))
 	ch.busy[w] &^= m
 	ch.dirty[w] &^= m

@@ -61,7 +61,7 @@ func TestArenaRuns(t *testing.T) {
 			for g := range int(r.n) {
 				delete(owner, addressOf(r.mem(int(r.n)))+uintptr(g*granuleSize))
 			}
-			a.release(r.run, &purged)
+			a.free(r.run, &purged)
 		}
 		if step%100 == 99 {
 			before := purged.Load()
@@ -70,7 +70,7 @@ func TestArenaRuns(t *testing.T) {
 	}
 	assert.Positive(t, purged.Load())
 	for _, r := range runs {
-		a.release(r.run, &purged)
+		a.free(r.run, &purged)
 	}
 	a.purgeFrom(&purged)
 	for _, ch := range a.open {
@@ -90,12 +90,12 @@ func TestArenaDelay(t *testing.T) {
 	r, err := a.alloc(1)
 	require.NoError(t, err)
 	assert.True(t, r.zeroed)
-	a.release(r, &purged)
+	a.free(r, &purged)
 	again, err := a.alloc(1)
 	require.NoError(t, err)
 	assert.Equal(t, r.first, again.first)
 	assert.False(t, again.zeroed)
-	a.release(again, &purged)
+	a.free(again, &purged)
 	assert.Eventually(t, func() bool { return purged.Load() == granuleSize }, 5*purgeDelay, 10*time.Millisecond)
 	again, err = a.alloc(1)
 	require.NoError(t, err)
@@ -112,8 +112,8 @@ func TestArenaPurgesTheOld(t *testing.T) {
 	require.NoError(t, err)
 	other, err := a.alloc(1)
 	require.NoError(t, err)
-	a.release(one, &purged)
-	a.release(other, &purged)
+	a.free(one, &purged)
+	a.free(other, &purged)
 	a.released[1][0].at = time.Now().Add(-2 * purgeDelay)
 	a.purgeOld()
 	assert.EqualValues(t, granuleSize, purged.Load())

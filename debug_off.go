@@ -15,12 +15,18 @@ const redZone = 0
 //lint:ignore U1000 for the debug build
 type history struct{}
 
-func (c *core) debugGot(string, unsafe.Pointer) error { return nil }
-func (c *core) debugPut(string, unsafe.Pointer) error { return nil }
-func (c *core) debugPutGuarded(uintptr)               {}
-func (c *core) debugDescribe(uintptr) string          { return "" }
-func (c *core) debugCheck(*shard)                     {}
-func (c *core) debugForget(*page)                     {}
-func (c *core) releaseKept(string)                    {}
-func (c *core) kept() int                             { return 0 }
-func (c *core) leaks() []Leak                         { return nil }
+// past is what became of a slot.
+type past struct{}
+
+func (w *watches) debugGot(string, unsafe.Pointer) error          { return nil }
+func (w *watches) debugPut(string, unsafe.Pointer) error          { return nil }
+func (w *watches) debugDescribe(uintptr) string                   { return "" }
+func (w *watches) debugForget(*page)                              {}
+func (w *watches) debugForgetSlot(uintptr)                        {}
+func (w *watches) takeQuarantined() []quarantinedSlot             { return nil }
+func (w *watches) overdue() []quarantinedSlot                     { return nil }
+func (w *watches) checkQuarantined(string, quarantinedSlot) error { return nil }
+func (w *watches) leftQuarantine()                                {}
+func (w *watches) quarantined() int                               { return 0 }
+func (w *watches) leaks() []Leak                                  { return nil }
+func debugCheck(*shard)                                           {}

@@ -13,22 +13,22 @@ import (
 	"unsafe"
 )
 
-// The debug build, -tags pooldebug: slow, and looks for mistakes of the program and
-// of the library.
+// The debug build, -tags pooldebug. It is slow, and looks for mistakes of the program and of the
+// library.
 //
-//   - Put fills the slot with putByte. A slot in which something else is found, when it
-//     leaves quarantine or is handed out again, was written to after its Put.
-//   - A red zone of redZone bytes, or a few more, lies behind each slot. It is checked
-//     by Put, by the next Get, and with the rest when the slot leaves quarantine.
-//   - A slot that was put stays in quarantine until quarantineBytes of the same pool
-//     have been put after it, so that the mistake is not covered up by its next user. Trim, a limit that is
-//     reached, and Close end it. The environment variable POOLDEBUG sets the bytes, as
-//     in POOLDEBUG=quarantine=1048576.
-//   - The stacks of each slot's last Get and Put are kept, for the messages, for Leaks and
-//     for DescribeFault.
+//   - Put fills the slot with putByte. If something else is found there when the slot leaves
+//     quarantine or is handed out again, the slot was written to after its Put.
+//   - A red zone of redZone bytes, or a few more, lies behind each slot. Put checks it, and so does
+//     the next Get. It is also checked with the rest when the slot leaves quarantine.
+//   - A slot that was put stays in quarantine until quarantineBytes of the same pool have been put
+//     after it, so that its next user does not cover up the mistake. Trim, Close, and a Get at the
+//     limit end quarantine. The environment variable POOLDEBUG sets the bytes, as in
+//     POOLDEBUG=quarantine=1048576.
+//   - The stacks of each slot's last Get and Put are kept, for the messages, for Leaks and for
+//     DescribeFault.
 //   - Each operation checks the invariants of what it has changed (invariants.go).
 //
-// Shards are locked (pin_portable.go): all this takes too long to be done pinned.
+// Shards are under locks (own_lock.go): all this takes too long for a pin.
 
 const debugging = true
 
@@ -52,14 +52,8 @@ var quarantineBytes = func() int {
 // history is what a pool knows of what became of its slots. Under watches.mu.
 type history struct {
 	slots map[uintptr]*past
-	queue []keptSlot   // in quarantine, oldest first
-	kept  atomic.Int64 // words that say kept; any goroutine
-}
-
-// A keptSlot is in quarantine.
-type keptSlot struct {
-	addr uintptr
-	*past
+	queue []quarantinedSlot // oldest first
+	n     atomic.Int64      // slots in queue, and those taken out of it and not put yet; any goroutine
 }
 
 // past is what became of a slot.
@@ -75,9 +69,9 @@ func (p *past) String() string {
 }
 
 // parts returns the slot at x without its red zone, and the red zone.
-func (c *core) parts(x unsafe.Pointer) (slot, zone []byte) {
-	all := bytesAt(x, int(c.geo.stride))
-	return all[:c.size], all[c.size:]
+func (w *watches) parts(x unsafe.Pointer) (slot, zone []byte) {
+	all := bytesAt(x, int(w.spec.geo.stride))
+	return all[:w.spec.size], all[w.spec.size:]
 }
 
 // firstOther returns the first place of b that does not hold want, or -1.
@@ -91,12 +85,12 @@ func fillWith(b []byte, with byte) {
 	}
 }
 
-// debugGot notes that the slot at x was got, and reports whether it was written to
-// since its last Put.
-func (c *core) debugGot(op string, x unsafe.Pointer) error {
-	h := &c.watches.history
-	c.watches.mu.Lock()
-	defer c.watches.mu.Unlock()
+// debugGot notes that the slot at x was got. It returns an error if the slot was written to since its
+// last Put.
+func (w *watches) debugGot(op string, x unsafe.Pointer) error {
+	h := &w.history
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if h.slots == nil {
 		h.slots = make(map[uintptr]*past)
 	}
@@ -105,57 +99,50 @@ func (c *core) debugGot(op string, x unsafe.Pointer) error {
 	h.slots[uintptr(x)] = now
 	var err error
 	if before != nil && before.put != nil {
-		err = c.checkPut(op, x, before)
+		err = w.checkPut(op, x, before)
 	}
-	_, zone := c.parts(x)
+	_, zone := w.parts(x)
 	fillWith(zone, zoneByte)
 	return err
 }
 
 // checkPut reports whether a slot that is not in use was written to.
-func (c *core) checkPut(op string, x unsafe.Pointer, p *past) error {
-	slot, zone := c.parts(x)
+func (w *watches) checkPut(op string, x unsafe.Pointer, p *past) error {
+	slot, zone := w.parts(x)
 	if k := firstOther(slot, putByte); k >= 0 {
-		return fmt.Errorf("%s: %s: slot %p, byte %d: %w: it was used after its Put, found now; it was\n%s", c, op, x, k, ErrCorrupt, p)
+		return fmt.Errorf("%s: %s: slot %p, byte %d: %w: it was used after its Put, found now; it was\n%s", w.spec, op, x, k, ErrCorrupt, p)
 	}
 	if k := firstOther(zone, zoneByte); k >= 0 {
-		return fmt.Errorf("%s: %s: slot %p, byte %d: %w: a write went beyond the slot's end after its Put, found now; it was\n%s", c, op, x, int(c.size)+k, ErrCorrupt, p)
+		return fmt.Errorf("%s: %s: slot %p, byte %d: %w: a write went beyond the slot's end after its Put, found now; it was\n%s", w.spec, op, x, int(w.spec.size)+k, ErrCorrupt, p)
 	}
 	return nil
 }
 
-// debugPut takes the slot at x, which is put, into quarantine. It reports damage that
-// was done to it, or to those that leave quarantine.
-func (c *core) debugPut(op string, x unsafe.Pointer) (err error) {
-	p := c.endUse(uintptr(x))
+// debugPut takes the slot at x, which was put, into quarantine. It returns an error if the slot is
+// damaged.
+func (w *watches) debugPut(op string, x unsafe.Pointer) (err error) {
+	p := w.endUse(uintptr(x))
 	if p == nil {
-		return c.errDoublePut(op, uintptr(x))
+		return w.spec.errDoublePut(op, uintptr(x))
 	}
-	slot, zone := c.parts(x)
+	slot, zone := w.parts(x)
 	if k := firstOther(zone, zoneByte); k >= 0 {
-		err = fmt.Errorf("%s: %s: slot %p, byte %d: %w: a write went beyond the slot's end; the slot was\n%s", c, op, x, int(c.size)+k, ErrCorrupt, p)
+		err = fmt.Errorf("%s: %s: slot %p, byte %d: %w: a write went beyond the slot's end; the slot was\n%s", w.spec, op, x, int(w.spec.size)+k, ErrCorrupt, p)
 		fillWith(zone, zoneByte)
 	}
-	racePut(x, int(c.geo.stride))
+	racePut(x, int(w.spec.geo.stride))
 	fillWith(slot, putByte)
-	asanPut(x, int(c.geo.stride))
-	return cmp.Or(err, c.quarantine(op, uintptr(x), p))
+	asanPut(x, int(w.spec.geo.stride))
+	w.quarantine(uintptr(x), p)
+	return err
 }
 
-// debugPutGuarded notes that a guarded slot is put, which needs no quarantine, and has
-// no contents any more.
-func (c *core) debugPutGuarded(addr uintptr) {
-	c.watches.mu.Lock()
-	defer c.watches.mu.Unlock()
-	delete(c.watches.history.slots, addr)
-}
-
-// endUse notes that the slot at addr is put. It returns what became of it, or nil if
-// it is not in use.
-func (c *core) endUse(addr uintptr) *past {
-	c.watches.mu.Lock()
-	defer c.watches.mu.Unlock()
-	p := c.watches.history.slots[addr]
+// endUse notes that the slot at addr was put. It returns what became of it, or nil if it was not in
+// use.
+func (w *watches) endUse(addr uintptr) *past {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.history.slots[addr]
 	if p == nil || p.put != nil {
 		return nil
 	}
@@ -163,92 +150,94 @@ func (c *core) endUse(addr uintptr) *past {
 	return p
 }
 
-// quarantine takes a slot into quarantine and ends that of others.
-func (c *core) quarantine(op string, addr uintptr, p *past) (err error) {
-	h := &c.watches.history
-	h.kept.Add(1)
-	c.watches.mu.Lock()
-	h.queue = append(h.queue, keptSlot{addr, p})
-	n := max(len(h.queue)-quarantineBytes/int(c.geo.stride), 0)
-	out := c.takeKept(n)
-	c.watches.mu.Unlock()
-	return c.endQuarantine(op, out)
+// quarantine takes a slot into quarantine.
+func (w *watches) quarantine(addr uintptr, p *past) {
+	w.history.n.Add(1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.history.queue = append(w.history.queue, quarantinedSlot{addr, p})
 }
 
-// takeKept takes the n slots out of the queue that are in it longest. They are in transit, as a
-// page is, until endQuarantine has put them: a Get at the limit waits for them. watches.mu is held.
-func (c *core) takeKept(n int) []keptSlot {
-	h := &c.watches.history
+// overdue takes the slots out of quarantine that are too many.
+func (w *watches) overdue() []quarantinedSlot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.take(max(len(w.history.queue)-quarantineBytes/int(w.spec.geo.stride), 0))
+}
+
+// takeQuarantined takes all slots out of quarantine.
+func (w *watches) takeQuarantined() []quarantinedSlot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.take(len(w.history.queue))
+}
+
+// take takes the n slots out of the queue that have been in it longest. They are in transit until
+// leftQuarantine, so that a Get at the limit waits for them. mu is held.
+func (w *watches) take(n int) []quarantinedSlot {
 	for range n {
-		c.transit.Add(enterTransit)
+		w.transit.enter()
 	}
-	out := h.queue[:n:n]
-	h.queue = h.queue[n:]
+	out := w.history.queue[:n:n]
+	w.history.queue = w.history.queue[n:]
 	return out
 }
 
-// endQuarantine puts slots that have left the queue. It returns the first error.
-func (c *core) endQuarantine(op string, out []keptSlot) (err error) {
-	for _, k := range out {
-		err = cmp.Or(err, c.putKept(op, k))
-		c.watches.history.kept.Add(-1)
-		c.transit.Add(leaveTransit)
-	}
+// checkQuarantined reports whether a slot that leaves quarantine was written to.
+func (w *watches) checkQuarantined(op string, q quarantinedSlot) error {
+	pg, i, _ := w.spec.find(q.addr)
+	x := pg.slot(i)
+	asanGot(x, int(w.spec.geo.stride))
+	err := w.checkPut(op, x, q.past)
+	slot, zone := w.parts(x)
+	fillWith(slot, putByte)
+	fillWith(zone, zoneByte)
+	asanPut(x, int(w.spec.geo.stride))
 	return err
 }
 
-// putKept puts a slot that has left the queue.
-func (c *core) putKept(op string, k keptSlot) error {
-	pg := pageOf(k.addr)
-	i, _ := pg.indexOf(k.addr)
-	x := pg.slot(i)
-	asanGot(x, int(c.geo.stride))
-	err := c.checkPut(op, x, k.past)
-	slot, zone := c.parts(x)
-	fillWith(slot, putByte)
-	fillWith(zone, zoneByte)
-	asanPut(x, int(c.geo.stride))
-	return cmp.Or(err, c.putBack(op, k.addr))
+// leftQuarantine notes that a slot has left quarantine and was put.
+func (w *watches) leftQuarantine() {
+	w.history.n.Add(-1)
+	w.transit.leave()
 }
 
-// releaseKept ends all quarantine, for op.
-func (c *core) releaseKept(op string) {
-	c.watches.mu.Lock()
-	out := c.takeKept(len(c.watches.history.queue))
-	c.watches.mu.Unlock()
-	if err := c.endQuarantine(op, out); err != nil {
-		panic(err)
-	}
-}
+// quarantined returns how many slots are in quarantine, or have left its queue and are not put yet.
+func (w *watches) quarantined() int { return int(w.history.n.Load()) }
 
-// kept returns how many slots are in quarantine, or have left its queue and are not put yet.
-func (c *core) kept() int { return int(c.watches.history.kept.Load()) }
+// debugForgetSlot forgets a guarded slot that is put. It needs no quarantine, and has no contents any
+// more.
+func (w *watches) debugForgetSlot(addr uintptr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.history.slots, addr)
+}
 
 // debugForget forgets what became of the slots of a page that is released.
-func (c *core) debugForget(pg *page) {
-	c.watches.mu.Lock()
-	defer c.watches.mu.Unlock()
+func (w *watches) debugForget(pg *page) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for i := range pg.capacity {
 		x := pg.slot(i)
-		asanGot(x, int(c.geo.stride))
-		delete(c.watches.history.slots, uintptr(x))
+		asanGot(x, int(w.spec.geo.stride))
+		delete(w.history.slots, uintptr(x))
 	}
 }
 
 // debugDescribe tells what became of the slot at addr.
-func (c *core) debugDescribe(addr uintptr) string {
-	c.watches.mu.Lock()
-	defer c.watches.mu.Unlock()
-	if p := c.watches.history.slots[addr]; p != nil {
+func (w *watches) debugDescribe(addr uintptr) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.history.slots[addr]; p != nil {
 		return p.String()
 	}
 	return "never handed out\n"
 }
 
-// debugCheck checks the invariants of what an operation on s may have changed, and now
-// and then of all that s has: each page in turn, so that this takes no longer with
-// many pages. It panics, unpinned, if they do not hold.
-func (c *core) debugCheck(s *shard) {
+// debugCheck checks the invariants of what an operation on s may have changed, and now and then of all
+// that s has, so that an operation takes no longer if the shard has many pages. If they do not hold, it
+// leaves the shard and panics.
+func debugCheck(s *shard) {
 	_, err := s.cur.walk()
 	s.checks++
 	if s.checks > s.queue.len+s.retired.len {
@@ -263,18 +252,18 @@ func (c *core) debugCheck(s *shard) {
 	}
 	if err != nil {
 		s.unpin()
-		panic(fmt.Errorf("%s: the pool's own records are damaged, by a bug of the pool or a write to them: %w", c, err))
+		panic(fmt.Errorf("%s: the pool's own records are damaged, by a bug of the pool or a write to them: %w", s.spec, err))
 	}
 }
 
 // leaks returns the slots in use.
-func (c *core) leaks() []Leak {
-	c.watches.mu.Lock()
-	defer c.watches.mu.Unlock()
+func (w *watches) leaks() []Leak {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var all []Leak
-	for addr, p := range c.watches.history.slots {
+	for addr, p := range w.history.slots {
 		if p.put == nil {
-			all = append(all, Leak{Pool: c.name, Type: c.typeName, Addr: addr, stack: p.got})
+			all = append(all, Leak{Pool: w.spec.name, Type: w.spec.typeName, Addr: addr, stack: p.got})
 		}
 	}
 	return all

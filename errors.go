@@ -36,40 +36,32 @@ var (
 	errCopied = errors.New("pool: use of a copy of a Pool; keep the *Pool that New returned")
 )
 
-// String names the pool in messages: pool "orders" (main.Order).
-func (c *core) String() string {
-	if c.name == "" {
-		return fmt.Sprintf("pool (%s)", c.typeName)
-	}
-	return fmt.Sprintf("pool %q (%s)", c.name, c.typeName)
+func (sp *spec) errClosed(op string) error {
+	return fmt.Errorf("%s: %s: %w: finish all use of a pool before Close", sp, op, ErrClosed)
 }
 
-func (c *core) errClosed(op string) error {
-	return fmt.Errorf("%s: %s: %w: finish all use of a pool before Close", c, op, ErrClosed)
+func (sp *spec) errDoublePut(op string, addr uintptr) error {
+	return fmt.Errorf("%s: %s(%#x): %w: it was Put before, or never came from Get; Put each slot once, when its last user is done", sp, op, addr, ErrDoublePut)
 }
 
-func (c *core) errDoublePut(op string, addr uintptr) error {
-	return fmt.Errorf("%s: %s(%#x): %w: it was Put before, or never came from Get; Put each slot once, when its last user is done", c, op, addr, ErrDoublePut)
-}
-
-// errPut explains why addr is no slot of c, to the caller of op.
-func (c *core) errPut(op string, addr uintptr) error {
+// errForeignPut explains to the caller of op why addr is no slot of c.
+func (c *core) errForeignPut(op string, addr uintptr) error {
 	c.requireNew()
-	if c.closed.Load() {
+	if c.depot.closed.Load() {
 		return c.errClosed(op)
 	}
 	pg := pageOf(addr)
 	switch {
 	case pg == noPage && inArena(addr):
-		return fmt.Errorf("%s: %s(%#x): %w, %w: a slot was there, and its page has been released since; Put each slot once, when its last user is done", c, op, addr, ErrDoublePut, ErrForeignPut)
+		return fmt.Errorf("%s: %s(%#x): %w, %w: a slot was there, and its page has been released since; Put each slot once, when its last user is done", &c.spec, op, addr, ErrDoublePut, ErrForeignPut)
 	case pg == noPage:
-		return fmt.Errorf("%s: %s(%#x): %w: no pool has memory there (is it from new, a variable, or a pool since closed?); Put only what Get returned", c, op, addr, ErrForeignPut)
-	case pg.core != c:
-		return fmt.Errorf("%s: %s(%#x): %w: it belongs to %s; Put a slot to the pool that it came from", c, op, addr, ErrForeignPut, pg.core)
+		return fmt.Errorf("%s: %s(%#x): %w: no pool has memory there (is it from new, a variable, or a pool since closed?); Put only what Get returned", &c.spec, op, addr, ErrForeignPut)
+	case pg.spec != &c.spec:
+		return fmt.Errorf("%s: %s(%#x): %w: it belongs to %s; Put a slot to the pool that it came from", &c.spec, op, addr, ErrForeignPut, pg.spec)
 	case addr-uintptr(pg.base) >= uintptr(pg.reserved)*uintptr(pg.stride):
-		return fmt.Errorf("%s: %s(%#x): %w: it is beside the slots of a page; Put the pointer that Get returned", c, op, addr, ErrForeignPut)
+		return fmt.Errorf("%s: %s(%#x): %w: it is beside the slots of a page; Put the pointer that Get returned", &c.spec, op, addr, ErrForeignPut)
 	default:
 		off := (addr - uintptr(pg.base)) % uintptr(pg.stride)
-		return fmt.Errorf("%s: %s(%#x): %w: it is %d bytes into a slot; Put the pointer that Get returned", c, op, addr, ErrForeignPut, off)
+		return fmt.Errorf("%s: %s(%#x): %w: it is %d bytes into a slot; Put the pointer that Get returned", &c.spec, op, addr, ErrForeignPut, off)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log"
 	"runtime/pprof"
-	"sync"
 
 	"github.com/warmpage/pool"
 )
@@ -125,32 +124,6 @@ func ExampleWithName() {
 	// Output:
 	// incoming orders <nil>
 	// pool "incoming orders" (pool_test.Order): Close: pool is closed: finish all use of a pool before Close
-}
-
-// A table whose entries are replaced by whatever goroutine comes by: nearly every slot is put on
-// another P than it was got on.
-func ExampleWithLocalChecks() {
-	orders := pool.New[Order](pool.WithLocalChecks())
-	var mu sync.Mutex
-	var last [16]*Order
-	var wg sync.WaitGroup
-	for id := range uint64(1000) {
-		wg.Go(func() {
-			o := orders.Get()
-			o.ID = id
-			mu.Lock()
-			last[id%16], o = o, last[id%16]
-			mu.Unlock()
-			orders.Put(o) // nil, at first
-		})
-	}
-	wg.Wait()
-	fmt.Println(orders.Stats().Live)
-	orders.PutBatch(last[:])
-	fmt.Println(orders.Close())
-	// Output:
-	// 16
-	// <nil>
 }
 
 // A service with bursts of requests some minutes apart.

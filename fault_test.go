@@ -150,11 +150,9 @@ func (f *faults) check() {
 func (f *faults) passTime(cores ...*core) {
 	_ = f.do(false, func() error {
 		for _, c := range cores {
-			c.heart.mu.Lock()
 			for range 3 * windowSole {
-				c.tickAll()
+				c.tick()
 			}
-			c.heart.mu.Unlock()
 		}
 		a := theArena
 		for _, rs := range a.released {
@@ -220,7 +218,7 @@ func (u *tenant[T]) check() {
 	t := u.f.t
 	require.NoError(t, u.p.core.checkInvariants())
 	require.Equal(t, len(u.live), u.p.Stats().Live)
-	require.Zero(t, uint32(u.p.core.transit.Load()), "pages are lost on their way")
+	require.Zero(t, uint32(u.p.core.depot.transit.word.Load()), "pages are lost on their way")
 	refs := make(map[Ref[T]]*T)
 	for _, h := range u.live {
 		b := view(h.x)
@@ -231,7 +229,7 @@ func (u *tenant[T]) check() {
 			require.Fail(t, "a Ref does not lead to its slot")
 		}
 	}
-	if u.refs && !u.p.core.closed.Load() {
+	if u.refs && !u.p.core.depot.closed.Load() {
 		for ref, x := range u.p.All() {
 			if refs[ref] != x {
 				require.Fail(t, "All has a slot that is not in use")
@@ -326,7 +324,7 @@ func (u *tenant[T]) close() {
 // finish requires the pool to work as if nothing had happened, and returns what it
 // gave back to the system.
 func (u *tenant[T]) finish() int64 {
-	if u.p.core.closed.Load() {
+	if u.p.core.depot.closed.Load() {
 		return 0
 	}
 	u.put(0)
@@ -344,7 +342,7 @@ func (f *faults) scenario() {
 	tiny := open[[64]byte](f, WithName("tiny"))
 	tiny.refs = true
 	small := open[[8000]byte](f, WithWarmPages(2))
-	medium := open[[60_000]byte](f, WithName("medium"), WithLocalChecks(), WithGuardSampling(1), WithProfile(1))
+	medium := open[[60_000]byte](f, WithName("medium"), WithGuardSampling(1), WithProfile(1))
 	large := open[[500_000]byte](f, WithLimit(2*largePageSize))
 	all := []*core{&tiny.p.core, &small.p.core, &medium.p.core, &large.p.core}
 

@@ -115,10 +115,10 @@ func seeds() []script {
 	return []script{
 		// What shards give up when they are idle is used again, and what waits
 		// there is not taken for free twice.
-		script{configLocalChecks | configRefs | 5, 0}.
+		script{configRefs | 5, 0}.
 			op("getNoZero", 0, 0, 0).op("tickAll", 0, 0, 0).op("tickAll", 0, 0, 0).op("doublePut", 0, 0, 0),
 		// Second Puts among slots that cross between shards.
-		script{configLocalChecks | 1, 0}.
+		script{1, 0}.
 			op("getMany", 0, 1, 21).op("doublePut", 0, 2, 0).op("doublePut", 0, 2, 2).op("putMany", 0, 1, 15).
 			op("getBatch", 0, 0, 1).op("putAllBut", 0, 1, 0).op("getBatch", 0, 2, 1).op("doublePut", 0, 2, 0),
 		// All that a limit allows, and one more.

@@ -6,30 +6,33 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 )
 
-// Guarded slots: a few slots have OS pages of their own, so that the processor finds
-// the use after Put and the access beyond the end that nothing else can find without
-// a look at each access. The idea is Electric Fence's (Perens, 1987), and to do it for
-// a sample of all slots only, in production, is GWP-ASan's (Chromium and LLVM).
+// Guarded slots. A few slots have OS pages of their own, so that the processor finds the use after Put
+// and the access beyond the end, which nothing else can find without a look at each access. The idea is
+// Electric Fence's (Perens, 1987). Doing it in production, for a sample of all objects, is GWP-ASan's
+// (Chromium and LLVM).
 //
-// A guarded slot is the only one of a page of its own: a run of which all memory is
-// inaccessible but for that of the slot while it is in use, at the end of which it
-// lies. Its word is watched, or none when it has been put; nobody owns its page, so
-// that no shard parks the slot or claims the page. A guard that has been put is used
-// again after all those put before it.
+// A guarded slot is the only one of a page of its own. All memory of the page is inaccessible, except
+// that of the slot while it is in use, and the slot lies at the end of that. Its word says watched, or
+// none when it has been put. Nobody owns its page, so that no shard parks the slot or claims the page. A
+// guard that has been put is used again after all those that were put before it.
 
-// A guard is what a page is that has one guarded slot.
+// A guard is what makes a page the page of one guarded slot.
 type guard struct {
 	mem      []byte // what is accessible while the slot is in use: whole OS pages
-	got, put stack  // of the slot's last Get and Put; under core.mu
+	got, put stack  // of the slot's last Get and Put; under depot.mu
 }
 
-// guards are a pool's guarded slots. Under core.mu.
+// guards are a pool's guarded slots. The fields below depot are under depot.mu.
 type guards struct {
+	spec  *spec  // set once
+	depot *depot // set once
+
 	all    []*page
-	idle   []*page // put; the first was put first
+	idle   []*page // those that were put; the first was put first
 	served uint64
 }
 
@@ -39,83 +42,88 @@ const (
 	guardBytes = 16 << 20
 )
 
-// guardsOf returns how many guards of n granules c may have: at a limit, an eighth of
-// the pages, because a guard has one slot instead of many.
-func (c *core) guardsOf(n int) int {
+func (g *guards) init(sp *spec, d *depot) { g.spec, g.depot = sp, d }
+
+// most returns how many guards of n granules the pool may have. At a limit they may take an eighth of the
+// pages, because a guard has one slot where a page has many.
+func (g *guards) most(n int) int {
 	most := min(guardMax, guardBytes/(n*granuleSize))
-	if c.maxPages != 0 {
-		most = min(most, c.maxPages/8)
+	if g.spec.maxPages != 0 {
+		most = min(most, g.spec.maxPages/8)
 	}
 	return most
 }
 
-// guardDue counts a slow Get and reports whether it is to be guarded. What comes
-// before is random, so that a program with a pattern has all its Gets guarded some
-// time.
+// inUse returns how many guarded slots are in use. depot.mu is held.
+func (g *guards) inUse() int { return len(g.all) - len(g.idle) }
+
+// guardDue counts a slow Get and reports whether it is to be guarded. The number of Gets until the next
+// one is random, so that sooner or later each Get of a program with a pattern is guarded.
 func (s *shard) guardDue() bool {
 	if s.guardIn == 0 {
-		s.guardIn = rand.Uint32N(2*s.core.guardEvery-1) + 1 // n on average
+		s.guardIn = rand.Uint32N(2*s.spec.guardEvery-1) + 1 // guardEvery on average
 	}
 	s.guardIn--
 	return s.guardIn == 0
 }
 
-// getGuarded returns a guarded slot, or nil if there is none to be had now.
-func (c *core) getGuarded() unsafe.Pointer {
-	pg := c.takeGuard()
+// get returns a guarded slot, or nil if there is none now.
+func (g *guards) get() unsafe.Pointer {
+	pg := g.take()
 	if pg == nil {
 		return nil
 	}
 	err := system.Load().protect(pg.guard.mem, true)
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	g.depot.mu.Lock()
+	defer g.depot.mu.Unlock()
 	if err != nil {
-		c.guards.idle = append(c.guards.idle, pg)
+		g.idle = append(g.idle, pg)
 		return nil
 	}
 	pg.guard.got, pg.guard.put = callers(), nil
 	*pg.link(0) = watched
-	c.guards.served++
+	g.served++
 	return pg.slot(0)
 }
 
-// takeGuard takes a guard that is not in use, or makes one.
-func (c *core) takeGuard() *page {
-	c.mu.Lock()
-	idle := c.guards.idle
-	n := guardGranules(c.geo.stride)
+// take takes a guard that is not in use, or makes one, or returns nil.
+func (g *guards) take() *page {
+	d := g.depot
+	n := guardGranules(g.spec.geo.stride)
+	d.mu.Lock()
 	switch {
-	case c.closed.Load():
-		c.mu.Unlock()
+	case d.closed.Load():
+		d.mu.Unlock()
 		return nil
-	case len(c.guards.all) >= c.guardsOf(n) || c.atLimit():
-		defer c.mu.Unlock()
-		if len(idle) == 0 {
+	case len(g.all) >= g.most(n) || !d.reserve():
+		defer d.mu.Unlock()
+		if len(g.idle) == 0 {
 			return nil
 		}
-		c.guards.idle = idle[1:]
-		return idle[0]
+		pg := g.idle[0]
+		g.idle = g.idle[1:]
+		return pg
 	}
-	c.coming++
-	c.mu.Unlock()
-	pg := newGuard(c, n)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.coming--
+	d.mu.Unlock()
+	pg := newGuard(g.spec, n, &d.purged)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.making--
 	if pg == nil {
 		return nil
 	}
-	c.guards.all = append(c.guards.all, pg)
+	d.guarded++
+	g.all = append(g.all, pg)
 	pg.mem.publish(pg)
-	if c.closed.Load() {
-		c.releaseGuard(pg)
+	if d.closed.Load() {
+		g.release(pg)
 		return nil
 	}
 	return pg
 }
 
-// guardGranules returns how many granules a guard takes: the slot's OS pages and an
-// inaccessible one behind them.
+// guardGranules returns how many granules a guard takes: the slot's OS pages, and an inaccessible one
+// behind them.
 func guardGranules(stride uint32) int {
 	need := osPages(stride) + os.Getpagesize()
 	for _, n := range []int{1, 8} {
@@ -133,65 +141,73 @@ func osPages(bytes uint32) int {
 }
 
 // newGuard makes a guard of n granules, inaccessible, or returns nil.
-func newGuard(c *core, n int) *page {
+func newGuard(sp *spec, n int, purged *atomic.Int64) *page {
 	mem, err := theArena.alloc(n)
 	if err != nil {
 		return nil
 	}
 	all := mem.mem(n)
 	if system.Load().protect(all, false) != nil {
-		theArena.release(mem, &c.purged)
+		theArena.free(mem, purged)
 		return nil
 	}
 	end := len(all) - os.Getpagesize()
 	return &page{
 		pageShared: pageShared{
-			base:   startOf(all[end-int(c.geo.stride):]),
+			base:   startOf(all[end-int(sp.geo.stride):]),
 			links:  []uint16{none},
-			core:   c,
-			recip:  c.geo.recip,
-			stride: c.geo.stride,
+			spec:   sp,
+			recip:  sp.geo.recip,
+			stride: sp.geo.stride,
 		},
 		pageOwned: pageOwned{free: none, localFree: none, reserved: 1, capacity: 1},
 		mem:       mem,
-		guard:     &guard{mem: all[end-osPages(c.geo.stride) : end]},
+		guard:     &guard{mem: all[end-osPages(sp.geo.stride) : end]},
 	}
 }
 
-// putGuarded is the Put of a guarded slot.
-func (c *core) putGuarded(op string, pg *page) error {
-	// Purged first: some systems make memory accessible by that. What the OS has
-	// not taken back stays there, out of reach.
+// put is the Put of a guarded slot.
+func (g *guards) put(op string, pg *page) error {
+	// The purge comes first, because some systems make memory accessible by it. What the system does
+	// not take back stays there, out of reach.
 	system.Load().purge(pg.guard.mem)
 	err := system.Load().protect(pg.guard.mem, false)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if *pg.link(0) != kept { // another Put has run at the same time
-		return c.errDoublePut(op, uintptr(pg.base))
+	g.depot.mu.Lock()
+	defer g.depot.mu.Unlock()
+	if *pg.link(0) != leaving { // another Put has run at the same time
+		return g.spec.errDoublePut(op, uintptr(pg.base))
 	}
 	*pg.link(0) = none
 	pg.guard.put = callers()
 	if err == nil {
-		c.guards.idle = append(c.guards.idle, pg)
+		g.idle = append(g.idle, pg)
 	} else {
-		c.releaseGuard(pg) // it could not detect anything
+		g.release(pg) // it could not detect anything
 	}
 	return nil
 }
 
-// releaseGuard gives a guard that is not in use to the arena. mu is held.
-func (c *core) releaseGuard(pg *page) {
-	c.guards.all = slices.DeleteFunc(c.guards.all, func(other *page) bool { return other == pg })
-	pg.dropRefs()
-	theArena.unseal(pg.mem, &c.purged)
+// release gives a guard that is not in use to the arena. depot.mu is held.
+func (g *guards) release(pg *page) {
+	g.all = slices.DeleteFunc(g.all, func(other *page) bool { return other == pg })
+	g.depot.guarded--
+	refs.drop(pg)
+	theArena.unseal(pg.mem, &g.depot.purged)
 }
 
-// releaseGuards gives the guards that are not in use to the arena. mu is held.
-func (c *core) releaseGuards() {
-	idle := c.guards.idle
-	c.guards.idle = nil
+// releaseIdle gives the guards that are not in use to the arena.
+func (g *guards) releaseIdle() {
+	g.depot.mu.Lock()
+	defer g.depot.mu.Unlock()
+	g.releaseIdleLocked()
+}
+
+// releaseIdleLocked is releaseIdle with depot.mu held.
+func (g *guards) releaseIdleLocked() {
+	idle := g.idle
+	g.idle = nil
 	for _, pg := range idle {
-		c.releaseGuard(pg)
+		g.release(pg)
 	}
 }
 
@@ -218,18 +234,20 @@ func DescribeFault(addr uintptr) string {
 	if pg.guard == nil {
 		return pg.describe(addr)
 	}
-	c := pg.core
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	sp := pg.spec
+	if c := coreOf(sp); c != nil {
+		c.depot.mu.Lock()
+		defer c.depot.mu.Unlock()
+	}
 	var b strings.Builder
 	off := int(addr) - int(uintptr(pg.base))
-	switch size := int(c.size); {
+	switch size := int(sp.size); {
 	case off < 0:
-		fmt.Fprintf(&b, "%#x: %d bytes before a slot of %s, which", addr, -off, c)
+		fmt.Fprintf(&b, "%#x: %d bytes before a slot of %s, which", addr, -off, sp)
 	case off < size:
-		fmt.Fprintf(&b, "%#x: %d bytes into a slot of %s, which", addr, off, c)
+		fmt.Fprintf(&b, "%#x: %d bytes into a slot of %s, which", addr, off, sp)
 	default:
-		fmt.Fprintf(&b, "%#x: %d bytes behind the end of a slot of %s, which", addr, off-size, c)
+		fmt.Fprintf(&b, "%#x: %d bytes behind the end of a slot of %s, which", addr, off-size, sp)
 	}
 	if pg.guard.put == nil {
 		fmt.Fprintf(&b, " is in use\ngot at:\n%s", pg.guard.got)
@@ -241,15 +259,14 @@ func DescribeFault(addr uintptr) string {
 
 // describe is DescribeFault for an address in a page without guard.
 func (pg *page) describe(addr uintptr) string {
-	c := pg.core
 	off := addr - uintptr(pg.base)
 	i := off / uintptr(pg.stride)
 	if i >= uintptr(pg.reserved) {
-		return fmt.Sprintf("%#x: behind the last slot of a page of %s", addr, c)
+		return fmt.Sprintf("%#x: behind the last slot of a page of %s", addr, pg.spec)
 	}
-	text := fmt.Sprintf("%#x: %d bytes into slot %d of a page of %s, which is not guarded\n", addr, off%uintptr(pg.stride), i, c)
-	if debugging {
-		text += c.debugDescribe(uintptr(pg.slot(uint32(i))))
+	text := fmt.Sprintf("%#x: %d bytes into slot %d of a page of %s, which is not guarded\n", addr, off%uintptr(pg.stride), i, pg.spec)
+	if c := coreOf(pg.spec); debugging && c != nil {
+		text += c.watches.debugDescribe(uintptr(pg.slot(uint32(i))))
 	}
 	return text
 }

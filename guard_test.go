@@ -74,8 +74,8 @@ func testGuard[T any](t *testing.T) {
 	assert.True(t, intact(bytes, 1, 2))
 
 	requirePanic(t, ErrForeignPut, func() { p.core.put(uintptr(unsafe.Pointer(x)) + 1) })
-	assert.ErrorContains(t, p.core.errPut("Put", uintptr(unsafe.Pointer(x))+1), ": it is 1 bytes into a slot;")
-	assert.ErrorContains(t, p.core.errPut("Put", uintptr(end)), ": it is beside the slots of a page;")
+	assert.ErrorContains(t, p.core.errForeignPut("Put", uintptr(unsafe.Pointer(x))+1), ": it is 1 bytes into a slot;")
+	assert.ErrorContains(t, p.core.errForeignPut("Put", uintptr(end)), ": it is beside the slots of a page;")
 	r := p.Ref(x)
 	assert.True(t, x == p.Deref(r))
 	n := 0
@@ -111,7 +111,7 @@ func testGuard[T any](t *testing.T) {
 		assert.Equal(t, -1, firstNonZero(view(y)))
 		p.Put(y)
 	}
-	assert.EqualValues(t, p.core.guardsOf(guardGranules(uint32(stride))), p.Stats().GuardedGets-before, "all others came before it")
+	assert.EqualValues(t, p.core.guards.most(guardGranules(uint32(stride))), p.Stats().GuardedGets-before, "all others came before it")
 	p.Trim()
 	assert.Zero(t, p.Stats().Pages)
 	assert.Contains(t, DescribeFault(first), "has been released since")
@@ -221,7 +221,7 @@ func TestGuardConcurrent(t *testing.T) {
 	if offHeap {
 		assert.Positive(t, st.GuardedGets)
 	}
-	assert.Empty(t, p.core.liveSamples())
+	assert.Empty(t, p.core.watches.live())
 	require.NoError(t, p.core.checkInvariants())
 	require.NoError(t, p.Close())
 }

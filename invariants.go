@@ -5,55 +5,57 @@ import (
 	"fmt"
 )
 
-// checkInvariants verifies the equations that page.go and shard.go state, and
-// that each slot is in one place. It stops the pool meanwhile. Tests call it.
+// checkInvariants verifies the equations that page.go and shard.go state, and that each slot is in one
+// place. It stops the pool meanwhile. Tests call it.
 func (c *core) checkInvariants() error {
-	c.heart.mu.Lock()
-	defer c.heart.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	shards := c.present()
-	seize(shards)
-	defer yield(shards)
-
-	parked := make(map[*page]int)
-	owner := make(map[*page]*shard)
 	var errs []error
-	for _, s := range shards {
-		errs = append(errs, s.check(parked, owner))
-		if s.chores.any() {
-			errs = append(errs, fmt.Errorf("shard %d left chores undone", s.id))
+	c.stopped(func(shards []*shard) {
+		c.depot.mu.Lock()
+		defer c.depot.mu.Unlock()
+		parked := make(map[*page]int)
+		owner := make(map[*page]*shard)
+		for _, s := range shards {
+			errs = append(errs, s.check(parked, owner))
+			if !s.outbox.isEmpty() {
+				errs = append(errs, fmt.Errorf("shard %d has left something in its outbox", s.id))
+			}
 		}
-	}
-	known := make(map[*page]bool, len(c.pages))
-	for i, pg := range c.pages {
-		known[pg] = true
+		errs = append(errs, c.depot.check(parked, owner))
+	})
+	return errors.Join(errs...)
+}
+
+// check verifies a depot whose pages have these numbers of parked slots, and these owners. mu is held.
+func (d *depot) check(parked map[*page]int, owner map[*page]*shard) error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for i, pg := range d.pages {
 		if int(pg.index) != i {
-			errs = append(errs, fmt.Errorf("page %d of the pool says it is %d", i, pg.index))
+			fail("page %d of the pool says it is %d", i, pg.index)
 		}
 		if err := pg.check(parked[pg], owner[pg]); err != nil {
-			errs = append(errs, fmt.Errorf("page %d (bump %d, capacity %d, reserved %d, used %d, remote %#x, owner %d): %w",
-				i, pg.bump, pg.capacity, pg.reserved, pg.used, pg.remote.Load(), pg.owner.Load(), err))
+			fail("page %d (bump %d, capacity %d, reserved %d, used %d, remote %#x, owner %d): %w",
+				i, pg.bump, pg.capacity, pg.reserved, pg.used, pg.remote.Load(), pg.owner.Load(), err)
 		}
 	}
 	for pg := range owner {
-		if !known[pg] {
-			errs = append(errs, errors.New("a shard owns a page that is not the pool's"))
+		if !d.has(pg) {
+			fail("a shard owns a page that is not the pool's")
 		}
 	}
-	for i, pg := range c.partial {
+	for i, pg := range d.spare {
 		if int(pg.listed) != i+1 {
-			errs = append(errs, fmt.Errorf("partial page %d says it is %d", i, pg.listed))
+			fail("spare page %d says it is %d", i, pg.listed)
 		}
-		if pg.empty && pg.remote.Load()&remoteOwned == 0 && pg.used != 0 {
-			errs = append(errs, fmt.Errorf("partial page %d is empty with %d slots in use", i, pg.used))
+		if pg.empty && !pg.remoteState().isOwned() && pg.used != 0 {
+			fail("spare page %d is empty with %d slots in use", i, pg.used)
 		}
 	}
-	if n := int32(c.transit.Load()); n < 0 {
-		errs = append(errs, fmt.Errorf("%d pages are in transit", n))
+	if n := int32(d.transit.word.Load()); n < 0 {
+		fail("%d pages are in transit", n)
 	}
-	if int(c.partials.Load()) != len(c.partial) {
-		errs = append(errs, fmt.Errorf("partials is %d, and %d pages are partial", c.partials.Load(), len(c.partial)))
+	if int(d.spares.Load()) != len(d.spare) {
+		fail("spares is %d, and there are %d spare pages", d.spares.Load(), len(d.spare))
 	}
 	return errors.Join(errs...)
 }
@@ -64,18 +66,16 @@ func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 	fail := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("shard %d: "+format, append([]any{s.id}, args...)...))
 	}
-	if s.parked > s.lotCap {
-		fail("parks %d slots of at most %d", s.parked, s.lotCap)
+	if s.lot.n > s.lot.room {
+		fail("parks %d slots of at most %d", s.lot.n, s.lot.room)
 	}
-	for _, p := range s.lot[:s.parked] {
-		pg, i, ok := s.home(p)
+	for _, p := range s.lot.places[:s.lot.n] {
+		pg, i, ok := s.lot.home(p)
 		if !ok {
 			fail("parks %p, slot %d, which is not parked, or no slot of its pool", p.slot, i)
 			continue
 		}
-		if p.word != nil { // else its word says taken
-			parked[pg]++
-		}
+		parked[pg]++
 	}
 	own := func(pg *page, list pageList) {
 		owner[pg] = s
@@ -101,7 +101,7 @@ func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 			if (q.list == onRetired) != (pg.used == 0) || pg.retired != (q.list == onRetired) {
 				fail("list %d has a page with %d slots in use, retired %v", q.list, pg.used, pg.retired)
 			}
-			if pg.full() && remoteCount(pg.remote.Load()) == 0 {
+			if pg.full() && pg.remoteState().count() == 0 {
 				fail("list %d has a full page", q.list)
 			}
 		}
@@ -158,8 +158,8 @@ func (pg *page) check(parked int, owner *shard) error {
 	if err != nil {
 		return err
 	}
-	w := pg.remote.Load()
-	remote, err := pg.walkList(seen, "remoteFree", remoteHead(w))
+	w := pg.remoteState()
+	remote, err := pg.walkList(seen, "remoteFree", w.head())
 	if err != nil {
 		return err
 	}
@@ -174,15 +174,15 @@ func (pg *page) check(parked int, owner *shard) error {
 		}
 	}
 	switch {
-	case remote != 0 && pg.links[remoteTail(w)] != none:
+	case remote != 0 && pg.links[w.tail()] != none:
 		return errors.New("the tail of remoteFree is not its end")
-	case remote != remoteCount(w):
-		return fmt.Errorf("remoteFree has %d slots, and says %d", remote, remoteCount(w))
+	case remote != w.count():
+		return fmt.Errorf("remoteFree has %d slots, and says %d", remote, w.count())
 	case counted+int(remote)+parked != int(pg.used):
 		return fmt.Errorf("%d slots are taken, %d on remoteFree and %d parked, but %d used", counted, remote, parked, pg.used)
-	case owner == nil && w&remoteOwned == 0 && pg.listed == 0 && !pg.full():
+	case owner == nil && !w.isOwned() && pg.listed == 0 && !pg.full():
 		return errors.New("has free slots, and nobody knows of them")
-	case owner != nil && w&remoteOwned == 0:
+	case owner != nil && !w.isOwned():
 		return errors.New("is on a list of a shard that does not own it")
 	}
 	return nil

@@ -49,7 +49,7 @@ func TestInvariantsAreChecked(t *testing.T) {
 		}},
 		{"that does not own it", func(_ *core, _ *shard, pg *page) func() {
 			before := pg.remote.Load()
-			pg.remote.Store(before &^ remoteOwned)
+			pg.remote.Store(before &^ uint64(remoteOwned))
 			return func() { pg.remote.Store(before) }
 		}},
 		{"has a page of owner", func(_ *core, s *shard, pg *page) func() {
@@ -57,36 +57,36 @@ func TestInvariantsAreChecked(t *testing.T) {
 			return func() { pg.owner.Store(s.id) }
 		}},
 		{"of at most", func(_ *core, s *shard, _ *page) func() {
-			before := s.lotCap
-			s.lotCap = 0
-			return func() { s.lotCap = before }
+			before := s.lot.room
+			s.lot.room = 0
+			return func() { s.lot.room = before }
 		}},
 		{"which is not parked", func(_ *core, s *shard, _ *page) func() {
-			word := s.lot[0].word
+			word := s.lot.places[0].word
 			*word = none
 			return func() { *word = parking }
 		}},
 		{"pages are in transit", func(c *core, _ *shard, _ *page) func() {
-			c.transit.Add(leaveTransit)
-			return func() { c.transit.Add(enterTransit) }
+			c.depot.transit.leave()
+			return func() { c.depot.transit.word.Add(1) }
 		}},
-		{"pages are partial", func(c *core, _ *shard, _ *page) func() {
-			c.partials.Add(1)
-			return func() { c.partials.Add(-1) }
+		{"spare pages", func(c *core, _ *shard, _ *page) func() {
+			c.depot.spares.Add(1)
+			return func() { c.depot.spares.Add(-1) }
 		}},
 		{"not the pool's", func(c *core, s *shard, _ *page) func() {
-			pages := c.pages
-			c.pages = pages[:0]
-			return func() { c.pages = pages }
+			pages := c.depot.pages
+			c.depot.pages = pages[:0]
+			return func() { c.depot.pages = pages }
 		}},
-		{"left chores undone", func(_ *core, s *shard, _ *page) func() {
-			s.chores.arm = true
-			return func() { s.chores.arm = false }
+		{"in its outbox", func(_ *core, s *shard, _ *page) func() {
+			s.outbox.arm = true
+			return func() { s.outbox.arm = false }
 		}},
 		{"nobody knows of them", func(_ *core, s *shard, pg *page) func() {
 			before := pg.remote.Load()
 			s.cur = noPage
-			pg.remote.Store(before &^ remoteOwned)
+			pg.remote.Store(before &^ uint64(remoteOwned))
 			return func() { s.cur = pg; pg.remote.Store(before) }
 		}},
 	}

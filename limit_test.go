@@ -117,7 +117,7 @@ func TestLimitFindsFreeSlots(t *testing.T) {
 		require.ErrorIs(t, err, ErrLimit)
 	})
 	require.NoError(t, c.checkInvariants())
-	assert.Zero(t, uint32(c.transit.Load()), "no page is lost on its way")
+	assert.Zero(t, uint32(c.depot.transit.word.Load()), "no page is lost on its way")
 }
 
 // skipUnlessPinned skips a test for which shards have to belong to Ps, or in which
@@ -218,11 +218,9 @@ func TestProcessLimit(t *testing.T) {
 	assert.ErrorIs(t, err, ErrLimit)
 
 	p.PutBatch(xs)
-	p.core.heart.mu.Lock()
 	for range 3 * windowSole {
-		p.core.tickAll()
+		p.core.tick()
 	}
-	p.core.heart.mu.Unlock()
 	require.Zero(t, p.Stats().Pages)
 	assert.EqualValues(t, 6<<16, ReadMemory().Warm)
 	large := newStill[[9000]byte](t)
@@ -252,16 +250,14 @@ func TestWarmPages(t *testing.T) {
 			for _, s := range shards {
 				s.signal.And(^uint32(signalTick)) // as an operation does
 			}
-			c.heart.mu.Lock()
 			for range 5 * windowSole {
-				c.tickAll()
+				c.tick()
 			}
-			c.heart.mu.Unlock()
 			require.NoError(t, c.checkInvariants())
 			st := c.stats()
 			require.Equal(t, 3, st.Pages)
 			require.Equal(t, 3, st.WarmPages)
-			require.False(t, c.releasePartial(false), "nothing waits for time to pass")
+			require.False(t, c.depot.expire(false), "nothing waits for time to pass")
 			xs = simFill(t, c, shards[1], 5*int(c.geo.slots))
 		}
 		simDrain(t, c, shards[0], xs)
@@ -367,5 +363,5 @@ func TestFailingGetIsCheap(t *testing.T) {
 	require.ErrorIs(t, err, ErrOutOfMemory)
 	assert.Positive(t, calls)
 	assert.Less(t, calls, 100)
-	assert.Zero(t, p.core.transit.Load())
+	assert.Zero(t, p.core.depot.transit.word.Load())
 }

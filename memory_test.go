@@ -102,11 +102,9 @@ func TestReadMemory(t *testing.T) {
 	assert.EqualValues(t, 2, m.SystemCalls, "one to reserve, one to commit")
 	p.PutBatch(xs)
 	assert.Equal(t, m, ReadMemory(), "kept warm")
-	p.core.heart.mu.Lock()
 	for range 3 * windowSole {
-		p.core.tickAll()
+		p.core.tick()
 	}
-	p.core.heart.mu.Unlock()
 	m = ReadMemory()
 	assert.EqualValues(t, 3<<16, m.Warm)
 	assert.Equal(t, m.Warm, m.Committed)
@@ -220,21 +218,17 @@ func TestLowerGOMAXPROCS(t *testing.T) {
 	}
 	p.PutBatch(xs[:len(xs)/2])
 	runtime.GOMAXPROCS(1)
-	p.core.heart.mu.Lock()
 	for range 3 {
-		p.core.tickAll() // by the timer, when a page is taken
+		p.core.tick() // by the timer, when a page is taken
 	}
-	p.core.heart.mu.Unlock()
 	pages := p.Stats().Pages
 	again := simBatch(p, len(xs)/2)
 	assert.LessOrEqual(t, p.Stats().Pages, pages+2, "what was free is used again")
 	p.PutBatch(again)
 	p.PutBatch(xs[len(xs)/2:])
-	p.core.heart.mu.Lock()
 	for range 3 * windowSole {
-		p.core.tickAll()
+		p.core.tick()
 	}
-	p.core.heart.mu.Unlock()
 	assert.Zero(t, p.Stats().Pages)
 }
 

@@ -65,7 +65,7 @@ var mistakes = []mistake{
 			p := quotePool()
 			x := p.Get()
 			p.Put(x)
-			p.core.releaseKept("Trim")
+			p.core.endQuarantine("Trim")
 			useLate(x)
 			p.Get()
 		}},

@@ -136,14 +136,10 @@ func TestMisuse(t *testing.T) {
 			p.Put(x)
 		}},
 	}
-	for i := range 2 * len(tests) {
-		test, name, opts := tests[i/2], tests[i/2].name, []Option{WithName("quotes")}
-		if i%2 != 0 {
-			name, opts = name+", local checks", append(opts, WithLocalChecks())
-		}
-		t.Run(name, func(t *testing.T) {
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
 			oneP(t)
-			p := newStill[quote](t, opts...)
+			p := newStill[quote](t, WithName("quotes"))
 			requireMisuse(t, test.want, func() {
 				defer func() {
 					if r := recover(); r != nil {
@@ -199,46 +195,52 @@ func TestPutBehindLastSlot(t *testing.T) {
 	p.Put((*[24]byte)(unsafe.Add(unsafe.Pointer(x), p.Stats().SlotsPerPage*p.Stats().SlotSize)))
 }
 
-// With WithLocalChecks a second Put is caught on the same P, wherever in the lot
-// the slot is. On another P it is accepted, and does no harm but to the slot.
-func TestLocalChecks(t *testing.T) {
-	if watchAll {
-		t.Skip("in this build all pools check exactly")
-	}
-	c, shards := sim(t, 64, 3, options{localChecks: true})
+// A second Put of a parked slot is caught wherever in the lot the slot is, on whatever P it comes, and
+// also if the slot was handed out from the lot and parked again meanwhile.
+func TestSecondPutOfParkedSlot(t *testing.T) {
+	c, shards := sim(t, 64, 3)
 	a, b := shards[0], shards[1]
 	xs := simFill(t, c, a, 20)
+	refused := func(x uintptr) {
+		t.Helper()
+		for _, s := range shards {
+			before := s.lot.n
+			require.False(t, s.lot.repark(x))
+			require.False(t, simPut(c, s, x))
+			require.Equal(t, before, s.lot.n)
+		}
+	}
 	for k, x := range xs[:10] {
 		require.True(t, simPut(c, b, x))
 		for _, before := range xs[:k+1] {
-			require.False(t, simPut(c, b, before), "slot %d with %d parked", k, k+1)
+			refused(before)
 		}
-		require.EqualValues(t, k+1, b.parked)
+		require.EqualValues(t, k+1, b.lot.n)
 	}
-	require.NoError(t, c.checkInvariants())
-	for k := range 10 { // what is handed out again may be put again
+	for k := range 10 { // a slot that is handed out again may be put again
 		x := simGet(t, c, b)
 		require.Equal(t, xs[9-k], x)
-		require.True(t, simPut(c, b, x))
-		require.False(t, simPut(c, b, x))
+		require.True(t, b.lot.repark(x))
+		refused(x)
 		require.Equal(t, x, simGet(t, c, b))
 	}
-	for _, x := range xs[:10] {
+	for _, k := range []int{9, 8, 7, 6} { // the entries above the second are stale now
+		require.True(t, simPut(c, b, xs[k]))
+	}
+	for _, k := range []int{9, 8, 7, 6} {
+		refused(xs[k])
+	}
+	require.NoError(t, c.checkInvariants())
+	for _, x := range append(xs[:6], xs[10:]...) {
 		require.True(t, simPut(c, b, x))
 	}
-	require.True(t, simPut(c, a, xs[10])) // parked
-	require.True(t, simPut(c, a, xs[0]), "the page's owner does not see that b has parked it")
-	require.False(t, simPut(c, a, xs[9]), "but this is not among the first in the lot")
 	b.flush(0)
-	c.do(b.takeChores())
-	for _, x := range xs[11:] {
-		require.True(t, simPut(c, a, x))
-	}
+	c.settle(b.takeOutbox())
 	require.NoError(t, c.checkInvariants())
 	assert.Zero(t, c.stats().Live)
 	seen := make(map[uintptr]bool)
 	for _, x := range simFill(t, c, a, 20) {
-		require.False(t, seen[x], "a slot put twice is on one list")
+		require.False(t, seen[x], "no slot is on a list twice")
 		seen[x] = true
 	}
 }
@@ -430,7 +432,7 @@ func TestParkedAndListed(t *testing.T) {
 	require.EqualValues(t, parking, *pg.link(i))
 	*pg.link(i) = none // the owner's push
 	require.NotEqual(t, xs[0], simGet(t, c, shards[1]))
-	require.Zero(t, shards[1].parked)
+	require.Zero(t, shards[1].lot.n)
 	*pg.link(i) = taken
 }
 
@@ -445,10 +447,10 @@ func TestForget(t *testing.T) {
 	n := int(c.geo.slots)
 	first := simFill(t, c, a, n)
 	xs := simFill(t, c, a, n) // the current page, full
-	for _, x := range first[:a.lotCap] {
+	for _, x := range first[:a.lot.room] {
 		require.True(t, simPut(c, a, x)) // makes the first page its own again
 	}
-	for a.parked != 0 {
+	for a.lot.n != 0 {
 		simGet(t, c, a)
 	}
 	require.True(t, simPut(c, a, xs[0]))
@@ -462,7 +464,7 @@ func TestForget(t *testing.T) {
 		simTick(c, b, false)
 	}
 	require.Equal(t, noPage, pageOf(xs[0]), "released")
-	require.Equal(t, xs[0], uintptr(a.lot[0].slot), "a remembers")
+	require.Equal(t, xs[0], uintptr(a.lot.places[0].slot), "a remembers")
 
 	other, theirs := sim(t, 64, 1)
 	again := simFill(t, other, theirs[0], 1)

@@ -16,7 +16,7 @@ import (
 // A model is a few pools in an arena of their own, and an oracle that knows what
 // they have handed out, what that holds, and which Refs it has. One goroutine does
 // operations on them (see operations_test.go): on which shard, and what is done
-// between an operation and its chores, is up to who chooses the operations, not to
+// between an operation and what it leaves in its outbox, is up to who chooses the operations, not to
 // the scheduler, and time stands still but for ticks.
 //
 // After each operation no slot is out twice, what is out holds what its user
@@ -60,7 +60,7 @@ type modelPool struct {
 	refEach uint64                  // every how many Gets make a Ref; 0: none
 
 	// What goroutines that have lost their processors are about to do.
-	chores []chores
+	outboxes []outbox
 	inHand []*page // to attach
 }
 
@@ -143,12 +143,11 @@ const (
 
 // Bits of the bytes that say what a pool is like, besides its place in modelTypes.
 const (
-	configLimit       = 0x08 // three pages
-	configSame        = 0x10 // of the type of the other pool
-	configLowLimit    = 0x18 // one page
-	configWarmPages   = 0x20
-	configLocalChecks = 0x40
-	configRefs        = 0x80 // of each third slot
+	configLimit     = 0x08 // three pages
+	configSame      = 0x10 // of the type of the other pool
+	configLowLimit  = 0x18 // one page
+	configWarmPages = 0x20
+	configRefs      = 0x80 // of each third slot
 )
 
 // newModel makes a model of two pools, each of which a byte of config describes.
@@ -191,9 +190,6 @@ func (m *model) newPool(config byte, same int) *modelPool {
 	if config&configWarmPages != 0 {
 		opts = append(opts, WithWarmPages(2))
 	}
-	if config&configLocalChecks != 0 {
-		opts = append(opts, WithLocalChecks())
-	}
 	a := modelTypes[kind].make(opts...)
 	p := &modelPool{model: m, api: a, c: a.core(), kind: kind, size: modelTypes[kind].size, out: make(map[unsafe.Pointer]bool)}
 	if config&configRefs != 0 {
@@ -210,8 +206,8 @@ func (m *model) newPool(config byte, same int) *modelPool {
 
 // addShard makes a P more.
 func (p *modelPool) addShard() {
-	p.shards = append(p.shards, newShard(p.c, len(p.shards)))
-	p.c.shards.Store(&shardTable{shards: slices.Clone(p.shards), absent: &p.c.absent})
+	p.shards = append(p.shards, newShard(&p.c.spec, &p.c.depot, len(p.shards)))
+	p.c.shards.Store(&shardTable{core: p.c, shards: slices.Clone(p.shards)})
 }
 
 // arenaApart puts an arena in the place of the process's until the end of the test,
@@ -298,7 +294,7 @@ func (p *modelPool) bytesOf(x unsafe.Pointer) []byte { return unsafe.Slice((*byt
 // got notes a slot that was handed out, and writes to it.
 func (p *modelPool) got(x unsafe.Pointer) {
 	pg := pageOf(uintptr(x))
-	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.core != p.c {
+	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.spec != &p.c.spec {
 		p.t.Fatalf("%p is no slot of the pool that handed it out", x)
 	}
 	if p.out[x] {
@@ -389,8 +385,8 @@ func (p *modelPool) attempt(n int, get func() error) bool {
 			p.t.Fatalf("%d slots are beyond WithLimit", len(p.live)+n)
 		}
 		return true
-	case len(p.live)+n <= len(p.c.pages)*p.slots():
-		p.t.Fatalf("%v, with %d slots free", err, len(p.c.pages)*p.slots()-len(p.live))
+	case len(p.live)+n <= len(p.c.depot.pages)*p.slots():
+		p.t.Fatalf("%v, with %d slots free", err, len(p.c.depot.pages)*p.slots()-len(p.live))
 	case errors.Is(err, ErrOutOfMemory):
 		require.Greater(p.t, p.fired, fired, "no call has failed")
 	case !errors.Is(err, ErrLimit):
@@ -409,7 +405,7 @@ func (p *modelPool) leastFor(n int) int64 {
 	granules := pages * p.c.geo.granules()
 	for _, other := range p.pools {
 		if other != p {
-			granules += len(other.c.pages) * other.c.geo.granules()
+			granules += len(other.c.depot.pages) * other.c.geo.granules()
 		}
 	}
 	return int64(granules+p.arena.total.held) * granuleSize
@@ -453,12 +449,10 @@ func (p *modelPool) refuses(want error, f func()) {
 
 // settle has everybody go on who was about to.
 func (p *modelPool) settle() {
-	for _, ch := range p.chores {
-		p.c.do(ch)
-	}
-	p.chores = nil
+	p.c.settle(p.outboxes...)
+	p.outboxes = nil
 	for _, pg := range p.inHand {
-		if s := p.c.heed(p.c.pin()); s != nil { // else Close has released it
+		if s, err := p.c.enter("Get"); err == nil { // otherwise Close has released it
 			s.attach(pg)
 			p.c.leave(s)
 		}
@@ -491,7 +485,7 @@ func (p *modelPool) check() {
 func (m *model) checkMemory() {
 	var inUse int64
 	for _, p := range m.pools {
-		inUse += int64(len(p.c.pages)) * int64(p.c.geo.pageSize)
+		inUse += int64(len(p.c.depot.pages)) * int64(p.c.geo.pageSize)
 	}
 	got := ReadMemory()
 	switch limit := m.arena.limit; {
@@ -562,7 +556,7 @@ func (p *modelPool) empties() int {
 	for _, s := range p.live {
 		used[pageOf(uintptr(s.x))] = true
 	}
-	return len(p.c.pages) - len(used)
+	return len(p.c.depot.pages) - len(used)
 }
 
 // end puts what is out, closes all pools, and verifies that nothing is left.
@@ -574,7 +568,7 @@ func (m *model) end() {
 		p.putBatch(p.takeBack(0, len(p.live)))
 		p.check()
 		require.NoError(m.t, p.c.close())
-		require.Empty(m.t, p.c.pages)
+		require.Empty(m.t, p.c.depot.pages)
 		m.checkStale(2 * len(m.stale))
 		if len(p.put) > 0 {
 			p.refuses(ErrClosed, func() { p.api.put(p.put[0]) })
@@ -584,6 +578,6 @@ func (m *model) end() {
 	require.Zero(m.t, ReadMemory().InUse)
 	require.LessOrEqual(m.t, unitsInUse(), m.units, "units of Refs that no page has")
 	m.arena.purge(func(released) bool { return true })
-	m.arena.purgeHeld(&m.pools[0].c.purged)
+	m.arena.purgeHeld(&m.pools[0].c.depot.purged)
 	require.Zero(m.t, ReadMemory().Committed)
 }

@@ -274,8 +274,8 @@ func (p *modelPool) opAll(s *shard, n int) {
 // opTick lets time pass for one shard.
 func (p *modelPool) opTick(s *shard, n int) {
 	for range []int{1, 1, 1, 2, 4, 8, 16, 17}[n&7] {
-		s.heartbeat(n>>3 == 0)
-		p.c.do(s.takeChores())
+		s.tick(n>>3 == 0)
+		p.c.settle(s.takeOutbox())
 	}
 }
 
@@ -283,10 +283,8 @@ func (p *modelPool) opTick(s *shard, n int) {
 func (p *modelPool) opTickAll(_ *shard, n int) { p.tickAll([]int{1, 1, 1, 2, 2, 3, 8, 17}[n%8]) }
 
 func (p *modelPool) tickAll(n int) {
-	p.c.heart.mu.Lock()
-	defer p.c.heart.mu.Unlock()
 	for range n {
-		p.c.tickAll()
+		p.c.tick()
 	}
 }
 
@@ -301,7 +299,7 @@ func (p *modelPool) opLongIdle(*shard, int) {
 
 func (p *modelPool) opFlush(s *shard, n int) {
 	s.flush(uint32(n & 3))
-	p.c.do(s.takeChores())
+	p.c.settle(s.takeOutbox())
 }
 
 // opTrim releases every empty page and gives its memory back to the OS.
@@ -309,9 +307,9 @@ func (p *modelPool) opTrim(_ *shard, n int) {
 	if n&1 == 0 {
 		p.settle()
 	}
-	purged, fired := p.c.purged.Load(), p.fired
+	purged, fired := p.c.depot.purged.Load(), p.fired
 	bytes := p.c.trim()
-	require.Equal(p.t, p.c.purged.Load()-purged, bytes)
+	require.Equal(p.t, p.c.depot.purged.Load()-purged, bytes)
 	if n&1 == 0 {
 		require.Zero(p.t, p.empties())
 	}
@@ -326,10 +324,10 @@ func (p *modelPool) opAddShard(*shard, int) {
 	}
 }
 
-// opStallTick has a shard lose its processor when its heartbeat leaves chores.
+// opStallTick has a shard lose its processor when its tick has filled the outbox.
 func (p *modelPool) opStallTick(s *shard, n int) {
-	s.heartbeat(n&1 == 0)
-	p.chores = append(p.chores, s.takeChores())
+	s.tick(n&1 == 0)
+	p.outboxes = append(p.outboxes, s.takeOutbox())
 }
 
 // opStallPut puts slots on a shard that loses its processor before it does what
@@ -339,25 +337,26 @@ func (p *modelPool) opStallPut(s *shard, n int) {
 	xs := p.takeBack(len(p.live)-n, n)
 	ok := true
 	on(p.c, s, func() {
-		s := p.c.heed(p.c.pin())
+		s, err := p.c.enter("Put")
+		require.NoError(p.t, err)
 		for _, x := range xs {
 			unwatch(uintptr(x))
-			p.c.outdate(uintptr(x))
-			ok = p.c.putOn(s, uintptr(x)) == nil && ok
+			p.c.endRefs(uintptr(x))
+			ok = s.putAt(uintptr(x)) == putDone && ok
 		}
-		ch := s.takeChores()
+		out := s.takeOutbox()
 		s.unpin()
-		p.chores = append(p.chores, ch)
+		p.outboxes = append(p.outboxes, out)
 	})
 	require.True(p.t, ok)
 }
 
 // opStallGet takes a page, and loses the processor before it can attach it.
 func (p *modelPool) opStallGet(*shard, int) {
-	pg := p.c.adopt()
+	pg := p.c.depot.adopt()
 	if pg == nil && !p.constrained() {
 		var err error
-		pg, err = p.c.fresh()
+		pg, err = p.c.depot.fresh()
 		require.NoError(p.t, err)
 	}
 	if pg != nil {
@@ -370,7 +369,7 @@ func (p *modelPool) opSettle(s *shard, _ int) { on(p.c, s, p.settle) }
 // misused is what a Put of x, which is no slot in use, panics with.
 func (p *modelPool) misused(x unsafe.Pointer) error {
 	pg := pageOf(uintptr(x))
-	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.core != p.c {
+	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.spec != &p.c.spec {
 		return ErrForeignPut
 	}
 	return ErrDoublePut
@@ -384,7 +383,7 @@ func (p *modelPool) opDoublePut(s *shard, n int) {
 		case n&1 == 0 && len(p.live) > 0:
 			xs = p.takeBack(p.which(n), 1)
 			p.api.put(xs[0])
-		case !p.c.localChecks:
+		default:
 			from := n * len(p.put) / 32
 			xs = p.put[from:min(from+5, len(p.put))]
 		}
@@ -446,7 +445,7 @@ func (p *modelPool) opPutBadBatch(s *shard, n int) {
 // opRefMisuse asks for Refs of slots that are not in use, and puts stale Refs.
 func (p *modelPool) opRefMisuse(s *shard, n int) {
 	on(p.c, s, func() {
-		if len(p.put) > 0 && !p.c.localChecks {
+		if len(p.put) > 0 {
 			if x := p.put[n*len(p.put)/32]; !p.out[x] {
 				p.refuses(p.misused(x), func() { p.ref(x) })
 			}
@@ -472,8 +471,8 @@ func (p *modelPool) opClose(_ *shard, n int) {
 	}
 	require.NoError(p.t, err)
 	p.settle()
-	require.Empty(p.t, p.c.pages)
-	require.Zero(p.t, p.c.live())
+	require.Empty(p.t, p.c.depot.pages)
+	require.Zero(p.t, p.c.stats().Live)
 	require.ErrorIs(p.t, p.c.close(), ErrClosed)
 	_, err = p.tryGet()
 	require.ErrorIs(p.t, err, ErrClosed)

@@ -48,14 +48,14 @@ func TestSeizeWaits(t *testing.T) {
 		default:
 		}
 	}
-	yield(shards)
+	handBack(shards)
 	<-waited
 	assert.Zero(t, s.signal.Load())
 }
 
 // Where the kernel refuses membarrier, shards work with a fence in each call.
 func TestWithoutMembarrier(t *testing.T) {
-	initPin()
+	initOwn()
 	before := asymmetric
 	asymmetric = false
 	defer func() { asymmetric = before }()
@@ -94,6 +94,6 @@ func TestSeizedShardIsLeftAlone(t *testing.T) {
 		default:
 		}
 	}
-	yield(shards)
+	handBack(shards)
 	<-done
 }

@@ -50,7 +50,7 @@ func oneP(t testing.TB) {
 }
 
 // stopClock keeps c's timer from ticking: to arm, it looks armed already.
-func (c *core) stopClock() { c.heart.armed.Store(true) }
+func (c *core) stopClock() { c.clock.armed.Store(true) }
 
 // newStill makes a pool that does not tick by time.
 func newStill[T any](t testing.TB, opts ...Option) *Pool[T] {
@@ -456,10 +456,10 @@ func testSlowGets[T any](t *testing.T) {
 	shards := p.core.present()
 	seize(shards)
 	shards[0].flush(0)
-	shards[0].surrender()
-	given := shards[0].takeChores()
-	yield(shards)
-	p.core.do(given)
+	shards[0].giveUpAll()
+	given := shards[0].takeOutbox()
+	handBack(shards)
+	p.core.settle(given)
 	before := p.Stats().SlowGets
 	x := p.Get()
 	assert.EqualValues(t, 1, p.Stats().SlowGets-before, "a page adopted")
@@ -507,7 +507,7 @@ func TestClose(t *testing.T) {
 	require.ErrorIs(t, p.Close(), ErrClosed)
 	assert.Equal(t, "c", p.Stats().Name)
 	assert.Zero(t, p.Stats().Pages)
-	assert.False(t, p.core.heart.timer.Stop(), "no timer is left")
+	assert.False(t, p.core.clock.timer.Stop(), "no timer is left")
 	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
 }
 
@@ -534,12 +534,12 @@ func TestExpiryByTime(t *testing.T) {
 	p := New[[64]byte]()
 	churn(p, make([]*[64]byte, 4900), orders(4900)["first-in"])
 	assert.Equal(t, 5, p.Stats().Pages)
-	assert.True(t, p.core.heart.armed.Load())
+	assert.True(t, p.core.clock.armed.Load())
 	assert.Eventually(t, func() bool { return p.Stats().Pages == 0 }, 5*time.Second, 10*time.Millisecond)
-	assert.Eventually(t, func() bool { return !p.core.heart.armed.Load() }, 5*time.Second, 10*time.Millisecond)
+	assert.Eventually(t, func() bool { return !p.core.clock.armed.Load() }, 5*time.Second, 10*time.Millisecond)
 	assert.Eventually(t, func() bool { return p.Stats().PurgedBytes == 5*64<<10 }, 5*time.Second, 10*time.Millisecond)
 	p.Put(p.Get())
-	assert.True(t, p.core.heart.armed.Load(), "the next use arms it again")
+	assert.True(t, p.core.clock.armed.Load(), "the next use arms it again")
 	require.NoError(t, p.Close())
 }
 
@@ -554,7 +554,7 @@ func TestIdleShard(t *testing.T) {
 	for i := 0; i < len(xs); i += 2 {
 		p.Put(xs[i]) // every page is left partly free
 	}
-	assert.Eventually(t, func() bool { return p.core.partials.Load() > 0 }, 5*time.Second, 10*time.Millisecond)
+	assert.Eventually(t, func() bool { return p.core.depot.spares.Load() > 0 }, 5*time.Second, 10*time.Millisecond)
 	require.NoError(t, p.core.checkInvariants())
 	pages := p.Stats().Pages
 	ys := make([]*[64]byte, 1500)

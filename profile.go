@@ -16,21 +16,21 @@ import (
 // Gets to a sample on average.
 
 // addSample notes that a sampled Get returned the slot at addr.
-func (c *core) addSample(addr uintptr) {
+func (w *watches) addSample(addr uintptr) {
 	s := callers()
-	c.watches.mu.Lock()
-	defer c.watches.mu.Unlock()
-	if c.watches.samples == nil {
-		c.watches.samples = make(map[uintptr]stack)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.samples == nil {
+		w.samples = make(map[uintptr]stack)
 	}
-	c.watches.samples[addr] = s
+	w.samples[addr] = s
 }
 
 // dropSample notes that a watched slot was put.
-func (c *core) dropSample(addr uintptr) {
-	c.watches.mu.Lock()
-	defer c.watches.mu.Unlock()
-	delete(c.watches.samples, addr)
+func (w *watches) dropSample(addr uintptr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.samples, addr)
 }
 
 // A liveSample is what is in use by one stack of one pool.
@@ -45,26 +45,26 @@ type liveSample struct {
 func liveSamples() []liveSample {
 	var all []liveSample
 	for _, c := range openPools() {
-		all = append(all, c.liveSamples()...)
+		all = append(all, c.watches.live()...)
 	}
 	return all
 }
 
-// liveSamples is the part of one pool.
-func (c *core) liveSamples() []liveSample {
+// live returns the part of one pool.
+func (w *watches) live() []liveSample {
 	byStack := make(map[string]*liveSample)
-	c.watches.mu.Lock()
-	stacks := slices.Collect(maps.Values(c.watches.samples))
-	c.watches.mu.Unlock()
+	w.mu.Lock()
+	stacks := slices.Collect(maps.Values(w.samples))
+	w.mu.Unlock()
 	for _, st := range stacks {
 		key := fmt.Sprint([]uintptr(st))
 		s := byStack[key]
 		if s == nil {
-			s = &liveSample{pool: cmp.Or(c.name, c.typeName), frames: slices.Collect(st.frames())}
+			s = &liveSample{pool: cmp.Or(w.spec.name, w.spec.typeName), frames: slices.Collect(st.frames())}
 			byStack[key] = s
 		}
-		s.slots += c.sampler.mean
-		s.bytes += c.sampler.mean * float64(c.geo.stride)
+		s.slots += w.spec.sampler.mean
+		s.bytes += w.spec.sampler.mean * float64(w.spec.geo.stride)
 	}
 	var all []liveSample
 	for _, key := range slices.Sorted(maps.Keys(byStack)) {

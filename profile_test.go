@@ -123,7 +123,7 @@ func TestProfilePublished(t *testing.T) {
 // Sampled slots are checked like others.
 func TestProfileMisuse(t *testing.T) {
 	oneP(t)
-	p := newStill[[64]byte](t, WithProfile(1), WithLocalChecks())
+	p := newStill[[64]byte](t, WithProfile(1))
 	x := p.Get()
 	p.Put(x)
 	requirePanic(t, ErrDoublePut, func() { p.Put(x) })
@@ -144,7 +144,7 @@ func TestProfileMisuse(t *testing.T) {
 }
 
 func TestProfileOptions(t *testing.T) {
-	assert.PanicsWithError(t, "pool ([8]uint8): WithProfile(-1): give bytes a sample, DefaultProfileRate for instance, or 0 for no profile",
+	assert.PanicsWithError(t, "pool ([8]uint8): WithProfile(-1): give the bytes for each sample, such as DefaultProfileRate, or 0 for no profile",
 		func() { New[[8]byte](WithProfile(-1)) })
 	assert.Panics(t, func() { New[[8]byte](WithGuardSampling(-1)) })
 }

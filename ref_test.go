@@ -113,14 +113,14 @@ func TestRefOutlivesPage(t *testing.T) {
 				stale[id] = true
 			}
 			for _, x := range xs {
-				c.outdate(x)
+				c.endRefs(x)
 				require.True(t, simPut(c, shards[0], x))
 			}
 			for id := range stale {
 				require.Nil(t, c.deref(id))
 			}
 			c.trim()
-			require.Empty(t, c.pages)
+			require.Empty(t, c.depot.pages)
 			for id := range stale {
 				require.Nil(t, c.deref(id))
 			}
@@ -167,7 +167,7 @@ func TestNoRefs(t *testing.T) {
 	p.PutBatch(xs[1:])
 	p.Put(xs[0])
 	assert.False(t, p.core.hasRefs.Load())
-	for _, pg := range p.core.pages {
+	for _, pg := range p.core.depot.pages {
 		assert.Nil(t, pg.refs.Load())
 	}
 }
@@ -253,49 +253,47 @@ func TestPutRefOnce(t *testing.T) {
 }
 
 func TestAll(t *testing.T) {
-	for _, opts := range [][]Option{nil, {WithLocalChecks()}} {
-		p := newStill[[64]byte](t, opts...)
-		for range p.All() {
-			t.Error("nothing is in use")
-		}
-		xs := simBatch(p, 3000)
-		live := make(map[*[64]byte]bool)
-		for k, x := range xs {
-			if k%3 == 0 {
-				p.Put(x)
-			} else {
-				live[x] = true
-			}
-		}
-		seen := make(map[*[64]byte]bool)
-		for r, x := range p.All() {
-			require.True(t, live[x])
-			require.False(t, seen[x], "comes once")
-			require.Same(t, x, p.Deref(r))
-			seen[x] = true
-		}
-		assert.Len(t, seen, len(live))
-
-		n := 0
-		for range p.All() {
-			if n++; n == 10 {
-				break
-			}
-		}
-		n = 0
-		for r, x := range p.All() { // each is put, and with it the next one
-			n++
-			delete(live, x)
-			p.PutRef(r)
-			for y := range live {
-				delete(live, y)
-				p.Put(y)
-				break
-			}
-		}
-		assert.Equal(t, len(seen)/2, n)
-		assert.Zero(t, p.Stats().Live)
+	p := newStill[[64]byte](t)
+	for range p.All() {
+		t.Error("nothing is in use")
 	}
+	xs := simBatch(p, 3000)
+	live := make(map[*[64]byte]bool)
+	for k, x := range xs {
+		if k%3 == 0 {
+			p.Put(x)
+		} else {
+			live[x] = true
+		}
+	}
+	seen := make(map[*[64]byte]bool)
+	for r, x := range p.All() {
+		require.True(t, live[x])
+		require.False(t, seen[x], "comes once")
+		require.Same(t, x, p.Deref(r))
+		seen[x] = true
+	}
+	assert.Len(t, seen, len(live))
+
+	n := 0
+	for range p.All() {
+		if n++; n == 10 {
+			break
+		}
+	}
+	n = 0
+	for r, x := range p.All() { // each is put, and with it the next one
+		n++
+		delete(live, x)
+		p.PutRef(r)
+		for y := range live {
+			delete(live, y)
+			p.Put(y)
+			break
+		}
+	}
+	assert.Equal(t, len(seen)/2, n)
+	assert.Zero(t, p.Stats().Live)
 }
 
 // All never yields the Ref of a slot that is free: a Put ends the generation and
@@ -333,13 +331,12 @@ func TestAllAgainstPut(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
-// With WithLocalChecks, a slot that waits on the caller's P is not in use either.
-func TestRefLocalChecks(t *testing.T) {
-	skipUnlessPinned(t)
-	c, shards := sim(t, 64, 2, options{localChecks: true})
+// A slot that waits in a parking lot is not in use.
+func TestRefOfParkedSlot(t *testing.T) {
+	c, shards := sim(t, 64, 2)
 	xs := simFill(t, c, shards[0], 3)
 	require.True(t, simPut(c, shards[1], xs[0]))
-	on(c, shards[1], func() { requirePanic(t, ErrDoublePut, func() { c.ref(xs[0]) }) })
+	requirePanic(t, ErrDoublePut, func() { c.ref(xs[0]) })
 	c.ref(xs[1])
 }
 
@@ -365,7 +362,7 @@ func TestRefWrapOfNeighbour(t *testing.T) {
 
 // requireGivenUp fails if the number of a unit that was dropped may be used again.
 func requireGivenUp(t *testing.T, u *refUnit) {
-	require.Nil(t, unitOf(u.number).Load())
+	require.Nil(t, refs.entry(u.number).Load())
 	for _, f := range refs.free {
 		require.NotEqual(t, u.number, f.number)
 	}

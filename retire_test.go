@@ -16,28 +16,37 @@ import (
 func sim(t testing.TB, size uintptr, n int, opts ...options) (*core, []*shard) {
 	oneP(t) // see on
 	c := new(core)
-	c.init(size, "sim", append(opts, options{})[0])
+	initCore(c, size, "sim", append(opts, options{})[0])
 	c.stopClock()
 	shards := make([]*shard, n)
 	for i := range shards {
-		shards[i] = newShard(c, i)
+		shards[i] = newShard(&c.spec, &c.depot, i)
 	}
-	c.shards.Store(&shardTable{shards: shards, absent: &c.absent})
+	c.shards.Store(&shardTable{core: c, shards: shards})
 	t.Cleanup(func() { c.closeAll(t) })
 	return c, shards
+}
+
+// initCore makes c the core of a pool for objects of size bytes.
+func initCore(c *core, size uintptr, name string, o options) {
+	sp, err := newSpec(size, name, o)
+	if err != nil {
+		panic(err)
+	}
+	c.init(sp)
 }
 
 // closeAll gives the memory back, live slots or not.
 func (c *core) closeAll(t testing.TB) {
 	for _, s := range c.present() {
 		s.flush(0)
-		c.do(s.takeChores())
+		c.settle(s.takeOutbox())
 	}
-	for _, pg := range c.pages {
-		pg.used = remoteCount(pg.remote.Load())
+	for _, pg := range c.depot.pages {
+		pg.used = pg.remoteState().count()
 		clear(pg.links)
 	}
-	if !c.closed.Load() {
+	if !c.depot.closed.Load() {
 		require.NoError(t, c.close())
 	}
 }
@@ -46,18 +55,18 @@ func (c *core) closeAll(t testing.TB) {
 func simGet(t testing.TB, c *core, s *shard) uintptr {
 	for {
 		if x, _ := s.get(); x != nil {
-			c.do(s.takeChores())
+			c.settle(s.takeOutbox())
 			forgetPast(c, uintptr(x))
 			return uintptr(x)
 		}
-		pg := c.adopt()
+		pg := c.depot.adopt()
 		if pg == nil {
 			var err error
-			pg, err = c.fresh()
+			pg, err = c.depot.fresh()
 			require.NoError(t, err)
 		}
 		s.attach(pg)
-		c.do(s.takeChores())
+		c.settle(s.takeOutbox())
 	}
 }
 
@@ -74,12 +83,12 @@ func unwatch(x uintptr) {
 func simPut(c *core, s *shard, x uintptr) bool {
 	pg := pageOf(x)
 	i, ok := pg.indexOf(x)
-	ok = ok && pg.core == c
+	ok = ok && pg.spec == &c.spec
 	if ok {
 		unwatch(x)
 	}
 	ok = ok && s.put(pg, i)
-	c.do(s.takeChores())
+	c.settle(s.takeOutbox())
 	return ok
 }
 
@@ -87,21 +96,21 @@ func simPut(c *core, s *shard, x uintptr) bool {
 // s takes the place of the one that belongs to the only P, or, under locks, of the
 // one that the caller's stack falls on.
 func on(c *core, s *shard, f func()) {
-	here := c.pin()
+	here := c.own()
 	here.unpin()
 	table := c.shards.Load()
 	shards := slices.Clone(table.shards)
 	j, k := slices.Index(shards, here), slices.Index(shards, s)
 	shards[j], shards[k] = s, here
-	c.shards.Store(&shardTable{shards: shards, absent: &c.absent})
+	c.shards.Store(&shardTable{core: c, shards: shards})
 	defer c.shards.Store(table)
 	f()
 }
 
 // simTick is one heartbeat of shard s.
 func simTick(c *core, s *shard, idle bool) {
-	s.heartbeat(idle)
-	c.do(s.takeChores())
+	s.tick(idle)
+	c.settle(s.takeOutbox())
 }
 
 // simFill gets n slots on shard s.
@@ -147,16 +156,16 @@ func TestRetirement(t *testing.T) {
 			xs := simFill(t, c, s, test.pages*int(c.geo.slots))
 			simDrain(t, c, s, xs)
 			s.flush(0)
-			c.do(s.takeChores())
+			c.settle(s.takeOutbox())
 			require.NoError(t, c.checkInvariants())
-			assert.Len(t, c.pages, test.kept)
+			assert.Len(t, c.depot.pages, test.kept)
 			assert.Equal(t, test.kept, c.stats().WarmPages)
 			assert.Equal(t, uint64(test.pages-test.kept), s.counts.releases)
 			for tick := range test.ticks {
-				assert.NotEmpty(t, c.pages, "released before tick %d", tick+1)
+				assert.NotEmpty(t, c.depot.pages, "released before tick %d", tick+1)
 				simTick(c, s, false)
 			}
-			assert.Empty(t, c.pages)
+			assert.Empty(t, c.depot.pages)
 			assert.Equal(t, uint64(test.pages), s.counts.releases)
 		})
 	}
@@ -220,7 +229,7 @@ func TestRevival(t *testing.T) {
 		simTick(c, s, false)
 	}
 	assert.Equal(t, uint64(1), s.counts.revivals)
-	assert.Len(t, c.pages, 1)
+	assert.Len(t, c.depot.pages, 1)
 	require.True(t, simPut(c, s, x))
 
 	xs := simFill(t, c, s, 3*int(c.geo.slots))
@@ -240,13 +249,13 @@ func TestWindowStartsAnew(t *testing.T) {
 	for range 5 * windowSole {
 		require.True(t, simPut(c, s, simGet(t, c, s)))
 		simTick(c, s, false)
-		require.Len(t, c.pages, 1)
+		require.Len(t, c.depot.pages, 1)
 	}
 	for tick := range windowSole {
-		require.Len(t, c.pages, 1, "tick %d", tick)
+		require.Len(t, c.depot.pages, 1, "tick %d", tick)
 		simTick(c, s, false)
 	}
-	assert.Empty(t, c.pages)
+	assert.Empty(t, c.depot.pages)
 }
 
 // Tick counts are compared across their wrap.
@@ -254,14 +263,14 @@ func TestWindowAcrossWrap(t *testing.T) {
 	for before := range uint32(windowSole) {
 		c, shards := sim(t, 64, 1)
 		s := shards[0]
-		s.tick = -before
+		s.now = -before
 		simDrain(t, c, s, simFill(t, c, s, 10))
 		for range windowSole - 1 {
 			simTick(c, s, false)
 		}
-		require.Len(t, c.pages, 1)
+		require.Len(t, c.depot.pages, 1)
 		simTick(c, s, false)
-		require.Empty(t, c.pages)
+		require.Empty(t, c.depot.pages)
 	}
 }
 
@@ -291,12 +300,12 @@ func TestBudgetFollowsUse(t *testing.T) {
 	}
 	assert.Equal(t, slow, s.counts.slowGets)
 	assert.Equal(t, releases, s.counts.releases)
-	assert.Empty(t, c.partial)
+	assert.Empty(t, c.depot.spare)
 	for range 10 * windowSole {
 		simTick(c, s, false)
 	}
 	assert.Equal(t, budgetMin, s.budget)
-	assert.Empty(t, c.pages)
+	assert.Empty(t, c.depot.pages)
 }
 
 // Pages nobody owns are full, and the shard that frees into one claims it.
@@ -327,17 +336,17 @@ func TestIdleGivesUp(t *testing.T) {
 	}
 	simTick(c, a, true)
 	require.NoError(t, c.checkInvariants())
-	assert.True(t, a.bare())
-	assert.Equal(t, 4, int(c.partials.Load()))
-	pages := len(c.pages)
+	assert.True(t, a.hasNothing())
+	assert.Equal(t, 4, int(c.depot.spares.Load()))
+	pages := len(c.depot.pages)
 	simFill(t, c, b, len(xs)/2)
-	assert.Len(t, c.pages, pages)
+	assert.Len(t, c.depot.pages, pages)
 	require.NoError(t, c.checkInvariants())
 
 	// And again: an adopted page is not thought listed still.
 	simTick(c, b, true)
 	require.NoError(t, c.checkInvariants())
-	assert.Positive(t, c.partials.Load())
+	assert.Positive(t, c.depot.spares.Load())
 	simFill(t, c, a, 100)
 	simTick(c, a, true)
 	require.NoError(t, c.checkInvariants())
@@ -348,26 +357,26 @@ func TestChoresAfterClose(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	a := shards[0]
 	xs := simFill(t, c, a, 100)
-	simTick(c, a, true) // onto c.partial
+	simTick(c, a, true) // onto c.depot.spare
 	b := shards[1]
 	simDrain(t, c, b, xs)
 	b.flush(0) // claimed by b, emptied, and retired
-	b.heartbeat(true)
-	late := b.takeChores()
-	require.NotNil(t, late.abandon)
+	b.tick(true)
+	late := b.takeOutbox()
+	require.NotNil(t, late.spare)
 	x := simGet(t, c, a)
 	require.True(t, simPut(c, a, x))
 	a.flush(0)
-	a.releaseEmpty()
-	release := a.takeChores()
-	require.NotNil(t, release.release)
+	a.discardEmpty()
+	release := a.takeOutbox()
+	require.NotNil(t, release.empty)
 	require.NoError(t, c.close())
 	before := len(theArena.released[1])
-	c.do(late)
-	c.do(release)
+	c.settle(late)
+	c.settle(release)
 	assert.Len(t, theArena.released[1], before, "no page is released twice")
-	assert.Empty(t, c.partial)
-	assert.False(t, c.heart.timer.Stop())
+	assert.Empty(t, c.depot.spare)
+	assert.False(t, c.clock.timer.Stop())
 }
 
 // Slots parked where their page is adopted do not keep it from emptying.
@@ -377,8 +386,8 @@ func TestAdoptedPageEmpties(t *testing.T) {
 	xs := simFill(t, c, a, 12)
 	simDrain(t, c, b, xs[:5])
 	simTick(c, a, true)
-	b.attach(c.adopt())
-	c.do(b.takeChores())
+	b.attach(c.depot.adopt())
+	c.settle(b.takeOutbox())
 	require.NoError(t, c.checkInvariants())
 	simDrain(t, c, b, xs[5:])
 	assert.Equal(t, 1, c.stats().WarmPages)
@@ -400,7 +409,7 @@ func TestBusyGivesUpMany(t *testing.T) {
 		require.NoError(t, c.checkInvariants())
 	}
 	assert.LessOrEqual(t, s.queue.len, queuePages)
-	assert.Positive(t, c.partials.Load())
+	assert.Positive(t, c.depot.spares.Load())
 }
 
 // A page abandoned while its last slots were on their way home is not forgotten.
@@ -408,18 +417,16 @@ func TestPartialEmptiedWhileUnowned(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	a, b := shards[0], shards[1]
 	xs := simFill(t, c, a, 10)
-	a.heartbeat(true)
-	require.NotNil(t, a.chores.abandon)
+	a.tick(true)
+	require.NotNil(t, a.outbox.spare)
 	simDrain(t, c, b, xs)
 	b.flush(0) // to a page in limbo: onto its remoteFree
-	c.do(a.takeChores())
-	c.do(b.takeChores())
+	c.settle(a.takeOutbox())
+	c.settle(b.takeOutbox())
 	require.NoError(t, c.checkInvariants())
-	assert.Len(t, c.pages, 1)
-	c.heart.mu.Lock()
-	c.releasePartial(false)
-	c.heart.mu.Unlock()
-	assert.Empty(t, c.pages)
+	assert.Len(t, c.depot.pages, 1)
+	c.depot.expire(false)
+	assert.Empty(t, c.depot.pages)
 	require.NoError(t, c.checkInvariants())
 }
 
@@ -446,14 +453,14 @@ func TestParkingArmsTheTimer(t *testing.T) {
 	xs := simFill(t, c, s, 10)
 	for range 3 {
 		require.True(t, s.put(pageOf(xs[0]), 0))
-		assert.True(t, s.takeChores().arm)
-		assert.Equal(t, uint32(1), s.parked)
+		assert.True(t, s.takeOutbox().arm)
+		assert.Equal(t, uint32(1), s.lot.n)
 		require.Equal(t, xs[0], simGet(t, c, s))
-		assert.True(t, s.repark(xs[0]), "the slot that was handed out last")
+		assert.True(t, s.lot.repark(xs[0]), "the slot that was handed out last")
 		require.Equal(t, xs[0], simGet(t, c, s))
 		simTick(c, s, false)
-		assert.Zero(t, s.parked)
-		assert.False(t, s.repark(xs[0]))
+		assert.Zero(t, s.lot.n)
+		assert.False(t, s.lot.repark(xs[0]))
 	}
 	simDrain(t, c, s, xs)
 }
@@ -466,26 +473,24 @@ func TestBudget(t *testing.T) {
 	xs := simFill(t, c, s, pages*int(c.geo.slots))
 	simDrain(t, c, other, xs)
 	other.flush(0)
-	c.do(other.takeChores())
+	c.settle(other.takeOutbox())
 	assert.Equal(t, budgetMin, other.retired.len)
-	assert.InDelta(t, pages-budgetMin, c.partials.Load(), 1)
+	assert.InDelta(t, pages-budgetMin, c.depot.spares.Load(), 1)
 	assert.GreaterOrEqual(t, c.stats().WarmPages, pages-1)
 	require.NoError(t, c.checkInvariants())
 
 	// They are found before a fresh page is taken, and else expire.
-	before := len(c.pages)
+	before := len(c.depot.pages)
 	simFill(t, c, s, 4*int(c.geo.slots))
-	assert.Len(t, c.pages, before)
-	c.heart.mu.Lock()
+	assert.Len(t, c.depot.pages, before)
 	for range windowSeveral {
-		assert.Positive(t, c.partials.Load())
-		c.tickAll()
+		assert.Positive(t, c.depot.spares.Load())
+		c.tick()
 	}
 	for range windowSeveral { // other turned out to be idle, and gave up what it kept
-		c.tickAll()
+		c.tick()
 	}
-	c.heart.mu.Unlock()
-	assert.Zero(t, c.partials.Load())
+	assert.Zero(t, c.depot.spares.Load())
 	require.NoError(t, c.checkInvariants())
 
 	// A shard that takes many pages into use may keep as many.
@@ -494,7 +499,7 @@ func TestBudget(t *testing.T) {
 	simTick(c, s, false)
 	simDrain(t, c, s, xs)
 	s.flush(0)
-	c.do(s.takeChores())
+	c.settle(s.takeOutbox())
 	assert.GreaterOrEqual(t, s.retired.len, pages-1)
 }
 
@@ -505,7 +510,7 @@ func TestDisownFails(t *testing.T) {
 	xs := simFill(t, c, a, int(c.geo.slots))
 	require.True(t, simPut(c, b, xs[7]))
 	b.flush(0)
-	c.do(b.takeChores())
+	c.settle(b.takeOutbox())
 	assert.Equal(t, xs[7], simGet(t, c, a))
 	assert.Equal(t, a.id, pageOf(xs[7]).owner.Load())
 	require.NoError(t, c.checkInvariants())
@@ -520,8 +525,8 @@ func TestUncleanPageIsNotReleased(t *testing.T) {
 	pg := pageOf(x)
 	pg.used = 0
 	before := len(theArena.released[1])
-	s.releaseEmpty()
-	c.do(s.takeChores())
+	s.discardEmpty()
+	c.settle(s.takeOutbox())
 	assert.Len(t, theArena.released[1], before)
 	assert.Same(t, pg, pageOf(x))
 	assert.ErrorIs(t, c.close(), ErrInUse)
@@ -535,7 +540,7 @@ func TestClaimEarly(t *testing.T) {
 	xs := simFill(t, c, a, 65) // one more than a page has, so that the first page is given up
 	pg := pageOf(xs[0])
 	require.EqualValues(t, noOwner, pg.owner.Load())
-	few := b.lotCap / 4
+	few := b.lot.room / 4
 	for k, x := range xs[:few+1] {
 		require.True(t, simPut(c, b, x))
 		if k < int(few) {
@@ -543,7 +548,7 @@ func TestClaimEarly(t *testing.T) {
 		}
 	}
 	require.Equal(t, b.id, pg.owner.Load())
-	require.LessOrEqual(t, b.parked, uint32(1), "those that were parked have come home; one of its own may be")
+	require.LessOrEqual(t, b.lot.n, uint32(1), "those that were parked have come home; one of its own may be")
 	for _, x := range xs[few+1 : 64] {
 		require.True(t, simPut(c, b, x))
 	}

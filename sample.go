@@ -53,10 +53,10 @@ func (s *shard) count(n uint32) (sampled uint64) {
 			return sampled
 		}
 		done += s.sampleIn
-		if s.core.sampler.mean != 0 {
+		if s.spec.sampler.mean != 0 {
 			sampled |= 1 << (done - 1)
 		}
-		s.renew(s.core.sampler.interval())
+		s.renew(s.spec.sampler.interval())
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A stack is where a slot was got or put: return addresses, innermost first.
+// A stack tells where a slot was got or put: return addresses, innermost first.
 type stack []uintptr
 
 // stackDepth is how many frames a stack has at most.
@@ -20,8 +20,8 @@ func callers() stack {
 	return slices.Clone(pcs[:runtime.Callers(2, pcs[:])])
 }
 
-// frames returns the frames of s without those at its top that are the library's
-// own: the first is the function that called Get or Put.
+// frames returns the frames of s without the library's own at its top. The first one is the function that
+// called Get or Put.
 func (s stack) frames() iter.Seq[runtime.Frame] {
 	return func(yield func(runtime.Frame) bool) {
 		frames, inside := runtime.CallersFrames(s), true
@@ -35,10 +35,11 @@ func (s stack) frames() iter.Seq[runtime.Frame] {
 	}
 }
 
-// isOurs reports whether a function is a method of Pool or of what is below it.
+// isOurs reports whether a function is a method of Pool, or of a type below it that takes stacks.
 func isOurs(function string) bool {
 	method, ok := strings.CutPrefix(function, "github.com/warmpage/pool.(*")
-	return ok && (strings.HasPrefix(method, "Pool[") || strings.HasPrefix(method, "core)") || strings.HasPrefix(method, "watches)"))
+	receiver, _, _ := strings.Cut(method, ")")
+	return ok && (strings.HasPrefix(receiver, "Pool[") || receiver == "core" || receiver == "watches" || receiver == "guards")
 }
 
 // String has two lines a frame, as in a crash.

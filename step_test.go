@@ -168,9 +168,7 @@ func (w *walk) act() {
 	case op < 92 && len(w.refs) > 0:
 		w.putRef(w.refs[w.rng.IntN(len(w.refs))])
 	case op < 96:
-		w.c.heart.mu.Lock()
-		w.c.tickAll()
-		w.c.heart.mu.Unlock()
+		w.c.tick()
 	case op < 98:
 		w.c.trim()
 	case op < 99:
@@ -214,7 +212,7 @@ func (w *walk) putRef(id uint64) {
 // run does all of a walk.
 func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o options) {
 	w.c = new(core)
-	w.c.init(size, "steps", o)
+	initCore(w.c, size, "steps", o)
 	w.c.stopClock()
 	for g := range goroutines {
 		w.turn = append(w.turn, make(chan struct{}))
@@ -264,7 +262,7 @@ func TestSteps(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		w := &walk{seed: seed, rng: rng, ended: make(chan struct{}), owned: make(map[unsafe.Pointer]uint64), batch: 20}
 		sizes := []uintptr{64, 2000, 8192, 40000}
-		o := options{localChecks: rng.IntN(4) == 0, warmPages: rng.IntN(3)}
+		o := options{warmPages: rng.IntN(3)}
 		if rng.IntN(3) == 0 {
 			o.profileRate, o.startProfile = 100_000, func() {}
 		}

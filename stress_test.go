@@ -217,7 +217,6 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 func TestStress(t *testing.T) {
 	t.Run("8", func(t *testing.T) { stressPool[[8]byte](t) })
 	t.Run("64", func(t *testing.T) { stressPool[[64]byte](t) })
-	t.Run("64 local checks", func(t *testing.T) { stressPool[[64]byte](t, WithLocalChecks()) })
 	t.Run("64 sampled", func(t *testing.T) { stressPool[[64]byte](t, WithProfile(1000), WithGuardSampling(20)) })
 	t.Run("9000", func(t *testing.T) { stressPool[[9000]byte](t) })
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // With the race detector, slots come from the Go heap (os_other.go), because it
-// ignores other memory, and shards are locked (pin_portable.go), because it takes
+// ignores other memory, and shards are locked (own_lock.go), because it takes
 // plain data guarded by a pin for a race. It then sees what a program does with
 // its slots. Get and Put count as writes to all of the slot, so that a use that
 // nothing orders before the Put, or after the Get, is reported even if no two

@@ -4,7 +4,7 @@ package pool
 
 import "unsafe"
 
-// asanEnabled says that the address sanitizer watches: see asan_on.go.
+// asanEnabled says that the address sanitizer watches: see sanitize_asan.go.
 const asanEnabled = false
 
 func asanGot(unsafe.Pointer, int) {}

@@ -4,7 +4,7 @@ package pool
 
 import "unsafe"
 
-// raceEnabled says that the race detector watches: see race_on.go.
+// raceEnabled says that the race detector watches: see sanitize_race.go.
 const raceEnabled = false
 
 func raceGot(unsafe.Pointer, int) {}

@@ -1,0 +1,320 @@
+package pool
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+)
+
+// A depot has the pages of a pool that no shard has, and knows all pages of the pool. It makes
+// fresh pages from the arena's memory, within the limit of WithLimit; it receives the pages with
+// free slots that shards give up, and lets other shards adopt them; and it releases empty pages to
+// the arena.
+//
+// A page of the pool is in one of these places:
+//
+//   - with a shard, which owns it;
+//   - nobody's, because it is full: no list has it, and the next Put of one of its slots finds it
+//     by the slot's address and claims it;
+//   - spare: it has free slots, nobody owns it, and d.spare has it. A Put may claim a spare page at
+//     any time; d.spare still has it then, until adopt or expire notices;
+//   - in transit: in the hands of a goroutine that has taken it from one of these places and will
+//     bring it to another.
+type depot struct {
+	spec     *spec       // set once
+	dropping func(*page) // told of each page that is about to go back to the arena, under mu; set once
+
+	closed atomic.Bool  // the pool is closed
+	spares atomic.Int32 // len(spare), for callers that do not hold mu
+
+	// mu is never wanted by a goroutine that has a shard to itself, except one that has seized all
+	// shards. Order of locks: core.stopMu, a shard's mu, depot.mu, and then one of arena.mu,
+	// refTable.mu and watches.mu.
+	mu    mutex
+	pages []*page // all pages, without those of guards
+	spare []sparePage
+
+	// The limit. Pages count from the moment at which somebody decides to make them.
+	making  int // pages being made
+	guarded int // pages of guards
+
+	headers  []page // slab for pages to come
+	ticks    uint32 // of the pool's clock; wraps
+	releases uint64 // pages that expire has released
+
+	transit transit
+	purged  atomic.Int64 // bytes that went back to the system; the arena counts them
+}
+
+// A sparePage is a page that a shard has given up while it had free slots.
+type sparePage struct {
+	*page
+	empty   bool   // it has no slot in use, and gets none before somebody claims it
+	expires uint32 // for an empty page: depot.ticks at which it is released
+}
+
+// transit counts the pages on their way between shards, depot and arena, and the slots on their way
+// out of quarantine (debug_on.go). A Get at the limit needs it: it fails only if it saw all that is
+// free and found nothing.
+//
+// The lower half of the word counts what is on its way. The upper half counts how often something
+// has set out. If both were the same before and after a search, and the lower half was 0, nothing
+// was on its way at any moment of the search. Any goroutine, atomic.
+type transit struct{ word atomic.Uint64 }
+
+const setOut = 1 << 32
+
+// enter notes that a page has set out.
+func (t *transit) enter() { t.word.Add(setOut + 1) }
+
+// leave notes that a page has arrived.
+func (t *transit) leave() { t.word.Add(^uint64(0)) }
+
+// undo takes back an enter: no page came of it.
+func (t *transit) undo() { t.word.Add(^uint64(setOut)) }
+
+// touch makes searches repeat. It notes that a page was found among the spare ones which a Put has
+// claimed: a search that did not find the page with a shard yet, and finds it there no more, has to
+// look again.
+func (t *transit) touch() { t.word.Add(setOut) }
+
+// quietSince reports whether nothing was on its way from the moment of before, a value of word, to
+// now.
+func (t *transit) quietSince(before uint64) bool {
+	return uint32(before) == 0 && t.word.Load() == before
+}
+
+// init makes d the depot of a pool. dropping is called for each page that goes back to the arena.
+func (d *depot) init(sp *spec, dropping func(*page)) {
+	d.spec = sp
+	d.dropping = dropping
+}
+
+// reserve counts a page that is about to be made, unless the limit forbids it. mu is held.
+func (d *depot) reserve() bool {
+	if n := d.spec.maxPages; n != 0 && len(d.pages)+d.guarded+d.making >= n {
+		return false
+	}
+	d.making++
+	return true
+}
+
+// errLimit says that WithLimit allows no further page.
+func (d *depot) errLimit() error {
+	kib := int64(d.spec.maxPages) * int64(d.spec.geo.pageSize) >> 10
+	return fmt.Errorf("%s: %w: no slot is free, and WithLimit allows no more than %d KiB; Put slots, or raise the limit", d.spec, ErrLimit, kib)
+}
+
+// fresh makes a page of memory from the arena. It is in transit, and the caller's.
+func (d *depot) fresh() (*page, error) {
+	d.mu.Lock()
+	if !d.reserve() {
+		d.mu.Unlock()
+		return nil, d.errLimit()
+	}
+	header := newHeader(&d.headers, len(d.pages))
+	d.transit.enter()
+	d.mu.Unlock()
+
+	mem, err := theArena.alloc(d.spec.geo.granules())
+	var pg *page
+	if err == nil {
+		pg = newPage(d.spec, header, mem)
+		pg.owner.Store(inTransit)
+	}
+
+	yieldPoint()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.making--
+	if err != nil {
+		d.transit.undo()
+		return nil, fmt.Errorf("%s: cannot get a page of %d KiB: %w", d.spec, d.spec.geo.pageSize>>10, err)
+	}
+	if d.closed.Load() {
+		theArena.free(mem, &d.purged)
+		return nil, d.spec.errClosed("Get")
+	}
+	pg.index = uint32(len(d.pages))
+	d.pages = append(d.pages, pg)
+	mem.publish(pg)
+	return pg, nil
+}
+
+// hasSpare reports whether there seem to be spare pages.
+func (d *depot) hasSpare() bool { return d.spares.Load() != 0 }
+
+// receive takes pages with free slots, linked by next, which shards have given up.
+func (d *depot) receive(pages *page) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.receiveLocked(pages)
+}
+
+// receiveLocked is receive with mu held.
+func (d *depot) receiveLocked(pages *page) {
+	if d.closed.Load() {
+		return // Close has released them with the others
+	}
+	for pg := pages; pg != nil; {
+		next := pg.next
+		pg.next = nil
+		if pg.listed == 0 {
+			d.spare = append(d.spare, sparePage{})
+			pg.listed = uint32(len(d.spare))
+		}
+		d.spare[pg.listed-1] = sparePage{pg, pg.used == 0, d.ticks + windowSeveral}
+		pg.disownSpare()
+		yieldPoint()
+		d.transit.leave()
+		pg = next
+	}
+	d.spares.Store(int32(len(d.spare)))
+}
+
+// adopt claims a spare page for the caller, or returns nil. The page is in transit then.
+func (d *depot) adopt() *page {
+	if !d.hasSpare() {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.adoptLocked()
+}
+
+// adoptLocked is adopt with mu held.
+func (d *depot) adoptLocked() *page {
+	defer func() { d.spares.Store(int32(len(d.spare))) }()
+	for n := len(d.spare) - 1; n >= 0; n-- {
+		pg := d.spare[n].page
+		d.spare[n].page = nil
+		d.spare = d.spare[:n]
+		pg.listed = 0
+		if !d.closed.Load() && pg.claim() {
+			yieldPoint()
+			pg.owner.Store(inTransit)
+			d.transit.enter()
+			return pg
+		}
+		d.transit.touch() // a shard that sent a slot home has claimed the page meanwhile
+	}
+	return nil
+}
+
+// release gives empty pages, linked by next, to the arena. They are in transit.
+func (d *depot) release(pages *page) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for pg := pages; pg != nil; pg = pg.next {
+		if !d.closed.Load() { // otherwise Close has released it with the others
+			pg.owner.Store(inTransit)
+			d.drop(pg)
+		}
+		d.transit.leave()
+	}
+}
+
+// drop takes pg off d.pages and gives its memory to the arena. mu is held, and nobody else has the
+// page. If a slot of it is out all the same, by a misuse that went unnoticed, the page is lost:
+// nobody else may get its memory, and Close will say that slots are in use.
+func (d *depot) drop(pg *page) {
+	if !pg.clean() {
+		pg.used = pg.remoteState().count() + 1
+		return
+	}
+	last := d.pages[len(d.pages)-1]
+	d.pages[pg.index] = last
+	last.index = pg.index
+	d.pages[len(d.pages)-1] = nil
+	d.pages = d.pages[:len(d.pages)-1]
+	d.dropping(pg)
+	theArena.free(pg.mem, &d.purged)
+}
+
+// expire releases the empty spare pages whose time has passed, except those of WithWarmPages, or
+// all of them. It also releases spare pages whose last slots came home while nobody owned them. It
+// reports whether pages remain that will expire.
+func (d *depot) expire(all bool) (waiting bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	surplus := -d.spec.warmPages
+	for _, pg := range d.spare {
+		if pg.empty {
+			surplus++
+		}
+	}
+	if all {
+		surplus = len(d.spare)
+	}
+	left := d.spare[:0]
+	for _, pg := range d.spare { // oldest first
+		w := pg.remoteState()
+		expired := pg.empty && surplus > 0 && (all || int32(pg.expires-d.ticks) <= 0)
+		switch {
+		case w.isOwned(): // a shard has claimed it meanwhile
+			pg.listed = 0
+			d.transit.touch()
+			continue
+		case (expired || w.count() != 0) && pg.claim():
+			if pg.collect(); pg.used == 0 && !pg.empty {
+				pg.empty = true
+				surplus++
+			}
+			if pg.used == 0 && surplus > 0 {
+				d.releases++
+				surplus--
+				d.drop(pg.page)
+				continue
+			}
+			pg.disownSpare()
+		}
+		left = append(left, pg)
+		pg.listed = uint32(len(left))
+		waiting = waiting || pg.empty && surplus > 0
+	}
+	clear(d.spare[len(left):])
+	d.spare = left
+	d.spares.Store(int32(len(d.spare)))
+	return waiting
+}
+
+// tick notes that time has passed, and expires pages. It reports whether pages remain that will
+// expire.
+func (d *depot) tick() (waiting bool) {
+	d.mu.Lock()
+	d.ticks++
+	d.mu.Unlock()
+	return d.expire(false)
+}
+
+// close releases everything. mu is held, all shards are seized, and no slot is in use.
+func (d *depot) close() {
+	d.closed.Store(true)
+	for _, pg := range d.pages {
+		d.dropping(pg)
+		theArena.free(pg.mem, &d.purged)
+	}
+	d.pages = nil
+	d.spare = nil
+	d.spares.Store(0)
+}
+
+// used returns how many slots are in use or parked. mu is held. It is exact if nobody uses the
+// shards.
+func (d *depot) used() (n int) {
+	for _, pg := range d.pages {
+		n += int(pg.used) - int(pg.remoteState().count())
+	}
+	return n
+}
+
+// allClean reports whether the words of all pages agree with the counts of a pool of which no slot
+// is in use. mu is held.
+func (d *depot) allClean() bool {
+	return !slices.ContainsFunc(d.pages, func(pg *page) bool { return !pg.clean() })
+}
+
+// has reports whether pg is a page of the pool that was not released. mu is held.
+func (d *depot) has(pg *page) bool {
+	return int(pg.index) < len(d.pages) && d.pages[pg.index] == pg
+}

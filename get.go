@@ -1,0 +1,227 @@
+package pool
+
+import (
+	"errors"
+	"unsafe"
+)
+
+// A Get from beginning to end. Most Gets end in get. What it cannot serve in a few instructions goes
+// on in getSlow, on the same shard; and what the shard has no page for goes on in supply, without a
+// shard.
+
+// get hands out a slot. It panics if it can get none.
+//
+// The fast paths, here and in put, are written for few instructions and calls: those are what a pair
+// of them costs, rather than cache misses or mispredictions.
+//
+//go:nosplit
+func (c *core) get() unsafe.Pointer {
+	if watchAll {
+		return c.mustGetSlow(c.own())
+	}
+	t := c.shards.Load()
+	if t == nil {
+		panic(errNotNew)
+	}
+	s := t.own(procPin())
+	if s.signal.Load() == 0 && s.sampleIn > 1 {
+		s.sampleIn--
+		// 1. The slot that was parked last.
+		if s.lot.n != 0 {
+			if x := s.lot.unpark(); x != nil {
+				s.unpin()
+				return x
+			}
+			s.sampleIn++
+			return c.mustGetSlow(s)
+		}
+		// 2. The next slot of the current page in address order.
+		pg := s.cur
+		if x := pg.popBump(); x != nil {
+			s.unpin()
+			return x
+		}
+		// 3. The head of its free list. If that is empty, localFree takes its place.
+		if pg.free >= pg.reserved && pg.localFree != none && !pg.retired {
+			s.counts.slowGets++
+			pg.useLocal()
+		}
+		if x := pg.popFree(); x != nil {
+			s.unpin()
+			return x
+		}
+		s.sampleIn++
+	}
+	return c.mustGetSlow(s)
+}
+
+// mustGetSlow is getSlow with a panic instead of an error.
+func (c *core) mustGetSlow(s *shard) unsafe.Pointer {
+	x, _, err := c.getSlow(s)
+	if err != nil {
+		panic(err)
+	}
+	return x
+}
+
+// tryGet is get with an error instead of a panic. It also tells whether the slot is known to be zero.
+func (c *core) tryGet() (x unsafe.Pointer, isZero bool, err error) {
+	return c.getSlow(c.own())
+}
+
+// getSlow is get from the point where s, which the caller owns, cannot serve it in a few
+// instructions.
+func (c *core) getSlow(s *shard) (x unsafe.Pointer, isZero bool, err error) {
+	// 4. What is signalled comes first; then a sample is due, or a guarded slot.
+	if s, err = c.answer(s, "Get"); err != nil {
+		return nil, false, err
+	}
+	sampled := s.count(1) != 0
+	if c.guardEvery != 0 && s.guardDue() {
+		c.leave(s)
+		if x = c.guards.get(); x != nil {
+			c.got("Get", x, sampled)
+			return x, false, nil
+		}
+		if s, err = c.enter("Get"); err != nil {
+			return nil, false, err
+		}
+	}
+	for {
+		// 5. Whatever the shard has: collected, carved, or in another page of its own.
+		if x, isZero = s.get(); x != nil {
+			watch := sampled || watchAll
+			if watch {
+				s.watch(x)
+			}
+			c.leave(s)
+			if watch {
+				c.got("Get", x, sampled)
+			}
+			return x, isZero, nil
+		}
+		// 6. A page from elsewhere, and then the same again.
+		if s, err = c.supply(s, "Get"); err != nil {
+			c.failedGets.Add(1)
+			return nil, false, err
+		}
+	}
+}
+
+// supply gets a page for s, which has none to serve a Get from. It returns with the shard that the
+// page was attached to, which the caller owns, and the caller tries again there.
+func (c *core) supply(s *shard, op string) (*shard, error) {
+	seemedSpare := c.depot.hasSpare()
+	c.leave(s)
+	c.requireNew()
+	pg := c.depot.adopt()
+	if pg == nil && seemedSpare {
+		// They were gone, but s may have passed over a retired page of its own for them.
+		s, err := c.enter(op)
+		if err == nil {
+			s.counts.slowGets++
+		}
+		return s, err
+	}
+	if pg == nil {
+		var err error
+		if pg, err = c.depot.fresh(); err != nil && !errors.Is(err, ErrClosed) {
+			pg, err = c.search(err)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	s, err := c.enter(op)
+	if err != nil {
+		return nil, err // Close has released pg with the others
+	}
+	s.attach(pg)
+	return s, nil
+}
+
+// search finds a page with a free slot that any P has, for a pool that gets no more memory; failed
+// says why. It waits for what is in transit. So it fails only if no slot is free, or if one has been
+// on its way for some 20 ms.
+func (c *core) search(failed error) (*page, error) {
+	for rounds := range 1000 {
+		c.endQuarantine("Get")
+		before := c.depot.transit.word.Load()
+		if pg := c.takeAnyFree(); pg != nil {
+			return pg, nil
+		}
+		// The search may have released empty pages.
+		if pg, err := c.depot.fresh(); err == nil || errors.Is(err, ErrClosed) {
+			return pg, err
+		}
+		// The look at the quarantine comes first: a slot that was there during the search, and has
+		// left it since, has changed transit.
+		if c.watches.quarantined() == 0 && c.depot.transit.quietSince(before) {
+			break
+		}
+		pause(rounds)
+	}
+	return nil, failed
+}
+
+// takeAnyFree takes every free slot of the pool away from where it is, and returns a page that has
+// one, in transit, or nil if there is none.
+func (c *core) takeAnyFree() (pg *page) {
+	c.stopped(func(shards []*shard) {
+		for _, s := range shards {
+			s.flush(0)
+		}
+		for _, s := range shards {
+			s.giveUpAll()
+		}
+		c.depot.mu.Lock()
+		defer c.depot.mu.Unlock()
+		if c.depot.closed.Load() {
+			return
+		}
+		c.guards.releaseIdleLocked()
+		for _, s := range shards {
+			c.depot.receiveLocked(s.outbox.spare)
+			s.outbox.spare = nil
+		}
+		pg = c.depot.adoptLocked() // before others can
+	})
+	return pg
+}
+
+// batchSize is how many slots the batch calls move in one go, so that a long batch does not keep its P
+// from the scheduler.
+const batchSize = 64
+
+// getBatch fills dst, which has at most batchSize places. It returns how many slots it got, and bit k
+// of zero says that dst[k] is known to be zero.
+func (c *core) getBatch(dst []unsafe.Pointer) (n int, zero uint64, err error) {
+	s, err := c.enter("GetBatch")
+	if err != nil {
+		return 0, 0, err
+	}
+	sampled := s.count(uint32(len(dst)))
+	for {
+		from := n
+		got, isZero := s.getMany(dst[n:])
+		zero |= isZero << n
+		n += got
+		if sampled != 0 || watchAll {
+			c.gotBatch(s, dst[from:n], sampled>>from)
+			if n == len(dst) {
+				return n, zero, nil
+			}
+			if s, err = c.enter("GetBatch"); err != nil {
+				return n, zero, err
+			}
+		}
+		if n == len(dst) {
+			c.leave(s)
+			return n, zero, nil
+		}
+		if s, err = c.supply(s, "GetBatch"); err != nil {
+			c.failedGets.Add(uint64(len(dst) - n))
+			return n, zero, err
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package pool
+
+import "unsafe"
+
+// A parkingLot holds slots that were put on a shard and wait there for the shard's next Get. They
+// are handed out before all others, the last one first: goroutines migrate, and a slot that was
+// used here a moment ago is in this core's cache.
+//
+// The rule. A slot is parked by wants and hasRoom:
+//
+//   - The slot of a page that the shard does not own is parked as long as there is room. A full lot
+//     first sends its older half home, with one compare-and-swap for each page.
+//   - The shard's own slot is parked if the lot is empty, and its page would not become empty. A
+//     program that puts one object and gets one in turns does nothing else.
+//
+// The marks. The word of a parked slot says parking instead of taken, so that a second Put is found
+// out on whichever P it comes.
+//
+// The stale entries. places[n:] still holds the slots that were handed out from there. repark goes
+// by such an entry: a Put of the same slot needs no look-up. What it goes by must not outlive the
+// slot's page; see truncate and forget.
+//
+// All methods run while the caller has the shard to itself.
+type parkingLot struct {
+	n     uint32 // slots parked
+	room  uint32 // slots that may be parked; set once
+	owner uint32 // id of the shard; set once
+	armed bool   // a slot was parked since the last tick, and the clock knows
+	spec  *spec  // set once
+
+	places [lotSize]parkedSlot // oldest first
+}
+
+// A parkedSlot is a slot in a parking lot, with its word in the links of its page, so that handing
+// it out takes no look at the page.
+type parkedSlot struct {
+	slot unsafe.Pointer
+	word *uint16
+}
+
+const (
+	// lotSize is one more than a shard parks at most: repark looks at the place after the last.
+	// It is large enough to make the compare-and-swap that sends half of them home a small share
+	// of each, and for two batches of 64. (With 64, batches of 1 KiB slots that cross between Ps
+	// took twice as long.)
+	lotSize = 128
+	// lotBytes limits what large slots keep from other shards in this way.
+	lotBytes = 128 << 10
+)
+
+// init makes l the lot of the shard with this id.
+func (l *parkingLot) init(sp *spec, owner uint32) {
+	l.spec = sp
+	l.owner = owner
+	l.room = max(min(lotBytes/sp.geo.stride, lotSize-1), 2)
+}
+
+// wants reports whether a slot of pg is one to park. The shard's own page must not hide in the lot
+// that it is empty: an empty page has its slots put in order and is kept or released. Only if the
+// slot is the sole one ever used of its page is the page in order already.
+func (l *parkingLot) wants(pg *page) bool {
+	if pg.owner.Load() != l.owner {
+		return true
+	}
+	return l.n == 0 && (pg.used != 1 || pg.localFree == none)
+}
+
+// hasRoom reports whether the lot has room for a slot of pg, which another shard owns or nobody.
+// If nobody owns the page, only a quarter of the lot is for it: a shard that puts more than a few
+// of its slots does better to own it. (Filling and emptying 16 pages of 1 KiB slots takes 0.85
+// times as long.)
+func (l *parkingLot) hasRoom(pg *page) bool {
+	return l.n < l.room/4 || l.n < l.room && pg.owner.Load() != noOwner
+}
+
+// isFull reports whether there is room for no slot at all.
+func (l *parkingLot) isFull() bool { return l.n == l.room }
+
+// park parks slot i of pg, for which there is room. It reports false if the slot is not taken.
+func (l *parkingLot) park(pg *page, i uint32) bool {
+	word := pg.link(i)
+	if *word != taken {
+		return false
+	}
+	*word = parking
+	l.places[l.n%lotSize] = parkedSlot{pg.slot(i), word}
+	l.n++
+	return true
+}
+
+// unpark hands out the slot that was parked last. It returns nil if that is not parked any more:
+// two Puts of one slot that race may have parked it twice, or parked it and put it on a list. (Its
+// page cannot be another pool's then: depot.drop releases no page with a parked slot.)
+func (l *parkingLot) unpark() unsafe.Pointer {
+	l.n--
+	p := &l.places[l.n%lotSize]
+	if *p.word != parking {
+		return nil
+	}
+	*p.word = taken
+	return p.slot
+}
+
+// repark parks the slot at addr if it is the one that was handed out from the place where the next
+// slot is to be parked. The entry that is still there says all that park would look up. This is
+// what happens to a program that puts each object before it gets the next.
+func (l *parkingLot) repark(addr uintptr) bool {
+	p := &l.places[l.n%lotSize]
+	if uintptr(p.slot) != addr || *p.word != taken {
+		return false
+	}
+	*p.word = parking
+	l.n++
+	return true
+}
+
+// home returns the page and the index of a parked slot, or false if it is not parked any more.
+func (l *parkingLot) home(p parkedSlot) (*page, uint32, bool) {
+	pg, i, ok := l.spec.find(uintptr(p.slot))
+	return pg, i, ok && pg.link(i) == p.word && *p.word == parking
+}
+
+// A chain is a list of slots of one page, joined by their words, on the way home.
+type chain struct {
+	pg          *page
+	first, last uint32
+	n           uint32
+}
+
+// takeOldest takes all slots but the keep newest out of the lot and groups them by page. It fills
+// chains and returns how many there are.
+func (l *parkingLot) takeOldest(keep uint32, chains *[lotSize]chain) (n int) {
+	if l.n <= keep {
+		l.forget()
+		return 0
+	}
+	for _, p := range l.places[:l.n-keep] {
+		pg, i, ok := l.home(p)
+		if !ok {
+			continue
+		}
+		*pg.link(i) = none // so that the same slot is not found again
+		k := 0
+		for k < n && chains[k].pg != pg {
+			k++
+		}
+		if k == n {
+			chains[n] = chain{pg, i, i, 1}
+			n++
+			continue
+		}
+		*pg.link(i) = uint16(chains[k].first)
+		chains[k].first = i
+		chains[k].n++
+	}
+	copy(l.places[:], l.places[l.n-keep:l.n])
+	l.truncate(keep)
+	return n
+}
+
+// takeBack puts the parked slots of a page of this shard on the page's list, so that none of them
+// keeps the page from becoming empty. The caller looks at used.
+func (l *parkingLot) takeBack(pg *page) {
+	left := uint32(0)
+	for _, p := range l.places[:l.n] {
+		switch at, i, ok := l.home(p); {
+		case !ok:
+		case at == pg:
+			pg.splice(i, i)
+			pg.used--
+		default:
+			l.places[left] = p
+			left++
+		}
+	}
+	l.truncate(left)
+}
+
+// truncate leaves n slots parked and clears the entries behind them.
+func (l *parkingLot) truncate(n uint32) {
+	clear(l.places[n:])
+	l.n = n
+}
+
+// forget clears the stale entries. When a page of the pool is gone, its words may say anything, and
+// its slots may be another pool's.
+func (l *parkingLot) forget() { l.truncate(l.n) }

@@ -1,2 +1,0 @@
-// The linknamed functions of pin_runtime.go have no body in this package. The compiler
-// accepts that only where an assembly file is present; this one is it.

@@ -1,0 +1,174 @@
+package pool
+
+// What concerns all pools of the process.
+
+import (
+	"cmp"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"weak"
+)
+
+// The pools of the process, for calls that concern all of them. The references are weak: the garbage
+// collector takes a pool that was never closed, has no page, and is not referred to any more, and it
+// is no longer one of these then.
+var pools struct {
+	mu    sync.Mutex
+	next  uint64 // id of the next pool
+	cores map[uint64]weak.Pointer[core]
+}
+
+// register adds a pool and gives it its id.
+func register(c *core) {
+	pools.mu.Lock()
+	defer pools.mu.Unlock()
+	if pools.cores == nil {
+		pools.cores = make(map[uint64]weak.Pointer[core])
+	}
+	id := pools.next
+	pools.next++
+	pools.cores[id] = weak.Make(c)
+	c.id = id
+	runtime.AddCleanup(c, unregister, id)
+}
+
+func unregister(id uint64) {
+	pools.mu.Lock()
+	defer pools.mu.Unlock()
+	delete(pools.cores, id)
+}
+
+// coreOf returns the pool with a spec, or nil if it was closed.
+func coreOf(sp *spec) *core {
+	pools.mu.Lock()
+	defer pools.mu.Unlock()
+	return pools.cores[sp.id].Value()
+}
+
+// openPools returns the pools that are not closed, in the order in which they were made.
+func openPools() []*core {
+	pools.mu.Lock()
+	defer pools.mu.Unlock()
+	var open []*core
+	for _, w := range pools.cores {
+		if c := w.Value(); c != nil && !c.depot.closed.Load() {
+			open = append(open, c)
+		}
+	}
+	slices.SortFunc(open, func(a, b *core) int { return cmp.Compare(a.id, b.id) })
+	return open
+}
+
+// ReadStats returns the [Stats] of all pools that are open, in the order in which they were made.
+// It costs what [Pool.Stats] costs for each of them. Any goroutine may call it.
+func ReadStats() []Stats {
+	var all []Stats
+	for _, c := range openPools() {
+		all = append(all, c.stats())
+	}
+	return all
+}
+
+// Memory is what all pools of the process have together, in bytes but for SystemCalls. Where it is
+// the OS's ([Stats].OffHeap), the garbage collector's statistics and GOMEMLIMIT know nothing of it.
+type Memory struct {
+	Reserved  int64 // address space, most of it without memory behind it; never given back
+	Committed int64 // pages that may have memory behind them: InUse + Warm
+	InUse     int64 // pages that pools hold, empty ones that they keep included
+
+	// Warm is of pages that pools have released, and that were not given back to the OS yet.
+	// (Stats.WarmPages are others, which a pool keeps.)
+	Warm   int64
+	Purged int64 // given back to the OS since the process started
+
+	// SystemCalls counts the calls that reserve, commit and purge memory of pages, since the
+	// process started, but for the first reservation, and those that guard slots.
+	SystemCalls uint64
+}
+
+// ReadMemory returns what all pools have together, at one moment. Any goroutine may call it.
+func ReadMemory() Memory {
+	a := theArena
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := Memory{
+		InUse:       int64(a.total.inUse) * granuleSize,
+		Warm:        int64(a.total.waiting+a.total.held) * granuleSize,
+		Purged:      a.total.purged,
+		SystemCalls: a.sysCall,
+	}
+	m.Committed = m.InUse + m.Warm
+	for _, r := range a.regions {
+		m.Reserved += int64(r.size)
+	}
+	return m
+}
+
+// SetProcessLimit bounds the memory that all pools of the process may have together, to bytes:
+// [Memory].Committed, which goes in steps of pages of 64 KiB to 4 MiB, will not rise above it. 0
+// means no limit, and is the default. It returns the previous limit; a negative argument only asks
+// for that, as with [runtime/debug.SetMemoryLimit].
+//
+// A Get that would go beyond the limit first gives back what released pages hold and takes what its
+// own pool has free on any P; if there is nothing, it panics with an error that wraps [ErrLimit],
+// and [Pool.TryGet] returns one. What is in use is never taken away: a limit below that takes
+// effect as slots are put. Any goroutine may call it.
+func SetProcessLimit(bytes int64) (previous int64) {
+	a := theArena
+	a.mu.Lock()
+	previous = a.limit
+	if bytes >= 0 {
+		a.limit = bytes
+	}
+	over := a.over(0)
+	a.mu.Unlock()
+	if over {
+		a.purge(func(released) bool { return true })
+	}
+	return previous
+}
+
+// A Leak is a slot in use, as [Leaks] found it.
+type Leak struct {
+	Pool string  // the pool's name, as given to WithName
+	Type string  // the pool's T, as in main.Order
+	Addr uintptr // of the slot: what Get returned
+
+	stack stack
+}
+
+// String returns the pool, the address, and in further lines the stack of the Get.
+func (l Leak) String() string {
+	return fmt.Sprintf("pool %q (%s): slot %#x, got at:\n%s", l.Pool, l.Type, l.Addr, l.stack)
+}
+
+// Leaks returns all slots of all open pools that are in use, with the stacks that got them: pools
+// in the order in which they were made, slots by address. It knows them in builds with -tags
+// pooldebug; in others it returns nil, and [WithProfile] shows a sample of them. Any goroutine may
+// call it.
+func Leaks() []Leak {
+	var all []Leak
+	for _, c := range openPools() {
+		leaks := c.watches.leaks()
+		slices.SortFunc(leaks, func(a, b Leak) int { return cmp.Compare(a.Addr, b.Addr) })
+		all = append(all, leaks...)
+	}
+	return all
+}
+
+// someLeaks lists a few slots in use, for the error of Close.
+func (w *watches) someLeaks() string {
+	const most = 10
+	var b strings.Builder
+	for k, leak := range w.leaks() {
+		if k == most {
+			b.WriteString("\nand others")
+			break
+		}
+		fmt.Fprintf(&b, "\nslot %#x, got at:\n%s", leak.Addr, leak.stack)
+	}
+	return b.String()
+}
