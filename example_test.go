@@ -135,14 +135,16 @@ func ExampleWithLocalChecks() {
 	var last [16]*Order
 	var wg sync.WaitGroup
 	for id := range uint64(1000) {
-		wg.Go(func() {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
 			o := orders.Get()
 			o.ID = id
 			mu.Lock()
 			last[id%16], o = o, last[id%16]
 			mu.Unlock()
 			orders.Put(o) // nil, at first
-		})
+		}()
 	}
 	wg.Wait()
 	fmt.Println(orders.Stats().Live)
