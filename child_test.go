@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,4 +88,15 @@ func inChild(t *testing.T) bool {
 	require.Contains(t, stdout, "--- PASS: "+t.Name())
 	t.Log(stdout)
 	return false
+}
+
+// A group is a sync.WaitGroup with the Go of later releases: Go 1.24 has none.
+type group struct{ sync.WaitGroup }
+
+func (g *group) Go(f func()) {
+	g.Add(1)
+	go func() {
+		defer g.Done()
+		f()
+	}()
 }

@@ -471,7 +471,7 @@ func TestFaultsAtRandom(t *testing.T) {
 		func(string) bool { return !healed.Load() && rand.IntN(4) != 0 },
 		func(string) { struck.Add(1) })
 	small, medium := New[[8000]byte](WithLimit(20<<16)), New[[60_000]byte](WithWarmPages(1))
-	var wg sync.WaitGroup
+	var wg group
 	for worker := range 4 {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(1, uint64(worker)))

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"testing"
 	"unsafe"
 
@@ -197,7 +196,7 @@ func TestGuardRefused(t *testing.T) {
 func TestGuardConcurrent(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	p := New[[64]byte](WithGuardSampling(2), WithProfile(640))
-	var wg sync.WaitGroup
+	var wg group
 	for i := range 16 {
 		wg.Go(func() {
 			for round := range 300 {

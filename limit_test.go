@@ -136,7 +136,7 @@ func TestLimitContended(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 			p := New[[1024]byte](WithLimit(1 << 16))
 			workers := p.Stats().SlotsPerPage
-			var wg sync.WaitGroup
+			var wg group
 			var got atomic.Int64
 			for range workers {
 				wg.Go(func() {
@@ -172,7 +172,7 @@ func TestLimitParallel(t *testing.T) {
 	for round := range 3 {
 		var mu sync.Mutex
 		var all []*[64]byte
-		var wg sync.WaitGroup
+		var wg group
 		for range 8 {
 			wg.Go(func() {
 				xs := fillUp(t, p)
@@ -331,7 +331,7 @@ func TestProcessLimitDuringPurge(t *testing.T) {
 		return before.purge(mem)
 	}
 	system.Store(&slow)
-	var wg sync.WaitGroup
+	var wg group
 	wg.Go(func() { p.Trim() })
 	<-purging
 	wg.Go(func() {

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"sync"
 	"testing"
 	"unsafe"
 
@@ -29,7 +28,7 @@ var mistakes = []mistake{
 	{"no mistake", "", "", "", func() {
 		p := quotePool()
 		slots := make(chan *quote, 10)
-		var wg sync.WaitGroup
+		var wg group
 		for range 8 {
 			wg.Go(func() {
 				for range 300 {

@@ -279,7 +279,7 @@ func TestRacingDoublePut(t *testing.T) {
 	for range 300 {
 		xs := make([]*quote, 500)
 		p.GetBatch(xs)
-		var wg sync.WaitGroup
+		var wg group
 		for range 4 {
 			wg.Go(func() {
 				for _, x := range xs {

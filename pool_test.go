@@ -3,7 +3,6 @@ package pool
 import (
 	"math/rand/v2"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -391,7 +390,7 @@ func starvation(t *testing.T) {
 	}
 	pages := p.Stats().Pages
 	var stop atomic.Bool
-	var wg sync.WaitGroup
+	var wg group
 	wg.Go(func() {
 		mine := make([]*obj, 512)
 		for !stop.Load() {
@@ -576,7 +575,7 @@ func TestGOMAXPROCS(t *testing.T) {
 	var live atomic.Int64
 	for _, n := range []int{1, 8, 2, 32, 1} {
 		runtime.GOMAXPROCS(n)
-		var wg sync.WaitGroup
+		var wg group
 		for range n * 2 {
 			wg.Go(func() {
 				xs := make([]*[64]byte, 100)
@@ -601,7 +600,7 @@ func TestTrimCollectsFromAllPs(t *testing.T) {
 	p.core.stopClock()
 	const n = 100000
 	ch := make(chan []*[64]byte, 4)
-	var wg sync.WaitGroup
+	var wg group
 	wg.Go(func() {
 		for range n / 100 {
 			xs := make([]*[64]byte, 100)

@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"unsafe"
@@ -191,7 +190,7 @@ func TestRefConcurrent(t *testing.T) {
 		}
 	}
 	var puts, derefs, wrong atomic.Int64
-	var wg sync.WaitGroup
+	var wg group
 	for g := range 64 {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(g), 1))
@@ -238,7 +237,7 @@ func TestPutRefOnce(t *testing.T) {
 	for range 500 {
 		r := p.Ref(p.Get())
 		var won atomic.Int64
-		var wg sync.WaitGroup
+		var wg group
 		for range 8 {
 			wg.Go(func() {
 				if p.PutRef(r) {
@@ -306,7 +305,7 @@ func TestAllAgainstPut(t *testing.T) {
 	var last atomic.Uint64
 	var loops atomic.Int64
 	var stop atomic.Bool
-	var wg sync.WaitGroup
+	var wg group
 	wg.Go(func() {
 		for !stop.Load() {
 			for r := range p.All() {

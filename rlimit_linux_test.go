@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -46,7 +45,7 @@ func (f *faults) useMuch(largest uintptr) {
 // there to be nothing that it does not survive to be refused.
 func settle(t *testing.T) {
 	runtime.MemProfileRate = 0
-	var started, done sync.WaitGroup
+	var started, done group
 	started.Add(16)
 	for range 16 {
 		done.Go(func() {

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -18,7 +17,7 @@ func TestGetsWhileOthersGet(t *testing.T) {
 	const getters, round = 3, 10
 	p := New[[64]byte](WithProfile(64 * 200))
 	var stop atomic.Bool
-	var wg sync.WaitGroup
+	var wg group
 	var done atomic.Uint64
 	for range getters {
 		wg.Go(func() {

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -148,7 +147,7 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 		s.shared[i] = make(chan held[T], 1)
 	}
 	until := time.Now().Add(*stressTime)
-	var workers, others sync.WaitGroup
+	var workers, others group
 	for i := range 64 {
 		workers.Go(func() {
 			for k := uint64(0); time.Now().Before(until); k++ { // goroutines die and are born

@@ -82,10 +82,12 @@ func TestPublishTwice(t *testing.T) {
 		start := make(chan struct{})
 		var wg sync.WaitGroup
 		for range 4 {
-			wg.Go(func() {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
 				<-start
 				assert.NotPanics(t, func() { poolexpvar.Publish(name) })
-			})
+			}()
 		}
 		close(start)
 		wg.Wait()

@@ -176,14 +176,14 @@ func TestEveryNumber(t *testing.T) {
 		}
 		return true
 	}
-	for f := range reflect.TypeFor[pool.Stats]().Fields() {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[pool.Stats]()) {
 		var st pool.Stats
 		if f.Name != "ID" && number(reflect.ValueOf(&st).Elem().FieldByName(f.Name)) {
 			check("Stats."+f.Name, reading{pools: []pool.Stats{st}})
 		}
 	}
 	assert.Greater(t, len(seen), 15)
-	for f := range reflect.TypeFor[pool.Memory]().Fields() {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[pool.Memory]()) {
 		var m pool.Memory
 		if number(reflect.ValueOf(&m).Elem().FieldByName(f.Name)) {
 			check("Memory."+f.Name, reading{pools: make([]pool.Stats, 1), memory: memory{Memory: m}})
@@ -198,7 +198,7 @@ func TestEveryNumber(t *testing.T) {
 // Neither is a string or a truth that is added to Stats forgotten.
 func TestEveryOtherField(t *testing.T) {
 	var others []string
-	for f := range reflect.TypeFor[pool.Stats]().Fields() {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[pool.Stats]()) {
 		if k := f.Type.Kind(); k == reflect.String || k == reflect.Bool {
 			others = append(others, f.Name)
 		}
@@ -354,7 +354,9 @@ func TestConcurrently(t *testing.T) {
 	done := make(chan struct{})
 	var working, watching sync.WaitGroup
 	for range 2 {
-		watching.Go(func() {
+		watching.Add(1)
+		go func() {
+			defer watching.Done()
 			for last := 0.0; ; {
 				now := total()
 				if !assert.GreaterOrEqual(t, now, last) {
@@ -367,16 +369,18 @@ func TestConcurrently(t *testing.T) {
 				default:
 				}
 			}
-		})
+		}()
 	}
 	for range workers {
-		working.Go(func() {
+		working.Add(1)
+		go func() {
+			defer working.Done()
 			for range rounds {
 				end := used[[64]byte](t, "busy", 3)
 				total()
 				end()
 			}
-		})
+		}()
 	}
 	working.Wait()
 	close(done)
@@ -396,11 +400,13 @@ func TestCollectsDoNotOvertake(t *testing.T) {
 	}))
 	var wg sync.WaitGroup
 	for range 4 {
-		wg.Go(func() {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
 			for range 50 {
 				gather(t, r, "")
 			}
-		})
+		}()
 	}
 	wg.Wait()
 	total := gather(t, r, "warmpage_pool_gets_total")[" "]

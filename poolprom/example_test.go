@@ -13,13 +13,14 @@ import (
 
 func ExampleNewCollector() {
 	registry := prometheus.NewRegistry() // or prometheus.DefaultRegisterer
-	registry.MustRegister(poolprom.NewCollector())
+	collector := poolprom.NewCollector()
+	registry.MustRegister(collector)
 
 	orders := pool.New[[64]byte](pool.WithName("orders"))
 	o := orders.Get()
 
 	// What promhttp.HandlerFor(registry, ...) serves, of two metrics.
-	text, err := testutil.GatherAndFormat(registry, expfmt.TypeTextPlain,
+	text, err := testutil.CollectAndFormat(collector, expfmt.TypeTextPlain,
 		"warmpage_pool_gets_total", "warmpage_pool_live_slots")
 	if err != nil {
 		fmt.Println(err)

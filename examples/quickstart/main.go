@@ -235,7 +235,11 @@ func trade(ctx context.Context, w work, a allocator) int64 {
 	for g := range w.goroutines {
 		first := w.pairs * g / w.goroutines
 		last := w.pairs * (g + 1) / w.goroutines
-		wg.Go(func() { sums[g] = tradeRange(ctx, a, first, last) })
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			sums[g] = tradeRange(ctx, a, first, last)
+		}()
 	}
 	wg.Wait()
 	var turnover int64

@@ -137,7 +137,9 @@ func run() error {
 		if err := copyModule(dir); err != nil {
 			return err
 		}
-		wg.Go(func() {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
 			for m := range queue {
 				ctx, cancel := context.WithTimeout(context.Background(), *timeout)
 				killer, err := m.try(ctx, dir)
@@ -155,7 +157,7 @@ func run() error {
 				}
 				mu.Unlock()
 			}
-		})
+		}()
 	}
 	for _, m := range mutations {
 		if chosen.MatchString(m.name) {
