@@ -61,7 +61,7 @@ type modelPool struct {
 
 	// What goroutines that have lost their processors are about to do.
 	outboxes []outbox
-	inHand []*page // to attach
+	inHand   []*page // to attach
 }
 
 // A modelSlot is a slot that is out.

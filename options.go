@@ -10,9 +10,9 @@ import (
 type Option func(*options)
 
 type options struct {
-	name        string
-	limit       int64 // bytes; 0: none
-	warmPages   int
+	name      string
+	limit     int64 // bytes; 0: none
+	warmPages int
 
 	profileRate  int // bytes a sample; 0: no profile
 	startProfile func()
