@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // The arena hands out page runs of reserved address space and takes them back.
@@ -71,7 +72,7 @@ func (r run) mem(n int) []byte { return r.chunk.mem[int(r.first)*granuleSize:][:
 type chunk struct {
 	// pages maps each granule to the page that covers it. Atomic: any P reads,
 	// the pool that has the run writes.
-	pages [chunkGranules]atomic.Pointer[page]
+	pages [chunkGranules]pageEntry
 
 	index int // in arena.open; set once
 
@@ -87,7 +88,7 @@ type chunk struct {
 type region struct {
 	base, size uintptr
 	mem        []byte
-	chunks     []atomic.Pointer[chunk]
+	chunks     []chunkEntry
 }
 
 type arena struct {
@@ -120,18 +121,19 @@ type totals struct {
 // committed returns how many granules may have memory behind them.
 func (t totals) committed() int { return t.inUse + t.waiting + t.held }
 
-// calls are what the arena asks of the system: see the os_*.go files.
+// calls are what the pools ask of the system: see the os_*.go files.
 type calls struct {
 	reserve func(size uintptr) ([]byte, error)
 	commit  func(mem []byte) error
 	purge   func(mem []byte) (gone, zeroed bool)
 	protect func(mem []byte, accessible bool) error
+	barrier func() bool
 }
 
 // system is replaced by tests, to make it fail.
 var system = func() *atomic.Pointer[calls] {
 	p := new(atomic.Pointer[calls])
-	p.Store(&calls{osReserve, osCommit, osPurge, osProtect})
+	p.Store(&calls{osReserve, osCommit, osPurge, osProtect, osBarrier})
 	return p
 }()
 
@@ -145,8 +147,12 @@ var (
 // alloc tries again with another one, so that New never fails for lack of
 // address space and Get reports it.
 func initArena() {
-	fillTable(noChunk.pages[:], noPage)
-	fillTable(mainTable[:], noChunk)
+	for i := range noChunk.pages {
+		noChunk.pages[i].store(noPage)
+	}
+	for i := range mainTable {
+		mainTable[i].store(noChunk)
+	}
 	mem := reserveSome(mainChunks * chunkSize)
 	if mem == nil {
 		return
@@ -384,9 +390,9 @@ func (a *arena) grow() (*chunk, error) {
 			if off >= len(r.mem) {
 				break
 			}
-			if r.chunks[i].Load() == noChunk {
+			if r.chunks[i].load() == noChunk {
 				ch := a.newChunk(r.mem[off:min(off+chunkSize, len(r.mem))])
-				r.chunks[i].Store(ch)
+				r.chunks[i].store(ch)
 				return ch, nil
 			}
 		}
@@ -397,25 +403,29 @@ func (a *arena) grow() (*chunk, error) {
 		return nil, fmt.Errorf("%w: the system refuses to reserve more address space", ErrOutOfMemory)
 	}
 	r := &region{base: addressOf(mem), size: uintptr(len(mem)), mem: mem}
-	r.chunks = make([]atomic.Pointer[chunk], (len(mem)+chunkSize-1)/chunkSize)
-	fillTable(r.chunks, noChunk)
+	r.chunks = make([]chunkEntry, (len(mem)+chunkSize-1)/chunkSize)
+	for i := range r.chunks {
+		r.chunks[i].store(noChunk)
+	}
 	ch := a.newChunk(mem[:min(chunkSize, len(mem))])
-	r.chunks[0].Store(ch)
+	r.chunks[0].store(ch)
 	a.regions = append(a.regions, r)
 
 	var more []*region
-	if old := moreRegions.Load(); old != nil {
+	if old := (*[]*region)(atomic.LoadPointer(&moreRegions)); old != nil {
 		more = *old
 	}
 	more = append(slices.Clone(more), r)
-	moreRegions.Store(&more)
+	atomic.StorePointer(&moreRegions, unsafe.Pointer(&more))
 	return ch, nil
 }
 
 // newChunk opens a chunk on mem. mu is held.
 func (a *arena) newChunk(mem []byte) *chunk {
 	ch := &chunk{mem: mem, index: len(a.open)}
-	fillTable(ch.pages[:], noPage)
+	for i := range ch.pages {
+		ch.pages[i].store(noPage)
+	}
 	a.open = append(a.open, ch)
 	for i := len(mem) / granuleSize; i < chunkGranules; i++ {
 		ch.busy[i/64] |= 1 << (i % 64)

@@ -81,7 +81,7 @@ func (c *core) tick() {
 	}
 	var idle []*shard
 	for _, s := range c.present() {
-		switch wasRaised := s.signal.Or(signalTick)&signalTick != 0; {
+		switch wasRaised := s.raise(signalTick)&signalTick != 0; {
 		case !wasRaised:
 			s.settled = false
 		case !s.settled:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"unsafe"
 )
 
 // A core is a pool without its type. It has a shard for each P, and the depot with the pages that no
@@ -17,8 +18,9 @@ type core struct {
 
 	// shards is replaced as a whole under stopMu. Any P reads it.
 	shards  atomic.Pointer[shardTable]
-	hasRefs atomic.Bool // a Ref was made; never goes back
-	absent  shard       // stands in shards for the shard of a P that has none yet
+	fast    unsafe.Pointer // shards for the fast paths, or nil if they are off; see fastTable
+	hasRefs atomic.Bool    // a Ref was made; never goes back
+	absent  shard          // stands in shards for the shard of a P that has none yet
 
 	failedGets atomic.Uint64 // Gets that got no slot; any goroutine
 
@@ -41,7 +43,7 @@ func (c *core) init(sp spec) {
 	c.watches.init(&c.spec, &c.depot.transit)
 	c.clock.init(c.tick)
 	c.absent.cur = noPage
-	c.absent.signal.Store(signalAbsent)
+	c.absent.raise(signalAbsent)
 	shards := make([]*shard, runtime.GOMAXPROCS(0))
 	for i := range shards {
 		if pinned {
@@ -50,8 +52,17 @@ func (c *core) init(sp spec) {
 			shards[i] = newShard(&c.spec, &c.depot, i)
 		}
 	}
-	c.shards.Store(&shardTable{core: c, shards: shards})
+	c.setShards(shards)
 	register(c)
+}
+
+// setShards replaces the table of shards. stopMu is held, or nobody else knows of c yet.
+func (c *core) setShards(shards []*shard) {
+	t := &shardTable{core: c, shards: shards}
+	c.shards.Store(t)
+	if fastBuild {
+		atomic.StorePointer(&c.fast, unsafe.Pointer(t))
+	}
 }
 
 // requireNew panics if c is that of a Pool that New did not make, or of a copy of one. The calls that
@@ -65,16 +76,6 @@ func (c *core) requireNew() {
 	}
 }
 
-// own gets a shard to the caller alone until it leaves. The caller goes on only if the shard's signal
-// is 0 then; otherwise answer comes first.
-func (c *core) own() *shard {
-	t := c.shards.Load()
-	if t == nil {
-		panic(errNotNew)
-	}
-	return t.own(procPin())
-}
-
 // enter gets a shard to the caller alone until leave, with nothing signalled. op names the call, for
 // the error after Close.
 func (c *core) enter(op string) (*shard, error) { return c.answer(c.own(), op) }
@@ -82,11 +83,7 @@ func (c *core) enter(op string) (*shard, error) { return c.answer(c.own(), op) }
 // answer is enter for a caller that owns s already: it does what the signal of s asks for.
 func (c *core) answer(s *shard, op string) (*shard, error) {
 	for ; ; s = c.own() {
-		sig := s.signal.Load()
-		if sig&signalFence != 0 {
-			s.fence()
-			sig = s.signal.Load() &^ signalFence
-		}
+		sig := s.signals() &^ signalRefs
 		switch {
 		case sig == 0:
 			return s, nil
@@ -100,7 +97,7 @@ func (c *core) answer(s *shard, op string) (*shard, error) {
 			s.unpin()
 			s.waitTurn()
 		default:
-			s.signal.And(^uint32(signalTick | signalForget))
+			s.lower(signalTick | signalForget)
 			s.lot.forget()
 			if sig&signalTick != 0 {
 				s.tick(false)
@@ -167,8 +164,8 @@ func (c *core) dropping(pg *page) {
 	refs.drop(pg)
 	c.watches.forget(pg)
 	for _, s := range c.shards.Load().shards {
-		if s.signal.Load()&signalForget == 0 {
-			s.signal.Or(signalForget)
+		if s.signals()&signalForget == 0 {
+			s.raise(signalForget)
 		}
 	}
 }
@@ -177,11 +174,11 @@ func (c *core) dropping(pg *page) {
 func (c *core) trim() int64 {
 	c.requireNew()
 	c.endQuarantine("Trim")
+	c.guards.releaseIdle()
 	c.stopped(func(shards []*shard) {
 		if c.depot.closed.Load() {
 			return
 		}
-		c.guards.releaseIdle()
 		for _, s := range shards {
 			s.flush(0)
 		}
@@ -230,9 +227,9 @@ func (c *core) checkUnused(shards []*shard) error {
 // finish releases everything. depot.mu is held, and the shards are seized.
 func (c *core) finish(shards []*shard) {
 	c.clock.stop()
-	c.absent.signal.Or(signalClosed)
+	c.absent.raise(signalClosed)
 	for _, s := range shards {
-		s.signal.Or(signalClosed)
+		s.raise(signalClosed)
 		s.cur, s.last = noPage, noPage
 		s.queue = pageQueue{}
 		s.retired = pageQueue{}

@@ -120,7 +120,7 @@ func (d *depot) fresh() (*page, error) {
 	var pg *page
 	if err == nil {
 		pg = newPage(d.spec, header, mem)
-		pg.owner.Store(inTransit)
+		pg.setOwner(inTransit)
 	}
 
 	yieldPoint()
@@ -192,7 +192,7 @@ func (d *depot) adoptLocked() *page {
 		pg.listed = 0
 		if !d.closed.Load() && pg.claim() {
 			yieldPoint()
-			pg.owner.Store(inTransit)
+			pg.setOwner(inTransit)
 			d.transit.enter()
 			return pg
 		}
@@ -207,7 +207,7 @@ func (d *depot) release(pages *page) {
 	defer d.mu.Unlock()
 	for pg := pages; pg != nil; pg = pg.next {
 		if !d.closed.Load() { // otherwise Close has released it with the others
-			pg.owner.Store(inTransit)
+			pg.setOwner(inTransit)
 			d.drop(pg)
 		}
 		d.transit.leave()

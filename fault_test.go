@@ -60,7 +60,7 @@ func newProcess() {
 	theArena = new(arena)
 	theArena.armed = true // it does not purge by time
 	mainRegion = region{}
-	moreRegions.Store(nil)
+	moreRegions = nil
 	arenaInit = sync.Once{}
 }
 
@@ -107,6 +107,7 @@ func install(largest uintptr, strike func(call string) bool, failed func(call st
 		protect: func(mem []byte, accessible bool) error {
 			return outcome("protect", func() error { return osProtect(mem, accessible) })
 		},
+		barrier: osBarrier,
 	})
 }
 

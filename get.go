@@ -5,75 +5,77 @@ import (
 	"unsafe"
 )
 
-// A Get from beginning to end. Most Gets end in get. What it cannot serve in a few instructions goes
-// on in getSlow, on the same shard; and what the shard has no page for goes on in supply, without a
-// shard.
+// A Get from beginning to end. Most Gets end in get, which cannot be preempted and has the shard of its P
+// to itself for that long (own_nosplit.go). What it cannot serve in a few instructions starts over in
+// getSlow, which gets a shard by a pin or a lock. And if the shard has no page for it, it goes on in supply,
+// without a shard.
 
 // get hands out a slot. It panics if it can get none.
 //
-// The fast paths, here and in put, are written for few instructions and calls: those are what a pair
-// of them costs, rather than cache misses or mispredictions.
+// It is some 30 instructions and one call for a parked slot, and some 40 for one of the current page.
 //
 //go:nosplit
+//go:noinline
 func (c *core) get() unsafe.Pointer {
-	if watchAll {
-		return c.mustGetSlow(c.own())
+	m := getm()
+	t := c.fastTable()
+	if t == nil || m.id() >= uint(len(t.shards)) {
+		return c.mustGet() // no fast paths, not made by New, or a P that has no place in the table yet
 	}
-	t := c.shards.Load()
-	if t == nil {
-		panic(errNotNew)
-	}
-	s := t.own(procPin())
-	if s.signal.Load() == 0 && s.sampleIn > 1 {
-		s.sampleIn--
-		// 1. The slot that was parked last.
+	s := t.shards[m.id()]
+	s.busy = 1 // whoever wants the shard now waits until letGo, or has raised a signal that we see
+	yieldPoint()
+	// sampleIn counts Gets, and 1 says that this one is to be sampled. Refs do not matter to Get.
+	if s.signals()&^signalRefs == 0 && s.sampleIn > 1 && !m.wantsYield() {
 		if s.lot.n != 0 {
+			// 1. The slot that was parked last. Its page is not touched.
 			if x := s.lot.unpark(); x != nil {
-				s.unpin()
+				s.sampleIn--
+				s.letGo()
 				return x
 			}
-			s.sampleIn++
-			return c.mustGetSlow(s)
+		} else {
+			// 2. The next slot of the current page in address order.
+			pg := s.cur
+			if x := pg.popBump(); x != nil {
+				s.sampleIn--
+				s.letGo()
+				return x
+			}
+			// 3. The head of its free list. If that is empty, localFree takes its place.
+			if pg.free >= pg.reserved && pg.localFree != none && !pg.retired {
+				s.counts.slowGets++
+				pg.useLocal()
+			}
+			if x := pg.popFree(); x != nil {
+				s.sampleIn--
+				s.letGo()
+				return x
+			}
 		}
-		// 2. The next slot of the current page in address order.
-		pg := s.cur
-		if x := pg.popBump(); x != nil {
-			s.unpin()
-			return x
-		}
-		// 3. The head of its free list. If that is empty, localFree takes its place.
-		if pg.free >= pg.reserved && pg.localFree != none && !pg.retired {
-			s.counts.slowGets++
-			pg.useLocal()
-		}
-		if x := pg.popFree(); x != nil {
-			s.unpin()
-			return x
-		}
-		s.sampleIn++
 	}
-	return c.mustGetSlow(s)
+	s.letGo()
+	return c.mustGet()
 }
 
-// mustGetSlow is getSlow with a panic instead of an error.
-func (c *core) mustGetSlow(s *shard) unsafe.Pointer {
-	x, _, err := c.getSlow(s)
+// mustGet is get from the point where the fast path cannot serve it. It has an ordinary prologue, in which
+// the goroutine yields if the scheduler wants that.
+//
+//go:noinline
+func (c *core) mustGet() unsafe.Pointer {
+	x, _, err := c.tryGet()
 	if err != nil {
 		panic(err)
 	}
 	return x
 }
 
-// tryGet is get with an error instead of a panic. It also tells whether the slot is known to be zero.
+// tryGet is get with an error instead of a panic, and without the fast path. It also tells whether the slot
+// is known to be zero.
 func (c *core) tryGet() (x unsafe.Pointer, isZero bool, err error) {
-	return c.getSlow(c.own())
-}
-
-// getSlow is get from the point where s, which the caller owns, cannot serve it in a few
-// instructions.
-func (c *core) getSlow(s *shard) (x unsafe.Pointer, isZero bool, err error) {
-	// 4. What is signalled comes first; then a sample is due, or a guarded slot.
-	if s, err = c.answer(s, "Get"); err != nil {
+	// 4. What is signalled comes first. Then a sample is due, or a guarded slot.
+	s, err := c.enter("Get")
+	if err != nil {
 		return nil, false, err
 	}
 	sampled := s.count(1) != 0
@@ -167,6 +169,7 @@ func (c *core) search(failed error) (*page, error) {
 // takeAnyFree takes every free slot of the pool away from where it is, and returns a page that has
 // one, in transit, or nil if there is none.
 func (c *core) takeAnyFree() (pg *page) {
+	c.guards.releaseIdle()
 	c.stopped(func(shards []*shard) {
 		for _, s := range shards {
 			s.flush(0)
@@ -179,7 +182,6 @@ func (c *core) takeAnyFree() (pg *page) {
 		if c.depot.closed.Load() {
 			return
 		}
-		c.guards.releaseIdleLocked()
 		for _, s := range shards {
 			c.depot.receiveLocked(s.outbox.spare)
 			s.outbox.spare = nil

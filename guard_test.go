@@ -72,7 +72,7 @@ func testGuard[T any](t *testing.T) {
 	bytes[len(bytes)-1]--
 	assert.True(t, intact(bytes, 1, 2))
 
-	requirePanic(t, ErrForeignPut, func() { p.core.put(uintptr(unsafe.Pointer(x)) + 1) })
+	requirePanic(t, ErrForeignPut, func() { p.core.put(pointerAt(uintptr(unsafe.Pointer(x)) + 1)) })
 	assert.ErrorContains(t, p.core.errForeignPut("Put", uintptr(unsafe.Pointer(x))+1), ": it is 1 bytes into a slot;")
 	assert.ErrorContains(t, p.core.errForeignPut("Put", uintptr(end)), ": it is beside the slots of a page;")
 	r := p.Ref(x)

@@ -35,7 +35,7 @@ func (d *depot) check(parked map[*page]int, owner map[*page]*shard) error {
 		}
 		if err := pg.check(parked[pg], owner[pg]); err != nil {
 			fail("page %d (bump %d, capacity %d, reserved %d, used %d, remote %#x, owner %d): %w",
-				i, pg.bump, pg.capacity, pg.reserved, pg.used, pg.remote.Load(), pg.owner.Load(), err)
+				i, pg.bump, pg.capacity, pg.reserved, pg.used, pg.remote.Load(), pg.ownerID(), err)
 		}
 	}
 	for pg := range owner {
@@ -79,8 +79,8 @@ func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 	}
 	own := func(pg *page, list pageList) {
 		owner[pg] = s
-		if pg.owner.Load() != s.id || pg.list != list {
-			fail("has a page of owner %d, list %d on list %d", pg.owner.Load(), pg.list, list)
+		if pg.ownerID() != s.id || pg.list != list {
+			fail("has a page of owner %d, list %d on list %d", pg.ownerID(), pg.list, list)
 		}
 	}
 	if s.cur != noPage {

@@ -53,8 +53,8 @@ func TestInvariantsAreChecked(t *testing.T) {
 			return func() { pg.remote.Store(before) }
 		}},
 		{"has a page of owner", func(_ *core, s *shard, pg *page) func() {
-			pg.owner.Store(s.id + 1)
-			return func() { pg.owner.Store(s.id) }
+			pg.setOwner(s.id + 1)
+			return func() { pg.setOwner(s.id) }
 		}},
 		{"of at most", func(_ *core, s *shard, _ *page) func() {
 			before := s.lot.room

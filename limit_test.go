@@ -248,7 +248,7 @@ func TestWarmPages(t *testing.T) {
 		for round := range 3 {
 			simDrain(t, c, shards[round%2], xs)
 			for _, s := range shards {
-				s.signal.And(^uint32(signalTick)) // as an operation does
+				s.lower(signalTick) // as an operation does
 			}
 			for range 5 * windowSole {
 				c.tick()

@@ -64,6 +64,7 @@ func failing(t testing.TB, fail func(call string) bool) {
 			return osPurge(mem)
 		},
 		protect: osProtect,
+		barrier: osBarrier,
 	})
 }
 
@@ -72,7 +73,7 @@ func TestStatsOfBuild(t *testing.T) {
 	newArena(t)
 	p := newStill[[1024]byte](t)
 	assert.Equal(t, offHeap, p.Stats().OffHeap)
-	assert.Equal(t, pinned, p.Stats().Pinned)
+	assert.Equal(t, access(), p.Stats().Access)
 	if debugging {
 		return // which keeps slots from use
 	}

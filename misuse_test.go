@@ -102,7 +102,7 @@ func TestMisuse(t *testing.T) {
 		}},
 		{"global", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) { p.Put(&global) }},
 		{"nearly nil", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) {
-			p.core.put(8)
+			p.core.put(pointerAt(8))
 		}},
 		{"inside a slot", ErrForeignPut, "8 bytes into a slot", func(p *Pool[quote]) {
 			x := p.Get()
@@ -472,7 +472,7 @@ func TestForget(t *testing.T) {
 	for range 2 { // the first may take another path, for all that has been signalled
 		on(c, a, func() {
 			defer func() { require.ErrorIs(t, recover().(error), ErrForeignPut) }()
-			c.put(xs[0])
+			c.put(pointerAt(xs[0]))
 		})
 	}
 	require.NoError(t, other.checkInvariants())

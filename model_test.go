@@ -225,7 +225,7 @@ func arenaApart(t testing.TB) *arena {
 	theArena = a
 	t.Cleanup(func() {
 		for _, ch := range a.open {
-			mainTable[half+ch.index].Store(noChunk)
+			mainTable[half+ch.index].store(noChunk)
 			for step := range chunkSteps {
 				if ch.committed&(1<<step) == 0 {
 					continue
@@ -267,6 +267,8 @@ func (m *model) failSystem() {
 			}
 			return osPurge(mem)
 		},
+		protect: osProtect,
+		barrier: osBarrier,
 	})
 }
 

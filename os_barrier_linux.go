@@ -1,41 +1,22 @@
-//go:build (amd64 || arm64) && !race && !pooldebug && !poolportable && !go1.28
-
 package pool
 
-import (
-	"errors"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// Commands of membarrier(2), from linux/membarrier.h; x/sys has the number of
-// the call only.
+// Commands of membarrier(2), from linux/membarrier.h. x/sys has only the number of the call.
 const (
 	membarrierPrivateExpedited         = 1 << 3
 	membarrierRegisterPrivateExpedited = 1 << 4
 )
 
-// osBarrierInit prepares osBarrier and reports whether it can be had: the
-// kernel has it since 4.14, but a sandbox may refuse it.
-func osBarrierInit() bool {
-	if membarrier(membarrierRegisterPrivateExpedited) != nil {
-		return false
-	}
-	return membarrier(membarrierPrivateExpedited) == nil
+// osBarrier makes every running thread of the process execute a full memory barrier. It reports false if
+// the system refuses: the kernel has had the call since 4.14, but a sandbox may forbid it. A process has to
+// register first, and once more after it was restored from a checkpoint.
+func osBarrier() bool {
+	return membarrier(membarrierPrivateExpedited) ||
+		membarrier(membarrierRegisterPrivateExpedited) && membarrier(membarrierPrivateExpedited)
 }
 
-// osBarrier makes every running thread of the process execute a full memory
-// barrier.
-func osBarrier() {
-	if err := membarrier(membarrierPrivateExpedited); err != nil {
-		panic("pool: membarrier, which worked before, fails: " + err.Error())
-	}
-}
-
-func membarrier(cmd int) error {
+func membarrier(cmd int) bool {
 	_, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, uintptr(cmd), 0, 0)
-	if errno != 0 {
-		return errors.New("membarrier: " + errno.Error())
-	}
-	return nil
+	return errno == 0
 }

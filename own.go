@@ -1,19 +1,66 @@
 package pool
 
-// How a goroutine gets a shard to itself, and how somebody else does.
+// How a goroutine gets a shard to itself, and how somebody else takes it over.
 //
-// An operation gets a shard by table.own: own_pin.go pins the goroutine to its P and takes the P's
-// shard; own_lock.go locks a shard. It gives the shard back by unpin. In between it may not block,
-// call the system, allocate or panic.
+// There are three ways to get a shard. Stats.Access says which one a process has.
 //
-// Everybody else stops the shards (core.stopped, or stop for some of them): the clock for the shards
-// of idle Ps, Trim, Close, All, a Get at the limit.
+//   - nosplit: the fast paths of Get and Put run in functions that the scheduler does not preempt, and use
+//     the shard of the P that they are on (own_nosplit.go). What they cannot serve starts over in the next
+//     way.
+//   - pinned: the goroutine pins itself to its P and uses the P's shard (own_pin.go).
+//   - locked: the goroutine locks a shard (own_lock.go).
+//
+// In all of them, whoever has a shard may not block, call the system, allocate or panic before giving it
+// back.
+//
+// Everybody else stops the shards, by core.stopped, or by stop for some of them: the clock for the shards
+// of idle Ps, Trim, Close, All, and a Get at the limit.
 
-// A shardTable has the shard of each P by the P's id, and absent for a P that has none yet. It does
-// not change; a new one replaces it.
+// How Get and Put get a shard, as Stats.Access has it.
+const (
+	accessNosplit = "nosplit"
+	accessPinned  = "pinned"
+	accessLocked  = "locked"
+)
+
+// access returns how Get and Put get a shard in this process.
+func access() string {
+	switch {
+	case !pinned:
+		return accessLocked
+	case fastBuild && fastPathIsOn():
+		return accessNosplit
+	}
+	return accessPinned
+}
+
+// A shardTable has the shard of each P by the P's id, and absent for a P that has none yet. It does not
+// change; a new one replaces it.
 type shardTable struct {
 	core   *core // the one that init made, not a copy of it
 	shards []*shard
+}
+
+// own gets a shard to the caller alone until it leaves. The caller goes on only if the shard's signal is 0
+// then; otherwise answer comes first.
+func (c *core) own() *shard {
+	t := c.shards.Load()
+	if t == nil {
+		panic(errNotNew)
+	}
+	if pinned {
+		return t.pin()
+	}
+	return t.lock()
+}
+
+// unpin ends what own began.
+func (s *shard) unpin() {
+	if pinned {
+		s.endPin()
+	} else {
+		s.mu.Unlock()
+	}
 }
 
 // stop runs f while nobody uses the shards, and returns what f has left in their outboxes. The caller
@@ -26,4 +73,38 @@ func stop(shards []*shard, f func()) (out []outbox) {
 		out = append(out, s.takeOutbox())
 	}
 	return out
+}
+
+// seize gives shards to the caller until handBack. Any goroutine that holds core.stopMu, so that a pool
+// has one seizer at a time.
+func seize(shards []*shard) {
+	for _, s := range shards {
+		s.mu.Lock()
+		if pinned {
+			s.raise(signalSeized)
+			yieldPoint()
+		}
+	}
+	if pinned && len(shards) > 0 {
+		waitForOwners(shards)
+	}
+}
+
+// handBack ends what seize began. The change of signal publishes what was done to the shard: the next
+// operation loads signal, finds it 0, and sees the rest.
+func handBack(shards []*shard) {
+	for _, s := range shards {
+		yieldPoint()
+		if pinned {
+			s.lower(signalSeized)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// waitTurn lets a goroutine whose shard is seized wait until it is handed back. The caller has no shard.
+func (s *shard) waitTurn() {
+	s.mu.Lock()
+	//lint:ignore SA2001 waiting is the purpose
+	s.mu.Unlock()
 }

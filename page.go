@@ -62,10 +62,10 @@ type pageShared struct {
 	// owner is the id of the shard that owns the page, or noOwner, or inTransit. Only the goroutine
 	// that holds the owned bit of remote changes it. A shard that reads its own id here therefore
 	// knows that the page is its own.
-	owner atomic.Uint32
+	owner uint32 // atomic: see ownerID
 
 	// refs is nil until the first Ref of a slot of the page. See ref.go.
-	refs atomic.Pointer[refUnit]
+	refs unsafe.Pointer // a *refUnit, atomic: see firstUnit
 }
 
 // pageOwned belongs to the owner of the page.
@@ -206,16 +206,40 @@ func newHeader(slab *[]page, pages int) *page {
 	}
 }
 
+// ownerID returns the owner of the page: a shard's id, noOwner or inTransit. Any P. It is no method of
+// atomic.Uint32 because such a method is an ordinary call in some builds, and the fast paths may not
+// have one.
+//
+//go:nosplit
+func (pg *page) ownerID() uint32 { return atomic.LoadUint32(&pg.owner) }
+
+// firstUnit returns the page's first unit for Refs, or nil. Any P.
+//
+//go:nosplit
+func (pg *page) firstUnit() *refUnit { return (*refUnit)(atomic.LoadPointer(&pg.refs)) }
+
+// setFirstUnit publishes u and its next ones to those who call firstUnit.
+func (pg *page) setFirstUnit(u *refUnit) { atomic.StorePointer(&pg.refs, unsafe.Pointer(u)) }
+
+// setOwner changes the owner. Only the goroutine that holds the owned bit of remote does that.
+func (pg *page) setOwner(id uint32) { atomic.StoreUint32(&pg.owner, id) }
+
 // slot returns the address of slot i. i < reserved.
+//
+//go:nosplit
 func (pg *page) slot(i uint32) unsafe.Pointer { return slotAt(pg.base, i, pg.stride) }
 
 // slotAt returns the address of the slot that is i slots behind the one at first.
+//
+//go:nosplit
 func slotAt(first unsafe.Pointer, i, stride uint32) unsafe.Pointer {
 	return unsafe.Add(first, uintptr(i)*uintptr(stride))
 }
 
 // link returns the word of slot i without a bounds check. i < reserved, which is
 // len(links).
+//
+//go:nosplit
 func (pg *page) link(i uint32) *uint16 {
 	return (*uint16)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(pg.links)), uintptr(i)*2))
 }
@@ -225,12 +249,16 @@ func (pg *page) link(i uint32) *uint16 {
 // below ceil(2^64/stride) exactly if there is no remainder (Lemire, Kaser, Kurz: "Faster Remainder by
 // Direct Computation", 2019). For an offset beyond the last slot, and for a negative one, the upper
 // half is reserved or more.
+//
+//go:nosplit
 func (pg *page) indexOf(addr uintptr) (uint32, bool) {
 	hi, lo := bits.Mul64(uint64(addr-uintptr(pg.base)), pg.recip)
 	return uint32(hi), lo < pg.recip && hi < uint64(pg.reserved)
 }
 
 // popBump takes the lowest slot of the bump range, or returns nil. Owner only.
+//
+//go:nosplit
 func (pg *page) popBump() unsafe.Pointer {
 	i := pg.bump
 	if i >= pg.capacity {
@@ -261,6 +289,8 @@ func (pg *page) popBumps(dst []unsafe.Pointer) int {
 //
 // A list that leads out of the page counts as ended. Two Puts of one slot that race can do that to a
 // list, and no check catches them for certain. This way they cost slots and reach no other memory.
+//
+//go:nosplit
 func (pg *page) popFree() unsafe.Pointer {
 	i := pg.free
 	if i >= pg.reserved {
@@ -281,6 +311,8 @@ func (pg *page) ready() bool { return pg.bump < pg.capacity || pg.free < pg.rese
 //
 // The load of the word comes after Get's store of taken, and after an earlier Put's store of anything
 // else: whatever handed the slot from that goroutine to this one has ordered them.
+//
+//go:nosplit
 func (pg *page) push(i uint32) bool {
 	word := pg.link(i)
 	if *word != taken {
@@ -349,6 +381,8 @@ func (pg *page) refill(n uint32) bool {
 
 // useLocal makes localFree, which is not empty, the new free. Owner only, and only if nothing is
 // ready.
+//
+//go:nosplit
 func (pg *page) useLocal() {
 	pg.free, pg.localFree = pg.localFree, none
 	pg.freeIsZero = false
@@ -417,20 +451,20 @@ func (pg *page) claim() bool {
 // the next claim. It fails if a slot has come home, so that a page without owner never has a free
 // slot that nobody will look for.
 func (pg *page) disown() bool {
-	owner := pg.owner.Load()
-	pg.owner.Store(noOwner)
+	owner := pg.ownerID()
+	pg.setOwner(noOwner)
 	yieldPoint()
 	if pg.setRemote(remoteEmpty|remoteOwned, remoteEmpty) {
 		return true
 	}
-	pg.owner.Store(owner)
+	pg.setOwner(owner)
 	return false
 }
 
 // disownSpare gives up a page that may have free slots. Owner only, and only when depot.spare has the
 // page: what lies on the page's lists is found through that.
 func (pg *page) disownSpare() {
-	pg.owner.Store(noOwner)
+	pg.setOwner(noOwner)
 	for {
 		w := pg.remoteState()
 		yieldPoint()
@@ -478,4 +512,11 @@ func bytesAt(x unsafe.Pointer, n int) []byte { return unsafe.Slice((*byte)(x), n
 // pointers views a slice of typed pointers as one of untyped ones.
 func pointers[T any](xs []*T) []unsafe.Pointer {
 	return unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(xs))), len(xs))
+}
+
+// place returns place n of the lot without a bounds check. n < lotSize.
+//
+//go:nosplit
+func (l *parkingLot) place(n uint32) *parkedSlot {
+	return (*parkedSlot)(unsafe.Add(unsafe.Pointer(&l.places), uintptr(n)*unsafe.Sizeof(parkedSlot{})))
 }

@@ -22,7 +22,7 @@ func TestSeizeWaits(t *testing.T) {
 		seize(shards)
 		close(seized)
 	}()
-	for s.signal.Load()&signalSeized == 0 {
+	for s.signals()&signalSeized == 0 {
 		runtime.Gosched()
 	}
 	for range 1000 {
@@ -50,28 +50,35 @@ func TestSeizeWaits(t *testing.T) {
 	}
 	handBack(shards)
 	<-waited
-	assert.Zero(t, s.signal.Load())
+	assert.Zero(t, s.signals())
 }
 
-// Where the kernel refuses membarrier, shards work with a fence in each call.
-func TestWithoutMembarrier(t *testing.T) {
-	initOwn()
-	before := asymmetric
-	asymmetric = false
-	defer func() { asymmetric = before }()
+// Where the system refuses a barrier, from the start or after a time, the world is stopped instead, and
+// Memory counts it.
+func TestWithoutBarrier(t *testing.T) {
 	p := New[[64]byte]()
-	for range 3 {
-		xs := make([]*[64]byte, 3000)
-		for i := range xs {
-			xs[i] = p.Get()
+	use := func() {
+		for range 3 {
+			xs := make([]*[64]byte, 3000)
+			for i := range xs {
+				xs[i] = p.Get()
+			}
+			require.NoError(t, p.core.checkInvariants())
+			for _, x := range xs {
+				p.Put(x)
+			}
+			p.Trim()
 		}
-		require.NoError(t, p.core.checkInvariants())
-		for _, x := range xs {
-			p.Put(x)
-		}
-		p.Trim()
 	}
-	require.NotZero(t, p.core.present()[0].signal.Load()&signalFence)
+	use()
+	before := system.Load()
+	defer system.Store(before)
+	refusing := *before
+	refusing.barrier = func() bool { return false }
+	system.Store(&refusing)
+	stops := ReadMemory().WorldStops
+	use()
+	assert.GreaterOrEqual(t, ReadMemory().WorldStops, stops+3)
 	require.NoError(t, p.Close())
 }
 

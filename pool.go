@@ -48,9 +48,9 @@ func CheckType[T any]() error { return checkType(reflect.TypeFor[T]()) }
 // Get returns a slot that is the caller's until Put, zeroed like new(T). If it cannot, it panics with an
 // error that wraps [ErrLimit], [ErrOutOfMemory] or [ErrClosed]. [Pool.TryGet] returns the error instead.
 func (p *Pool[T]) Get() *T {
-	x := (*T)(p.core.get())
-	zero(x)
-	return x
+	x := (*[1]T)(p.core.get())
+	clear(x[:]) // an array of one, because the compiler clears that in line
+	return &x[0]
 }
 
 // GetNoZero is [Pool.Get] without the clearing, for callers that overwrite the whole slot. The slot may
@@ -84,7 +84,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 // Put(x) synchronizes before the Get that returns the same slot.
 func (p *Pool[T]) Put(x *T) {
 	if x != nil {
-		p.core.put(uintptr(unsafe.Pointer(x)))
+		p.core.put(unsafe.Pointer(x))
 	}
 }
 
@@ -128,7 +128,7 @@ func (p *Pool[T]) PutBatch(xs []*T) {
 
 // Stats returns what the pool has done and holds. The numbers are exact if no other call is under way.
 // Otherwise each of them is close. Stats takes time in proportion to the pages of the pool. Meanwhile
-// Gets wait that want another page; where Gets and Puts take locks (see [Stats].Pinned), all of them
+// Gets wait that want another page; where Gets and Puts take locks (see [Stats].Access), all of them
 // wait. Stats works after Close.
 func (p *Pool[T]) Stats() Stats { return p.core.stats() }
 

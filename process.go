@@ -84,6 +84,10 @@ type Memory struct {
 	Warm   int64
 	Purged int64 // given back to the OS since the process started
 
+	// WorldStops counts how often the world was stopped for a moment because the system has no memory
+	// barrier for all processors, or refused it: see docs/runtime.md.
+	WorldStops uint64
+
 	// SystemCalls counts the calls that reserve, commit and purge memory of pages, since the
 	// process started, but for the first reservation, and those that guard slots.
 	SystemCalls uint64
@@ -99,6 +103,7 @@ func ReadMemory() Memory {
 		Warm:        int64(a.total.waiting+a.total.held) * granuleSize,
 		Purged:      a.total.purged,
 		SystemCalls: a.sysCall,
+		WorldStops:  worldStops(),
 	}
 	m.Committed = m.InUse + m.Warm
 	for _, r := range a.regions {

@@ -128,7 +128,7 @@ func TestProfileMisuse(t *testing.T) {
 	p.Put(x)
 	requirePanic(t, ErrDoublePut, func() { p.Put(x) })
 	x = p.Get()
-	requirePanic(t, ErrForeignPut, func() { p.core.put(address(x) + 8) })
+	requirePanic(t, ErrForeignPut, func() { p.core.put(pointerAt(address(x) + 8)) })
 	r := p.Ref(x)
 	assert.Same(t, x, p.Deref(r))
 	assert.True(t, p.PutRef(r))

@@ -1,86 +1,84 @@
 package pool
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
-// A Put from beginning to end. It has nothing but an address, and reads nothing there. It finds the
-// slot by the address, sees by the slot's word whether the slot is in use, and parks it or pushes it
-// on its page's list. Most Puts end in put or putElsewhere; the others go on in putSlow, on the same
-// shard.
+// A Put from beginning to end. It has nothing but an address, and reads nothing there. It finds the slot by
+// the address, sees by the slot's word whether the slot is in use, and parks it or pushes it on its page's
+// list. Most Puts end in put, which cannot be preempted and has the shard of its P to itself for that long
+// (own_nosplit.go). The others start over in putSlow, which gets a shard by a pin or a lock.
 
-// put takes back the slot at addr. It panics if that is not a slot in use.
+// put takes back the slot at x. It panics if that is not a slot in use.
+//
+// It is some 30 instructions and one call for the slot that was handed out last, and some 60 for others.
 //
 //go:nosplit
-func (c *core) put(addr uintptr) {
-	t := c.shards.Load()
-	if t == nil {
-		panic(errNotNew)
-	}
-	s := t.own(procPin())
-	if s.signal.Load() == 0 {
-		if c.hasRefs.Load() {
-			c.endRefs(addr)
-		}
-		// 1. The slot that the last Get handed out from the lot.
-		if s.lot.repark(addr) {
-			s.unpin()
-			return
-		}
-		// 2. A slot of the page of the Put before, if the lot has one already.
-		if pg := s.last; s.lot.n != 0 {
-			if i, ok := pg.indexOf(addr); ok && pg.owner.Load() == s.id && pg.push(i) {
-				c.leavePushed(s, pg)
-				return
-			}
-		}
-	}
-	c.putElsewhere(s, addr)
-}
-
-// putElsewhere is put on s, which the caller owns, for a slot that has to be looked up.
-//
-//go:nosplit
-func (c *core) putElsewhere(s *shard, addr uintptr) {
-	pg := pageOfMain(addr)
-	i, ok := pg.indexOf(addr)
-	if ok && pg.spec == &c.spec && s.signal.Load() == 0 {
-		switch {
-		// 3. A slot to park, if the lot has room and the clock knows of it.
-		case s.lot.wants(pg):
-			if s.lot.armed && s.lot.hasRoom(pg) && s.lot.park(pg, i) {
-				s.unpin()
-				return
-			}
-		// 4. A slot of the shard's own page.
-		case pg.push(i):
-			s.last = pg
-			c.leavePushed(s, pg)
-			return
-		}
-	}
-	c.putSlow(s, addr)
-}
-
-// leavePushed is the end of a Put that has pushed a slot of pg. It retires the page if it is empty now.
-//
-//go:nosplit
-func (c *core) leavePushed(s *shard, pg *page) {
-	if pg.used <= 1 {
-		c.leaveDrained(s, pg)
+//go:noinline
+func (c *core) put(x unsafe.Pointer) {
+	m := getm()
+	t := c.fastTable()
+	if t == nil || m.id() >= uint(len(t.shards)) {
+		c.putSlow(x) // no fast paths, not made by New, or a P that has no place in the table yet
 		return
 	}
-	s.unpin()
+	s := t.shards[m.id()]
+	s.busy = 1 // whoever wants the shard now waits until letGo, or has raised a signal that we see
+	yieldPoint()
+	addr := uintptr(x)
+	if sig := s.signals(); sig != 0 {
+		if sig != signalRefs {
+			s.letGo()
+			c.putSlow(x)
+			return
+		}
+		c.endRefs(addr)
+	}
+	// 1. The slot that the last Get took from the lot goes back there. A loop cannot consist of this alone,
+	// so the scheduler is asked only after it.
+	if s.lot.repark(addr) {
+		s.letGo()
+		return
+	}
+	if !m.wantsYield() {
+		// 2. The page: that of a Put before, if it is still the shard's own; else what the table says of the
+		// address, if it is a page of this pool.
+		pg := s.last
+		i, ok := pg.indexOf(addr)
+		if !ok || pg.ownerID() != s.id {
+			pg = pageOfMain(addr)
+			if i, ok = pg.indexOf(addr); ok && pg.spec == &c.spec && pg.ownerID() == s.id {
+				s.last = pg
+			}
+			ok = ok && pg.spec == &c.spec
+		}
+		switch {
+		case !ok:
+		// 3. Any other shard's slot is parked, and one of our own if the lot is empty. The clock has to know
+		// of parked slots.
+		case s.lot.wants(pg):
+			if s.lot.armed && s.lot.hasRoom(pg) && s.lot.park(pg, i) {
+				s.letGo()
+				return
+			}
+		// 4. The shard's own slots are pushed. If the page may be empty then, the slow path looks at it.
+		case pg.used > 2 && pg.push(i):
+			s.letGo()
+			return
+		}
+	}
+	s.letGo()
+	c.putSlow(x)
 }
 
-// leaveDrained is leavePushed for a page of which at most one slot is in use.
-func (c *core) leaveDrained(s *shard, pg *page) {
-	s.drained(pg)
-	c.leave(s)
-}
-
-// putSlow is put from the point where s, which the caller owns, cannot take the slot in a few
-// instructions.
-func (c *core) putSlow(s *shard, addr uintptr) {
-	s, err := c.answer(s, "Put")
+// putSlow is put from the point where the fast path cannot take the slot. It has an ordinary prologue, in
+// which the goroutine yields if the scheduler wants that.
+//
+//go:noinline
+func (c *core) putSlow(x unsafe.Pointer) {
+	addr := uintptr(x)
+	s, err := c.enter("Put")
 	if err != nil {
 		panic(err)
 	}
@@ -92,6 +90,7 @@ func (c *core) putSlow(s *shard, addr uintptr) {
 	if err := c.finishPut("Put", addr, how); err != nil {
 		panic(err)
 	}
+	runtime.KeepAlive(x) // a page of the Go heap must not go before its slot is free
 }
 
 // putResult says how far a Put has come on its shard. finishPut does the rest.
@@ -167,7 +166,7 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 			pg = noPage
 			continue
 		}
-		if pg = pageOfMain(addr); pg.owner.Load() != s.id || pg.spec != &c.spec {
+		if pg = pageOfMain(addr); pg.ownerID() != s.id || pg.spec != &c.spec {
 			pg = noPage
 		}
 	}

@@ -112,11 +112,11 @@ type refUnit struct {
 	first unsafe.Pointer // the unit's first slot
 	// gens has the current generation of each slot of the unit. Whoever has the slot raises it, before
 	// the Put. Any P reads it.
-	gens    []atomic.Uint32
+	gens    []uint32 // atomic: see gen
 	next    *refUnit // of the same page, for the slots that follow
 	number  uint32
-	wrapped atomic.Bool // a generation has started over
-	_       [8]byte     // 64 bytes on 64-bit systems, so that no unit of a slab is on two cache lines
+	wrapped uint32  // 1 if a generation has started over; atomic
+	_       [8]byte // 64 bytes on 64-bit systems, so that no unit of a slab is on two cache lines
 }
 
 // A refTable has the units of all pools. It is read without a lock.
@@ -130,7 +130,7 @@ type refTable struct {
 	// What is left of the last slabs, from which units and generations are cut. Fewer and larger objects
 	// are less work for the garbage collector. It keeps a slab as long as a page refers to a part of it.
 	units []refUnit
-	gens  []atomic.Uint32
+	gens  []uint32
 }
 
 var refs refTable
@@ -146,8 +146,15 @@ func (r *refTable) entry(number uint32) *atomic.Pointer[refUnit] {
 	return &r.table[number/unitStep].Load()[number%unitStep]
 }
 
+// gen returns the generation of slot i of u. Any P.
+//
+//go:nosplit
+func (u *refUnit) gen(i uint32) uint32 { return atomic.LoadUint32(&u.gens[i]) }
+
 // of returns the unit of slot i of the page whose first unit is u, and the slot's place in it. Only pages
 // with slots below 64 bytes have more than one unit.
+//
+//go:nosplit
 func (u *refUnit) of(i uint32) (*refUnit, uint32) {
 	for ; i >= unitSlots; i -= unitSlots {
 		u = u.next
@@ -158,7 +165,7 @@ func (u *refUnit) of(i uint32) (*refUnit, uint32) {
 // id returns the number and generation of slot i of the page whose first unit is u.
 func (u *refUnit) id(i uint32) uint64 {
 	u, i = u.of(i)
-	return uint64(u.gens[i].Load())<<32 | uint64(u.number*unitSlots+i)
+	return uint64(u.gen(i))<<32 | uint64(u.number*unitSlots+i)
 }
 
 // slot returns the address of slot i of u.
@@ -166,19 +173,21 @@ func (u *refUnit) slot(i uint32) unsafe.Pointer { return slotAt(u.first, i, u.sp
 
 // raise gives slot i of u the generation after gen. It reports false if the slot has another one than gen.
 // 0 is no generation, so that no Ref is zero.
+//
+//go:nosplit
 func (u *refUnit) raise(i, gen uint32) bool {
 	next := gen + 1
 	if next == 0 {
-		u.wrapped.Store(true)
+		atomic.StoreUint32(&u.wrapped, 1)
 		next = 1
 	}
 	yieldPoint()
-	return u.gens[i].CompareAndSwap(gen, next)
+	return atomic.CompareAndSwapUint32(&u.gens[i], gen, next)
 }
 
 // make gives pg, in which a slot is in use, units for all its slots, unless it has them. depot.mu is held.
 func (r *refTable) make(pg *page) *refUnit {
-	if u := pg.refs.Load(); u != nil {
+	if u := pg.firstUnit(); u != nil {
 		return u
 	}
 	r.mu.Lock()
@@ -190,13 +199,13 @@ func (r *refTable) make(pg *page) *refUnit {
 		u := r.newUnit(int(end - begin))
 		u.spec, u.first, u.next, u.number = pg.spec, pg.slot(begin), first, f.number
 		for i := range u.gens {
-			u.gens[i].Store(f.born)
+			u.gens[i] = f.born // nobody else knows the unit yet
 		}
 		first, end = u, begin
 	}
 	// These stores publish the units: the first one to Ref and Put, which load pg.refs, and the second
 	// one to Deref, which loads the table.
-	pg.refs.Store(first)
+	pg.setFirstUnit(first)
 	yieldPoint()
 	for u := first; u != nil; u = u.next {
 		r.entry(u.number).Store(u)
@@ -210,7 +219,7 @@ func (r *refTable) newUnit(n int) *refUnit {
 		r.units = make([]refUnit, unitSlab)
 	}
 	if len(r.gens) < n {
-		r.gens = make([]atomic.Uint32, unitSlab*unitSlots)
+		r.gens = make([]uint32, unitSlab*unitSlots)
 	}
 	u := &r.units[0]
 	r.units = r.units[1:]
@@ -238,19 +247,19 @@ func (r *refTable) take() freeUnit {
 
 // drop takes the units of a page back that has no slot in use. depot.mu is held.
 func (r *refTable) drop(pg *page) {
-	if pg.refs.Load() == nil {
+	if pg.firstUnit() == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for u := pg.refs.Load(); u != nil; u = u.next {
+	for u := pg.firstUnit(); u != nil; u = u.next {
 		r.entry(u.number).Store(nil)
 		latest := uint32(0)
 		for i := range u.gens {
-			latest = max(latest, u.gens[i].Load())
+			latest = max(latest, u.gen(uint32(i)))
 		}
 		// A unit is not used again when its generations come near their end.
-		if latest < 1<<31 && !u.wrapped.Load() {
+		if latest < 1<<31 && atomic.LoadUint32(&u.wrapped) == 0 {
 			r.free = append(r.free, freeUnit{u.number, latest + 1})
 		}
 	}
@@ -267,7 +276,7 @@ func (r *refTable) find(sp *spec, id uint64) (*refUnit, uint32) {
 	u, i := step[number/unitSlots%unitStep].Load(), number%unitSlots
 	yieldPoint()
 	// A unit that is being dropped has had all its generations raised.
-	if u == nil || u.spec != sp || i >= uint32(len(u.gens)) || u.gens[i].Load() != uint32(id>>32) || id>>32 == 0 {
+	if u == nil || u.spec != sp || i >= uint32(len(u.gens)) || u.gen(i) != uint32(id>>32) || id>>32 == 0 {
 		return nil, 0
 	}
 	return u, i
@@ -276,11 +285,14 @@ func (r *refTable) find(sp *spec, id uint64) (*refUnit, uint32) {
 // endRefs ends the generation of a slot that is about to be put: its Refs are stale from here on. If Put
 // then refuses the slot, it was not in use and had no valid Ref. The caller owns a shard from before this
 // until the slot is free, so that All, which stops all shards, sees both or neither.
+//
+//go:nosplit
+//go:noinline
 func (c *core) endRefs(addr uintptr) {
 	if pg, i, ok := c.find(addr); ok {
-		if u := pg.refs.Load(); u != nil {
+		if u := pg.firstUnit(); u != nil {
 			u, i = u.of(i)
-			u.raise(i, u.gens[i].Load())
+			u.raise(i, u.gen(i))
 		}
 	}
 }
@@ -295,7 +307,7 @@ func (c *core) ref(addr uintptr) uint64 {
 	case !inUse(*pg.link(i)):
 		panic(c.errDoublePut("Ref", addr))
 	}
-	u := pg.refs.Load()
+	u := pg.firstUnit()
 	if u == nil {
 		c.depot.mu.Lock()
 		defer c.depot.mu.Unlock()
@@ -311,7 +323,11 @@ func (c *core) ref(addr uintptr) uint64 {
 // whatever P: a Put comes after the Ref that needs it, and that comes after the store of hasRefs. depot.mu
 // is held.
 func (c *core) makeRefs(pg *page) *refUnit {
-	c.hasRefs.Store(true)
+	if !c.hasRefs.Swap(true) {
+		for _, s := range c.present() {
+			s.raise(signalRefs)
+		}
+	}
 	return refs.make(pg)
 }
 

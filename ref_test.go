@@ -136,9 +136,9 @@ func TestRefWrap(t *testing.T) {
 	x := p.Get()
 	p.Ref(x)
 	pg := pageOf(uintptr(unsafe.Pointer(x)))
-	u := pg.refs.Load()
+	u := pg.firstUnit()
 	i, _ := pg.indexOf(uintptr(unsafe.Pointer(x)))
-	u.gens[i].Store(math.MaxUint32 - 1)
+	u.gens[i] = math.MaxUint32 - 1
 	seen := make(map[Ref[quote]]bool)
 	for k := range 6 {
 		r := p.Ref(x)
@@ -153,7 +153,7 @@ func TestRefWrap(t *testing.T) {
 		require.Nil(t, p.Deref(r))
 		x = p.Get()
 	}
-	u.gens[i].Store(1 << 31)
+	u.gens[i] = 1 << 31
 	p.Put(x)
 	p.Trim()
 	requireGivenUp(t, u)
@@ -167,7 +167,7 @@ func TestNoRefs(t *testing.T) {
 	p.Put(xs[0])
 	assert.False(t, p.core.hasRefs.Load())
 	for _, pg := range p.core.depot.pages {
-		assert.Nil(t, pg.refs.Load())
+		assert.Nil(t, pg.firstUnit())
 	}
 }
 
@@ -347,14 +347,14 @@ func TestRefWrapOfNeighbour(t *testing.T) {
 	x, y := p.Get(), p.Get()
 	p.Ref(x)
 	pg := pageOf(uintptr(unsafe.Pointer(x)))
-	u := pg.refs.Load()
+	u := pg.firstUnit()
 	i, _ := pg.indexOf(uintptr(unsafe.Pointer(x)))
 	j, _ := pg.indexOf(uintptr(unsafe.Pointer(y)))
-	u.gens[i].Store(math.MaxUint32)
-	u.gens[j].Store(1<<31 - 3)
+	u.gens[i] = math.MaxUint32
+	u.gens[j] = 1<<31 - 3
 	p.Put(x)
 	p.Put(y)
-	require.Less(t, u.gens[i].Load(), uint32(3), "wrapped")
+	require.Less(t, u.gen(i), uint32(3), "wrapped")
 	p.Trim()
 	requireGivenUp(t, u)
 }

@@ -128,7 +128,7 @@ func (s *shard) discard(pg *page) {
 // giveUp leaves a page with free slots, which s has detached, to the depot. The page stays owned
 // until the depot has it, but by no shard: slots that are put meanwhile go to remoteFree.
 func (s *shard) giveUp(pg *page) {
-	pg.owner.Store(inTransit)
+	pg.setOwner(inTransit)
 	s.depot.transit.enter()
 	pg.next = s.outbox.spare
 	s.outbox.spare = pg

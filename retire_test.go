@@ -316,9 +316,9 @@ func TestFullPageIsNobodys(t *testing.T) {
 	xs := simFill(t, c, a, n)
 	last := simGet(t, c, a) // finds the page full
 	pg := pageOf(xs[0])
-	assert.Equal(t, uint32(noOwner), pg.owner.Load())
+	assert.Equal(t, uint32(noOwner), pg.ownerID())
 	simDrain(t, c, b, xs[:lotSize+1])
-	assert.Equal(t, b.id, pg.owner.Load(), "claimed when the parking lot was full")
+	assert.Equal(t, b.id, pg.ownerID(), "claimed when the parking lot was full")
 	assert.Zero(t, b.counts.remotePuts)
 	require.NoError(t, c.checkInvariants())
 	simDrain(t, c, b, xs[lotSize+1:])
@@ -512,7 +512,7 @@ func TestDisownFails(t *testing.T) {
 	b.flush(0)
 	c.settle(b.takeOutbox())
 	assert.Equal(t, xs[7], simGet(t, c, a))
-	assert.Equal(t, a.id, pageOf(xs[7]).owner.Load())
+	assert.Equal(t, a.id, pageOf(xs[7]).ownerID())
 	require.NoError(t, c.checkInvariants())
 }
 
@@ -539,15 +539,15 @@ func TestClaimEarly(t *testing.T) {
 	a, b := shards[0], shards[1]
 	xs := simFill(t, c, a, 65) // one more than a page has, so that the first page is given up
 	pg := pageOf(xs[0])
-	require.EqualValues(t, noOwner, pg.owner.Load())
+	require.EqualValues(t, noOwner, pg.ownerID())
 	few := b.lot.room / 4
 	for k, x := range xs[:few+1] {
 		require.True(t, simPut(c, b, x))
 		if k < int(few) {
-			require.EqualValues(t, noOwner, pg.owner.Load(), "a few slots are parked")
+			require.EqualValues(t, noOwner, pg.ownerID(), "a few slots are parked")
 		}
 	}
-	require.Equal(t, b.id, pg.owner.Load())
+	require.Equal(t, b.id, pg.ownerID())
 	require.LessOrEqual(t, b.lot.n, uint32(1), "those that were parked have come home; one of its own may be")
 	for _, x := range xs[few+1 : 64] {
 		require.True(t, simPut(c, b, x))

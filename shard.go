@@ -23,8 +23,8 @@ type shardState struct {
 	// it: see own_pin.go.
 	//lint:ignore U1000 shards under locks do not need it
 	busy uint32
-	// signal tells the next operation to leave the fast path. Any P, atomic.
-	signal atomic.Uint32
+	// signal tells the next operation to leave the fast path. Any P, atomic: see signals.
+	signal uint32
 
 	id       uint32 // the P's id + 1; set once
 	sampleIn uint32 // Gets from here to the one that is sampled; any P reads it: see sample.go
@@ -62,9 +62,21 @@ const (
 	signalSeized             // another goroutine has the shard
 	signalAbsent             // this is core.absent: the P has no shard yet
 	signalClosed             // the pool is closed
-	signalFence              // busy needs a barrier: see own_pin.go
 	signalForget             // a page is gone: see parkingLot.forget
+	signalRefs               // the pool has Refs: Put has to end those of its slot
 )
+
+// signals returns what is signalled. Any P. The fast paths use it, so it is no method of atomic.Uint32:
+// that would be an ordinary call in some builds.
+//
+//go:nosplit
+func (s *shard) signals() uint32 { return atomic.LoadUint32(&s.signal) }
+
+// raise signals bits, and returns what was signalled before. Any P.
+func (s *shard) raise(bits uint32) uint32 { return atomic.OrUint32(&s.signal, bits) }
+
+// lower takes back bits of what is signalled. Any P.
+func (s *shard) lower(bits uint32) { atomic.AndUint32(&s.signal, ^bits) }
 
 // An outbox is what an operation leaves to be done when it has left the shard.
 type outbox struct {
@@ -147,7 +159,7 @@ func (s *shard) put(pg *page, i uint32) bool {
 		return false
 	}
 	claimed := false
-	if pg.owner.Load() != s.id && !s.lot.hasRoom(pg) {
+	if pg.ownerID() != s.id && !s.lot.hasRoom(pg) {
 		if claimed = s.claim(pg); !claimed && s.lot.isFull() {
 			s.flush(s.lot.room / 2) // this may make the page ours
 		}
@@ -193,7 +205,7 @@ func (s *shard) flush(keep uint32) {
 // that has none. The words of the chain are the caller's, and this writes the last one.
 func (s *shard) sendHome(ch chain) {
 	for pg := ch.pg; ; {
-		if pg.owner.Load() == s.id {
+		if pg.ownerID() == s.id {
 			pg.splice(ch.first, ch.last)
 			pg.used -= ch.n
 			if pg.used == 0 {
@@ -216,7 +228,7 @@ func (s *shard) claim(pg *page) bool {
 		return false
 	}
 	yieldPoint()
-	pg.owner.Store(s.id)
+	pg.setOwner(s.id)
 	s.queue.pushBack(pg, onQueue)
 	s.lot.takeBack(pg)
 	return true
@@ -285,7 +297,7 @@ func (s *shard) pick() *page {
 // attach makes pg the current page. It comes from the depot, and nobody else has it.
 func (s *shard) attach(pg *page) {
 	old := s.cur
-	pg.owner.Store(s.id)
+	pg.setOwner(s.id)
 	s.depot.transit.leave()
 	s.lot.takeBack(pg)
 	s.cur = pg

@@ -46,9 +46,11 @@ type Stats struct {
 	// and on systems other than Linux, macOS, the BSDs and Windows, such as js and wasip1. There
 	// they count in the heap's size, and nothing goes back to the OS.
 	OffHeap bool
-	// Pinned says that Get and Put pin the goroutine to its P. Otherwise they take locks, which is
-	// slower: see "Builds" in the package's documentation.
-	Pinned bool
+	// Access says how Get and Put get a part of the pool to themselves: "nosplit" if they cannot be
+	// preempted, which is fastest; "pinned" if they pin the goroutine to its P; "locked" if they take
+	// a lock, which is slowest. See "Builds" in the package's documentation. It is the same for all
+	// pools of a process.
+	Access string
 }
 
 // stats adds up. While others use the pool, each number is from a slightly different moment; otherwise
@@ -86,7 +88,7 @@ func (c *core) statsOf(shards []*shard) Stats {
 		Releases:     d.releases,
 		PurgedBytes:  d.purged.Load(),
 		OffHeap:      offHeap,
-		Pinned:       pinned,
+		Access:       access(),
 	}
 	for _, pg := range d.spare {
 		if pg.empty && !pg.remoteState().isOwned() {

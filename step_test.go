@@ -137,7 +137,7 @@ func (w *walk) act() {
 	case op < 70 && len(w.table) > 0:
 		x := w.take()
 		w.putting(x)
-		w.c.put(uintptr(x))
+		w.c.put(x)
 	case op < 75:
 		xs := make([]unsafe.Pointer, 1+w.rng.IntN(w.batch))
 		w.asked += uint64(len(xs))
@@ -238,7 +238,7 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 	require.Equal(t, len(w.owned), w.c.stats().Live, "seed %d", w.seed)
 	for _, x := range w.table {
 		w.putting(x)
-		w.c.put(uintptr(x))
+		w.c.put(x)
 	}
 	w.c.trim()
 	st := w.c.stats()

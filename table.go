@@ -1,6 +1,9 @@
 package pool
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 // From an address to its page and slot. Put has nothing but an address, and it may be any address at
 // all. So what is here reads only tables, and never the memory at the address.
@@ -9,22 +12,34 @@ import "sync/atomic"
 // before any pool exists (arenaInit). moreRegions is replaced as a whole.
 var (
 	mainRegion  region
-	mainTable   [mainChunks]atomic.Pointer[chunk]
-	moreRegions atomic.Pointer[[]*region]
+	mainTable   [mainChunks]chunkEntry
+	moreRegions unsafe.Pointer // a *[]*region, atomic
 )
 
 // noChunk stands in a region's table for a chunk that is not open yet.
 var noChunk = new(chunk)
 
-// fillTable sets all entries of a table.
-func fillTable[T any](table []atomic.Pointer[T], p *T) {
-	for i := range table {
-		table[i].Store(p)
-	}
-}
+// A chunkEntry is a place for a chunk, and a pageEntry is one for a page. Their methods are for the fast
+// paths: those of atomic.Pointer are ordinary calls in some builds. Any P, atomic.
+type (
+	chunkEntry struct{ p unsafe.Pointer }
+	pageEntry  struct{ p unsafe.Pointer }
+)
+
+//go:nosplit
+func (e *chunkEntry) load() *chunk { return (*chunk)(atomic.LoadPointer(&e.p)) }
+
+func (e *chunkEntry) store(ch *chunk) { atomic.StorePointer(&e.p, unsafe.Pointer(ch)) }
+
+//go:nosplit
+func (e *pageEntry) load() *page { return (*page)(atomic.LoadPointer(&e.p)) }
+
+func (e *pageEntry) store(pg *page) { atomic.StorePointer(&e.p, unsafe.Pointer(pg)) }
 
 // find returns the page and the index of the slot at addr. It reports false if addr is not the
 // address of a slot of this pool. Any P.
+//
+//go:nosplit
 func (sp *spec) find(addr uintptr) (pg *page, i uint32, ok bool) {
 	pg = pageOf(addr)
 	i, ok = pg.indexOf(addr)
@@ -34,6 +49,8 @@ func (sp *spec) find(addr uintptr) (pg *page, i uint32, ok bool) {
 // pageOf returns the page that covers addr, or noPage. Any P, at any time. While the page at an
 // address is being released, the answer is that page or noPage, and either leads Put to a clear
 // error.
+//
+//go:nosplit
 func pageOf(addr uintptr) *page {
 	if pg := pageOfMain(addr); pg != noPage {
 		return pg
@@ -42,28 +59,34 @@ func pageOf(addr uintptr) *page {
 }
 
 // pageOfMain is pageOf for the first region, for fast paths.
+//
+//go:nosplit
 func pageOfMain(addr uintptr) *page {
 	off := addr - mainRegion.base
 	if off >= mainRegion.size {
 		return noPage
 	}
-	return mainTable[off>>chunkShift%mainChunks].Load().pageAt(off)
+	return mainTable[off>>chunkShift%mainChunks].load().pageAt(off)
 }
 
 // pageAt returns the page at an offset from the start of the chunk, or of its region.
+//
+//go:nosplit
 func (ch *chunk) pageAt(off uintptr) *page {
-	return ch.pages[off>>granuleShift%chunkGranules].Load()
+	return ch.pages[off>>granuleShift%chunkGranules].load()
 }
 
 // pageOfMore looks in the regions after the first.
+//
+//go:nosplit
 func pageOfMore(addr uintptr) *page {
-	more := moreRegions.Load()
+	more := (*[]*region)(atomic.LoadPointer(&moreRegions))
 	if more == nil {
 		return noPage
 	}
 	for _, r := range *more {
 		if off := addr - r.base; off < r.size {
-			return r.chunks[off>>chunkShift].Load().pageAt(off)
+			return r.chunks[off>>chunkShift].load().pageAt(off)
 		}
 	}
 	return noPage
@@ -84,6 +107,6 @@ func inArena(addr uintptr) bool {
 // publish makes pageOf answer pg for the memory of r.
 func (r run) publish(pg *page) {
 	for i := range r.n {
-		r.chunk.pages[r.first+i].Store(pg)
+		r.chunk.pages[r.first+i].store(pg)
 	}
 }

@@ -71,7 +71,7 @@ func (s *shard) watch(x unsafe.Pointer) {
 // got is the end of a Get of a watched slot. It panics if the slot was misused.
 func (c *core) got(op string, x unsafe.Pointer, sampled bool) {
 	if err := c.watches.got(op, x, sampled); err != nil {
-		c.put(uintptr(x))
+		c.put(x)
 		panic(err)
 	}
 }

@@ -1,4 +1,4 @@
-//go:build !poolyield
+//go:build !(poolyield && linux && (amd64 || arm64) && !race && !pooldebug && !poolportable && !go1.28 && !poolunknown)
 
 package pool
 
@@ -10,6 +10,8 @@ import (
 
 // yieldPoint is between two steps of an algorithm without lock, where another
 // goroutine may come: see yield_on.go.
+//
+//go:nosplit
 func yieldPoint() {}
 
 // A mutex is held across yield points.

@@ -1,4 +1,4 @@
-//go:build poolyield
+//go:build poolyield && linux && (amd64 || arm64) && !race && !pooldebug && !poolportable && !go1.28 && !poolunknown
 
 package pool
 
@@ -39,3 +39,10 @@ func pause(int) { yieldPoint() }
 func procPin() int { return stepper.pin() }
 
 func procUnpin() { stepper.unpin() }
+
+// getm pins as well here. The fast paths end that by stepUnpin.
+func getm() *mLayout {
+	return &mLayout{curg: new(gLayout), p: &pLayout{id: uint32(stepper.pin())}}
+}
+
+func stepUnpin() { stepper.unpin() }

@@ -1,0 +1,12 @@
+//go:build go1.25 && !go1.26
+
+package pool
+
+// Where the runtime's m has the pointers curg and p in this release, in bytes. go run ./tools/layout prints
+// the places for all releases and systems.
+//
+//lint:ignore U1000 for own_nosplit.go
+const (
+	mCurg = 184 + mShift
+	mP    = 200 + mShift
+)
