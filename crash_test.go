@@ -136,11 +136,11 @@ var misuses = []crash{
 		func() { New[struct{}]() }},
 	{"New of a type too large", "pool: [524289]uint8 cannot live off-heap: [524289]uint8 has 524289 bytes, and a slot at most 524288 (MaxSlotSize); pool its parts, or allocate it with new",
 		func() { New[[MaxSlotSize + 1]byte]() }},
-	{"negative limit", quotes + "WithLimit(-1): a page of this pool takes 65536 bytes; give it that at least, or 0 for no limit",
+	{"negative limit", quotes + "WithLimit(-1): a page of this pool takes 65536 bytes; allow at least that, or 0 for no limit",
 		func() { quotePool(WithLimit(-1)) }},
-	{"limit below a page", quotes + "WithLimit(65535): a page of this pool takes 65536 bytes; give it that at least, or 0 for no limit",
+	{"limit below a page", quotes + "WithLimit(65535): a page of this pool takes 65536 bytes; allow at least that, or 0 for no limit",
 		func() { quotePool(WithLimit(1<<16 - 1)) }},
-	{"negative warm pages", quotes + "WithWarmPages(-1): give a number of pages, 0 for none",
+	{"negative warm pages", quotes + "WithWarmPages(-1): give a number of pages, or 0 for none",
 		func() { quotePool(WithWarmPages(-1)) }},
 	{"a pool without a name", "pool (pool.quote): Put(0xADDR): " + isUnknown, func() { New[quote]().Put(&global) }},
 }
@@ -160,20 +160,20 @@ var refusals = []crash{
 			p.Get()
 		}
 	}},
-	{"Get beyond SetProcessLimit", quotes + "no page of 64 KiB to be had: memory limit reached: all pools together have 64 KiB, and SetProcessLimit allows 100; Put slots, Trim pools, or raise the limit", func() {
+	{"Get beyond SetProcessLimit", quotes + "cannot get a page of 64 KiB: memory limit reached: all pools together have 64 KiB, and SetProcessLimit allows 100; Put slots, Trim pools, or raise the limit", func() {
 		SetProcessLimit(100 << 10)
 		p := quotePool()
 		for range 1<<16/unsafe.Sizeof(quote{}) + 1 {
 			p.Get()
 		}
 	}},
-	{"Get without memory", quotes + "no page of 64 KiB to be had: out of memory: refused", func() {
+	{"Get without memory", quotes + "cannot get a page of 64 KiB: out of memory: refused", func() {
 		refuse := *system.Load()
 		refuse.commit = func([]byte) error { return errors.New("refused") }
 		system.Store(&refuse)
 		quotePool().Get()
 	}},
-	{"Get without address space", quotes + "no page of 64 KiB to be had: out of memory: the system refuses to reserve more address space", func() {
+	{"Get without address space", quotes + "cannot get a page of 64 KiB: out of memory: the system refuses to reserve more address space", func() {
 		refuse := *system.Load()
 		refuse.reserve = func(uintptr) ([]byte, error) { return nil, errors.New("refused") }
 		system.Store(&refuse)
@@ -187,7 +187,7 @@ var refusals = []crash{
 // which pool of what, and what to do instead.
 func TestCrash(t *testing.T) {
 	names := regexp.MustCompile(`^(pool ("quotes" )?\(pool\.quote\)|pool: .+ cannot live off-heap): `)
-	advises := regexp.MustCompile(`[;:] (Put|finish|store|use|pool its|give) `)
+	advises := regexp.MustCompile(`[;:] (Put|finish|store|use|pool its|allow|give) `)
 	for _, c := range misuses {
 		assert.Regexp(t, names, c.line)
 		assert.Regexp(t, advises, c.line)
