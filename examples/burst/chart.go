@@ -185,7 +185,7 @@ func addLimit(p *plot.Plot, ph phase) error {
 	return nil
 }
 
-// roundTicks are at multiples of 1, 2 or 5 times a power of ten, and labeled with plain numbers.
+// roundTicks are at multiples of 1, 2 or 5 times a power of ten, and labelled with plain numbers.
 type roundTicks struct{}
 
 func (roundTicks) Ticks(lo, hi float64) []plot.Tick {
