@@ -23,7 +23,7 @@ const (
 	barWidth    = vg.Length(16)
 )
 
-// The colors differ in lightness as well as in hue.
+// The colours differ in lightness as well as in hue.
 var (
 	offColor = color.RGBA{R: 0xb4, G: 0xb4, B: 0xb4, A: 0xff}
 	onColor  = color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff}
@@ -169,7 +169,7 @@ func yGrid() *plotter.Grid {
 	return g
 }
 
-// wholeTicks are the default ticks, labeled without decimals.
+// wholeTicks are the default ticks, labelled without decimals.
 type wholeTicks struct{}
 
 func (wholeTicks) Ticks(lo, hi float64) []plot.Tick {

@@ -385,7 +385,7 @@ promo/rd: empty pages put in order per round            purged:   bytes given ba
 
 const groupWidth = 10 + 9 + 9 + 10 + 12
 
-// title centers name over the columns of a group.
+// title centres name over the columns of a group.
 func title(name string) string {
 	left := (groupWidth - len(name)) / 2
 	return fmt.Sprintf("%*s%*s", left+len(name), name, groupWidth-left-len(name), "")
