@@ -22,7 +22,7 @@ const (
 	chartHeight = 4.6 * vg.Inch
 )
 
-// The colors differ in lightness as well as in hue.
+// The colours differ in lightness as well as in hue.
 var colors = map[side]color.Color{
 	pooled: color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff},
 	listed: color.RGBA{R: 0xe3, G: 0x9a, B: 0x4a, A: 0xff},
@@ -174,7 +174,7 @@ func fromZero(p *plot.Plot) *plot.Plot {
 	return p
 }
 
-// plainTicks are the default ticks, labeled with plain numbers.
+// plainTicks are the default ticks, labelled with plain numbers.
 type plainTicks struct{}
 
 func (plainTicks) Ticks(lo, hi float64) []plot.Tick {

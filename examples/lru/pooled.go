@@ -6,7 +6,7 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// An entry is a slot of the pool. It refers to its neighbors by Refs rather than by pointers, so
+// An entry is a slot of the pool. It refers to its neighbours by Refs rather than by pointers, so
 // the garbage collector has nothing to follow, and does not know that the entries exist.
 type entry struct {
 	key          key
