@@ -29,7 +29,7 @@ var (
 	errChecksum = errors.New("wrong checksum")
 )
 
-// A header is what encode and parse handle of a frame besides the payload.
+// A header has the sequence number of a frame and the time at which it was sent.
 type header struct {
 	sequence uint64
 	sent     time.Duration
