@@ -20,8 +20,8 @@ import (
 // publishing lets one Publish at a time check whether a name is taken, and take it.
 var publishing sync.Mutex
 
-// Publish makes an expvar variable with the given name. Its value is read anew each time that it is
-// asked for. It is a JSON object with these members:
+// Publish makes an expvar variable with the given name. Its value is computed each time that it is
+// read. It is a JSON object with these members:
 //
 //	Memory        what pool.ReadMemory returns
 //	ProcessLimit  the limit set with pool.SetProcessLimit, in bytes; 0: no limit
