@@ -10,7 +10,7 @@ import (
 )
 
 func ExamplePublish() {
-	poolexpvar.Publish("pools") // from here on a part of /debug/vars
+	poolexpvar.Publish("pools") // now /debug/vars includes it
 
 	orders := pool.New[[64]byte](pool.WithName("orders"))
 	o := orders.Get()

@@ -1,11 +1,11 @@
-// Package poolexpvar publishes what the pools of the process hold as a variable of
-// the package expvar, for programs that have /debug/vars.
+// Package poolexpvar publishes the statistics of all pools of the process as a variable of the
+// package expvar, for programs that serve /debug/vars.
 //
 //	func init() { poolexpvar.Publish("pools") }
 //
-// It is a package of its own because expvar brings net/http into a program, and
-// registers a handler for /debug/vars with http.DefaultServeMux: what programs that
-// do not ask for it should not get with a pool.
+// It is a separate package because expvar brings net/http into a program, and registers a handler
+// for /debug/vars with http.DefaultServeMux. A program that uses a pool should get neither unless
+// it asks for them.
 package poolexpvar
 
 import (
@@ -17,24 +17,23 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// publishing lets one Publish at a time ask whether a name is taken, and take it.
+// publishing lets one Publish at a time check whether a name is taken, and take it.
 var publishing sync.Mutex
 
-// Publish makes an expvar variable of that name, which is read anew whenever somebody
-// asks for it. It is an object with the members
+// Publish makes an expvar variable with the given name. Its value is computed each time that it is
+// read. It is a JSON object with these members:
 //
 //	Memory        what pool.ReadMemory returns
-//	ProcessLimit  what pool.SetProcessLimit was given, in bytes; 0: no limit
+//	ProcessLimit  the limit set with pool.SetProcessLimit, in bytes; 0: no limit
 //	Pools         what pool.ReadStats returns; [] if no pool is open
 //
-// in which members have the names of the fields of pool.Memory and pool.Stats, and
-// their units. Reading is pool.ReadStats, and takes as long: its time is in proportion
-// to the pages of all pools.
+// The members of Memory and of each pool have the names and units of the fields of pool.Memory and
+// pool.Stats. Reading the variable calls pool.ReadStats, which takes time in proportion to the
+// pages of all pools.
 //
-// To publish the same name again changes nothing. Publish panics with an error if
-// the name is that of a variable which is not Publish's. Any goroutine may call it,
-// but not while another one gives the name to something else: then it is expvar
-// that panics, and that logs.
+// Publishing the same name again changes nothing. Publish panics with an error if a variable that
+// it did not make has the name. It is safe for concurrent use, unless another goroutine publishes
+// something else under the same name at that moment: then expvar itself logs and panics.
 func Publish(name string) {
 	publishing.Lock()
 	defer publishing.Unlock()
@@ -43,11 +42,11 @@ func Publish(name string) {
 		expvar.Publish(name, variable{})
 	case variable:
 	default:
-		panic(fmt.Errorf("poolexpvar: Publish(%q): there is an expvar variable of this name already (%T): give another name", name, v))
+		panic(fmt.Errorf("poolexpvar: Publish(%q): another expvar variable (%T) has this name: choose a different one", name, v))
 	}
 }
 
-// A variable is what Publish publishes. It implements expvar.Var.
+// A variable is an expvar.Var that reads the pools each time.
 type variable struct{}
 
 // String returns the variable as JSON.
@@ -62,7 +61,7 @@ func (variable) String() string {
 	}
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // these types have nothing that JSON has not
+		panic(err) // impossible: JSON can represent every field of these types
 	}
 	return string(text)
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/warmpage/pool/poolexpvar"
 )
 
-// fields returns the names of the members of an object, and each one's JSON.
+// fields returns the JSON of each member of an object, by name.
 func fields(t *testing.T, object string) map[string]json.RawMessage {
 	t.Helper()
 	var members map[string]json.RawMessage
@@ -44,18 +44,18 @@ func TestPublish(t *testing.T) {
 	require.NoError(t, json.Unmarshal(members["Pools"], &stats))
 	want := p.Stats()
 	want.Name = "orders\ufffd" // JSON is UTF-8
-	assert.Equal(t, []pool.Stats{want}, stats, "each time as it is now")
+	assert.Equal(t, []pool.Stats{want}, stats, "current each time")
 	assert.Equal(t, 1, stats[0].Live)
 	var memory pool.Memory
 	require.NoError(t, json.Unmarshal(members["Memory"], &memory))
 	assert.Equal(t, pool.ReadMemory(), memory)
 	assert.NotZero(t, memory.InUse)
 	assert.Equal(t, "1099511627776", string(members["ProcessLimit"]))
-	assert.Equal(t, int64(1<<40), pool.SetProcessLimit(-1), "only read")
+	assert.Equal(t, int64(1<<40), pool.SetProcessLimit(-1), "unchanged by reading")
 
 	var pools []map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(members["Pools"], &pools))
-	assert.Contains(t, pools[0], "SlotSize", "the names of the fields")
+	assert.Contains(t, pools[0], "SlotSize", "members are named like the fields")
 	assert.Contains(t, fields(t, string(members["Memory"])), "InUse")
 
 	p.Put(x)
@@ -70,7 +70,8 @@ func TestServed(t *testing.T) {
 	assert.Contains(t, fields(t, w.Body.String()), "served")
 }
 
-// Publishing twice is one variable; another's name is an error. Nothing is printed.
+// Publishing a name twice makes one variable. A name that is taken by something else is an error.
+// Nothing is printed.
 func TestPublishTwice(t *testing.T) {
 	var printed bytes.Buffer
 	log.SetOutput(&printed)
@@ -100,14 +101,14 @@ func TestPublishTwice(t *testing.T) {
 	})
 	assert.Equal(t, names, n, "one variable each")
 	assert.PanicsWithError(t,
-		`poolexpvar: Publish("memstats"): there is an expvar variable of this name already (expvar.Func): give another name`,
+		`poolexpvar: Publish("memstats"): another expvar variable (expvar.Func) has this name: choose a different one`,
 		func() { poolexpvar.Publish("memstats") })
-	assert.Contains(t, fields(t, expvar.Get("memstats").String()), "HeapAlloc", "as before")
-	assert.NotPanics(t, func() { poolexpvar.Publish("free") }, "as usable as before")
+	assert.Contains(t, fields(t, expvar.Get("memstats").String()), "HeapAlloc", "unchanged")
+	assert.NotPanics(t, func() { poolexpvar.Publish("free") }, "still usable after a panic")
 	assert.Empty(t, printed.String())
 }
 
-// A program with pools gets net/http only if it asks for it.
+// A program that uses pools does not get net/http or expvar unless it asks for them.
 func TestPoolHasNoHTTP(t *testing.T) {
 	tool, err := exec.LookPath("go")
 	if err != nil {

@@ -1,9 +1,8 @@
-// Package poolprom exports what the pools of the process hold and do as metrics for
-// Prometheus.
+// Package poolprom exports the statistics of all pools of the process as Prometheus metrics.
 //
 //	prometheus.MustRegister(poolprom.NewCollector())
 //
-// README.md has the table of metrics, alerts, and a dashboard for Grafana.
+// README.md has a table of the metrics, some alerts, and a dashboard for Grafana.
 package poolprom
 
 import (
@@ -17,29 +16,27 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// NewCollector returns a collector of all pools of the process that are open when it
-// is asked, and of the memory that they have together. A registry takes one of them,
-// once. Any goroutine may call its methods; Collects wait for each other.
+// NewCollector returns a collector for all pools that are open in the process at the time of a
+// Collect, and for the memory that they use together. A registry accepts only one such collector.
+// Its methods are safe for concurrent use; Collects run one at a time.
 //
-// Each metric of pools has the labels pool, as given to WithName, and type, which is
-// T. Pools whose labels are equal are added up, also those without a name; of the size
-// of slots and their number on a page it is the largest. What is not UTF-8 in a label
-// is replaced by U+FFFD.
+// Each metric of pools has two labels: pool is the name given to WithName, and type is T. Pools
+// whose labels are equal are added up, including those without a name; slot size and slots per page
+// report the largest value instead. Bytes that are not UTF-8 become U+FFFD in a label.
 //
-// Counters go on when a pool is closed, or collected as garbage: what the last Collect
-// saw of it stays part of the counters of its labels. What a pool did between the last
-// Collect and its Close is lost, and all that it did if no Collect came in between New
-// and Close. Gauges are of open pools, and absent when none has these labels any more.
+// Counters live on after a pool is closed, or collected as garbage: what the last Collect saw of
+// the pool stays in the counters for its labels. What the pool did after that Collect is lost. A
+// pool that no Collect saw between New and Close is never counted. Gauges cover open pools only,
+// and are absent when no open pool has the labels.
 //
-// A collector remembers the labels of every pool it has seen. So names should be few:
-// not one for each connection or request. A Collect takes time in proportion to the
-// pages of all pools; it holds up Gets that want another page, and where Stats.Pinned is
-// false also others.
+// A collector remembers the labels of every pool it has seen, so use few names, not one for each
+// connection or request. A Collect takes time in proportion to the pages of all pools. It delays
+// Gets that need another page and, where Stats.Pinned is false, other calls too.
 func NewCollector() prometheus.Collector {
 	return newCollector(readProcess)
 }
 
-// A reading is what the pools of the process say of themselves.
+// A reading is what a Collect reads of the process and its pools.
 type reading struct {
 	pools  []pool.Stats
 	memory memory
@@ -49,10 +46,10 @@ func readProcess() reading {
 	return reading{pool.ReadStats(), memory{pool.ReadMemory(), pool.SetProcessLimit(-1)}}
 }
 
-// labels are what the series of pools are told apart by.
+// labels tell the series of pools apart.
 type labels struct{ pool, typ string }
 
-// counts are values of poolCounters, in their order.
+// counts are the values of poolCounters, in the same order.
 type counts []uint64
 
 func (c counts) add(d counts) {
@@ -61,20 +58,21 @@ func (c counts) add(d counts) {
 	}
 }
 
-// A collector keeps counters from going down. mu is held also for the reading: of two
-// Collects, one that finds a pool gone must be the later one, or the other would take
-// it for a new one.
+// A collector keeps counters from going down. mu is also held during the reading. Otherwise, when
+// one Collect finds a pool gone, another that read earlier could follow and take the pool for a new
+// one.
 //
-// The counters of labels are gone[labels] + those of the open pools that have them.
+// The counters for some labels are gone[labels] plus the counters of the open pools with these
+// labels.
 type collector struct {
 	read func() reading
 
 	mu   sync.Mutex
-	open map[uint64]seen   // by Stats.ID: the pools of the last reading
-	gone map[labels]counts // of pools of earlier ones
+	open map[uint64]seen   // the pools of the last reading, by Stats.ID
+	gone map[labels]counts // sums over the pools that are gone
 }
 
-// seen is what was last seen of a pool.
+// seen is what the last reading said of a pool.
 type seen struct {
 	labels labels
 	counts counts
@@ -128,14 +126,14 @@ func (m *metric[T]) send(ch chan<- prometheus.Metric, t prometheus.ValueType, va
 	}
 }
 
-// A group is the pools with equal labels.
+// A group is the sum over all pools with equal labels.
 type group struct {
 	counts counts
-	gauges []uint64 // of poolGauges, in their order; nil if none is open
+	gauges []uint64 // the values of poolGauges, in the same order; nil if no pool is open
 	builds map[build]bool
 }
 
-// build is what poolInfo tells of a pool.
+// build is what poolInfo says of a pool.
 type build struct{ offHeap, pinned bool }
 
 // observe takes a reading, remembers it for the next one, and sums it up.
@@ -196,10 +194,11 @@ func (g *group) include(st *pool.Stats, c counts) {
 	g.builds[build{st.OffHeap, st.Pinned}] = true
 }
 
-// counted returns the counters of a pool, which were last before; nil if it is new.
-// While others use the pool, each of its numbers is of a slightly different moment,
-// and one that is made of several may be less for once than it was, or below zero,
-// which wraps. Prometheus would take that for a counter that has begun anew.
+// counted returns the counters of a pool. last holds the previous ones, or nil if the pool is new.
+//
+// While the pool is in use, its numbers come from slightly different moments. A number that is
+// computed from several may thus be lower than before, or negative, in which case it wraps.
+// Prometheus would take that for a counter that has restarted, so counted keeps the previous value.
 func counted(st *pool.Stats, last counts) counts {
 	now := make(counts, len(poolCounters))
 	copy(now, last)
@@ -211,5 +210,5 @@ func counted(st *pool.Stats, last counts) counts {
 	return now
 }
 
-// valid returns a label's value: Prometheus takes UTF-8 only.
+// valid makes s a valid label value: Prometheus accepts only UTF-8.
 func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

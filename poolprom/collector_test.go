@@ -21,8 +21,8 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// registered returns a registry that has c, and checks what it describes against
-// what it collects.
+// registered returns a registry with c in it. The registry checks that c collects what it
+// describes.
 func registered(t *testing.T, c prometheus.Collector) *prometheus.Registry {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()
@@ -30,8 +30,8 @@ func registered(t *testing.T, c prometheus.Collector) *prometheus.Registry {
 	return r
 }
 
-// gather returns the values of a metric by the values of its labels, in the order of
-// the labels' names, with a space between them.
+// gather returns the values of a metric. The keys are the values of the labels, in the order of the
+// labels' names, separated by spaces.
 func gather(t *testing.T, g prometheus.Gatherer, name string) map[string]float64 {
 	t.Helper()
 	families, err := g.Gather()
@@ -52,7 +52,7 @@ func gather(t *testing.T, g prometheus.Gatherer, name string) map[string]float64
 	return values
 }
 
-// exported returns the metrics of the collector: names, helps and types.
+// exported returns all metrics of the collector, by name.
 func exported(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	everything := reading{
@@ -77,25 +77,25 @@ func TestKnownPool(t *testing.T) {
 	st := orders.Stats()
 	assert.Equal(t, 2, st.Live)
 	want := fmt.Sprintf(`
-# HELP warmpage_pool_gets_total Gets of all kinds, slots of GetBatch one by one, failed ones too.
+# HELP warmpage_pool_gets_total Gets of all kinds, failed ones included; each slot of a GetBatch counts as one.
 # TYPE warmpage_pool_gets_total counter
 warmpage_pool_gets_total{pool="orders",type="[64]uint8"} 3
-# HELP warmpage_pool_info Always 1; off_heap says whether slots lie outside of the Go heap, pinned whether Get and Put pin rather than lock.
+# HELP warmpage_pool_info Always 1; off_heap says whether slots lie outside the Go heap, pinned whether Get and Put pin the goroutine instead of taking a lock.
 # TYPE warmpage_pool_info gauge
 warmpage_pool_info{off_heap="%t",pinned="%t",pool="orders",type="[64]uint8"} 1
-# HELP warmpage_pool_limit_bytes What mapped bytes may be by WithLimit; absent if a pool has no limit.
+# HELP warmpage_pool_limit_bytes Upper bound on mapped bytes, set by WithLimit; absent if a pool with these labels has no limit.
 # TYPE warmpage_pool_limit_bytes gauge
 warmpage_pool_limit_bytes{pool="orders",type="[64]uint8"} 1.048576e+06
 # HELP warmpage_pool_live_slots Slots handed out and not yet Put.
 # TYPE warmpage_pool_live_slots gauge
 warmpage_pool_live_slots{pool="orders",type="[64]uint8"} 2
-# HELP warmpage_pool_open Open pools that have these labels.
+# HELP warmpage_pool_open Open pools with these labels.
 # TYPE warmpage_pool_open gauge
 warmpage_pool_open{pool="orders",type="[64]uint8"} 1
 # HELP warmpage_pool_pages Pages that the pool holds.
 # TYPE warmpage_pool_pages gauge
 warmpage_pool_pages{pool="orders",type="[64]uint8"} 1
-# HELP warmpage_pool_slot_size_bytes Bytes from one slot to the next; the most of any of the pools.
+# HELP warmpage_pool_slot_size_bytes Bytes from one slot to the next; the largest value of the pools with these labels.
 # TYPE warmpage_pool_slot_size_bytes gauge
 warmpage_pool_slot_size_bytes{pool="orders",type="[64]uint8"} %d
 `, st.OffHeap, st.Pinned, st.SlotSize)
@@ -106,7 +106,7 @@ warmpage_pool_slot_size_bytes{pool="orders",type="[64]uint8"} %d
 	require.NoError(t, orders.Close())
 }
 
-// Without a limit there is no series that something could be divided by.
+// A limit that is not set has no series, so that no query divides by 0.
 func TestNoLimit(t *testing.T) {
 	r := registered(t, NewCollector())
 	p := pool.New[[64]byte]()
@@ -133,8 +133,8 @@ func TestProcessMemory(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
-// Every number of Stats and of Memory is one metric, with that very value: a field
-// that is added to either needs one.
+// Every number in Stats and in Memory is the value of exactly one metric. A new field in either
+// needs a new metric.
 func TestEveryNumber(t *testing.T) {
 	values := func(now reading) map[string]float64 {
 		families, err := registered(t, newCollector(func() reading { return now })).Gather()
@@ -155,11 +155,11 @@ func TestEveryNumber(t *testing.T) {
 			if v == value {
 				changed = append(changed, name)
 			} else {
-				assert.Equal(t, before[name], v, "%s of %s", name, field)
+				assert.Equal(t, before[name], v, "%s, which %s must not change", name, field)
 			}
 		}
-		if assert.Len(t, changed, 1, "metrics of %s", field) {
-			assert.Empty(t, seen[changed[0]], "%s is of %s too", changed[0], field)
+		if assert.Len(t, changed, 1, "metrics set by %s", field) {
+			assert.Empty(t, seen[changed[0]], "%s is set by %s too", changed[0], field)
 			seen[changed[0]] = field
 		}
 	}
@@ -192,10 +192,10 @@ func TestEveryNumber(t *testing.T) {
 	check("the process limit", reading{pools: make([]pool.Stats, 1), memory: memory{limit: value}})
 	others := slices.Sorted(maps.Keys(exported(t)))
 	others = slices.DeleteFunc(others, func(name string) bool { return seen[name] != "" })
-	assert.Equal(t, []string{"warmpage_pool_info", "warmpage_pool_open"}, others, "of no number")
+	assert.Equal(t, []string{"warmpage_pool_info", "warmpage_pool_open"}, others, "metrics that no number sets")
 }
 
-// Neither is a string or a truth that is added to Stats forgotten.
+// Strings and booleans in Stats are exported too. This test fails when one is added.
 func TestEveryOtherField(t *testing.T) {
 	var others []string
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[pool.Stats]()) {
@@ -221,7 +221,7 @@ func TestLint(t *testing.T) {
 	assert.Equal(t, len(poolCounters)+len(poolGauges)+1+len(memoryCounters)+len(memoryGauges), n)
 }
 
-// used makes a pool of that name with n slots out, and returns what ends it.
+// used makes a pool with the given name and n slots in use. end puts the slots and closes the pool.
 func used[T any](t *testing.T, name string, n int, opts ...pool.Option) (end func()) {
 	t.Helper()
 	p := pool.New[T](append(opts, pool.WithName(name))...)
@@ -246,7 +246,7 @@ func TestEqualLabels(t *testing.T) {
 	assert.Equal(t, want, gather(t, r, "warmpage_pool_open"))
 }
 
-// Types of one name may be of different packages, and sizes.
+// Types with the same name may come from different packages and have different sizes.
 func TestEqualLabelsOfDifferentPools(t *testing.T) {
 	small := pool.Stats{ID: 1, SlotSize: 16, SlotsPerPage: 4096, LimitBytes: 1 << 16, OffHeap: true}
 	large := pool.Stats{ID: 2, SlotSize: 64, SlotsPerPage: 1024, LimitBytes: 1 << 20, OffHeap: true}
@@ -260,7 +260,7 @@ func TestEqualLabelsOfDifferentPools(t *testing.T) {
 		assert.Equal(t, map[string]float64{"true false  ": 1}, gather(t, r, "warmpage_pool_info"))
 	}
 	for _, now.pools = range [][]pool.Stats{{small, free, large}, {free, small}} {
-		assert.Empty(t, gather(t, r, "warmpage_pool_limit_bytes"), "one of them has none")
+		assert.Empty(t, gather(t, r, "warmpage_pool_limit_bytes"), "one of the pools has no limit")
 		assert.Equal(t, map[string]float64{"true false  ": 1, "false true  ": 1}, gather(t, r, "warmpage_pool_info"))
 	}
 }
@@ -276,7 +276,7 @@ func TestCountersOutliveClose(t *testing.T) {
 	endFirst()
 	want := map[string]float64{"closing [64]uint8": 3, "staying [64]uint8": 1}
 	for range 3 {
-		assert.Equal(t, want, gets(), "kept, and added once")
+		assert.Equal(t, want, gets(), "kept, and not added again")
 	}
 	for _, gauge := range []string{"warmpage_pool_live_slots", "warmpage_pool_open", "warmpage_pool_slot_size_bytes", "warmpage_pool_info"} {
 		values := gather(t, r, gauge)
@@ -287,21 +287,21 @@ func TestCountersOutliveClose(t *testing.T) {
 	}
 
 	endSecond := used[[64]byte](t, "closing", 5)
-	assert.Equal(t, 8.0, gets()["closing [64]uint8"], "the next pool of the name goes on")
+	assert.Equal(t, 8.0, gets()["closing [64]uint8"], "the next pool with the name adds to it")
 	assert.Equal(t, 5.0, gather(t, r, "warmpage_pool_live_slots")["closing [64]uint8"])
 	endSecond()
 	assert.Equal(t, 8.0, gets()["closing [64]uint8"])
 
 	used[[64]byte](t, "unseen", 1)()
-	assert.NotContains(t, gets(), "unseen [64]uint8", "no Collect in between")
+	assert.NotContains(t, gets(), "unseen [64]uint8", "no Collect came between New and Close")
 
 	fresh := registered(t, NewCollector())
 	assert.Equal(t, map[string]float64{"staying [64]uint8": 1}, gather(t, fresh, "warmpage_pool_gets_total"))
-	assert.Len(t, c.open, 1, "what is remembered of pools")
-	assert.Len(t, c.gone, 1, "and of labels")
+	assert.Len(t, c.open, 1, "pools remembered")
+	assert.Len(t, c.gone, 1, "labels remembered")
 }
 
-// What is remembered depends on how many labels there were, not on how many pools.
+// The memory of a collector grows with the number of labels, not with the number of pools.
 func TestMemoryOfCollector(t *testing.T) {
 	c := newCollector(readProcess)
 	r := registered(t, c)
@@ -320,10 +320,10 @@ func TestCountersOutliveGarbageCollection(t *testing.T) {
 	func() {
 		p := pool.New[[64]byte](pool.WithName("forgotten"))
 		p.Put(p.Get())
-		p.Trim() // a pool that has pages is never garbage
+		p.Trim() // a pool with pages is never garbage
 		assert.Equal(t, map[string]float64{"forgotten [64]uint8": 1}, gather(t, r, "warmpage_pool_open"))
 	}()
-	require.Eventually(t, func() bool { // some ticks from now, when its timer has stopped
+	require.Eventually(t, func() bool { // takes some ticks, until the pool's timer has stopped
 		runtime.GC()
 		return len(pool.ReadStats()) == 0
 	}, time.Minute, 10*time.Millisecond)
@@ -331,7 +331,7 @@ func TestCountersOutliveGarbageCollection(t *testing.T) {
 	assert.Empty(t, gather(t, r, "warmpage_pool_open"))
 }
 
-// Stats of a pool that is in use may for a moment be less than before, or wrap below 0.
+// Counters in the Stats of a pool that is in use may briefly be lower than before, or wrap below 0.
 func TestCountersNeverGoDown(t *testing.T) {
 	st := pool.Stats{ID: 1}
 	r := registered(t, newCollector(func() reading { return reading{pools: []pool.Stats{st}} }))
@@ -339,14 +339,14 @@ func TestCountersNeverGoDown(t *testing.T) {
 		st.Gets = gets
 		return gather(t, r, "warmpage_pool_gets_total")[" "]
 	}
-	assert.Equal(t, 0.0, value(^uint64(2)), "of a new pool")
+	assert.Equal(t, 0.0, value(^uint64(2)), "a new pool")
 	assert.Equal(t, 100.0, value(100))
 	assert.Equal(t, 100.0, value(99))
 	assert.Equal(t, 100.0, value(^uint64(2)))
 	assert.Equal(t, 101.0, value(101))
 }
 
-// Pools come and go while others gather; each is seen before it goes.
+// Pools come and go while other goroutines gather. Each pool is gathered once before it closes.
 func TestConcurrently(t *testing.T) {
 	r := registered(t, NewCollector())
 	total := func() float64 { return gather(t, r, "warmpage_pool_gets_total")["busy [64]uint8"] }
@@ -385,16 +385,16 @@ func TestConcurrently(t *testing.T) {
 	working.Wait()
 	close(done)
 	watching.Wait()
-	assert.Equal(t, float64(workers*rounds*3), total(), "each Get once")
+	assert.Equal(t, float64(workers*rounds*3), total(), "each Get counted once")
 }
 
-// Of Collects at the same time, none sees pools that another one has found gone.
+// When Collects run at the same time, none sees a pool that another has already found gone.
 func TestCollectsDoNotOvertake(t *testing.T) {
 	var last atomic.Uint64
 	r := registered(t, newCollector(func() reading {
 		id := last.Add(1)
 		for range 10 {
-			runtime.Gosched() // another Collect overtakes this one, if it can
+			runtime.Gosched() // so that another Collect overtakes this one, if it can
 		}
 		return reading{pools: []pool.Stats{{ID: id, Gets: 1}, {ID: id + 1, Gets: 1}}}
 	}))
@@ -410,7 +410,7 @@ func TestCollectsDoNotOvertake(t *testing.T) {
 	}
 	wg.Wait()
 	total := gather(t, r, "warmpage_pool_gets_total")[" "]
-	assert.Equal(t, float64(last.Load()+1), total, "each pool once")
+	assert.Equal(t, float64(last.Load()+1), total, "each pool counted once")
 }
 
 func TestLabelsAreUTF8(t *testing.T) {
@@ -423,9 +423,9 @@ func TestLabelsAreUTF8(t *testing.T) {
 	assert.Len(t, gather(t, registered(t, newCollector(func() reading { return now })), "warmpage_pool_open"), 1)
 }
 
-func TestOneOfARegistry(t *testing.T) {
+func TestOneToARegistry(t *testing.T) {
 	r := registered(t, NewCollector())
 	var already prometheus.AlreadyRegisteredError
 	assert.ErrorAs(t, r.Register(NewCollector()), &already)
-	assert.NoError(t, prometheus.NewRegistry().Register(NewCollector()), "but one of each")
+	assert.NoError(t, prometheus.NewRegistry().Register(NewCollector()), "another registry accepts one")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A dashboard is what the tests look at of Grafana's format.
+// A dashboard is the part of Grafana's format that the tests look at.
 type dashboard struct {
 	Title, UID string
 	Templating struct {
@@ -51,9 +51,9 @@ var (
 	inside   = regexp.MustCompile(`\{[^}]*\}|\[[^]]*\]`)
 )
 
-// checkExpr checks that all that an expression names is exported, or a function of
-// PromQL that we use, and that its brackets match. It is no parser of PromQL, which
-// would be a dependency larger than this module.
+// checkExpr checks that every name in an expression is an exported metric or one of the PromQL
+// functions that we use, and that the brackets match. It returns the names of the metrics. A real
+// parser of PromQL would be a dependency larger than this module.
 func checkExpr(t *testing.T, expr string, known map[string]bool) (names []string) {
 	t.Helper()
 	bare := quoted.ReplaceAllString(expr, `""`)
@@ -84,7 +84,7 @@ func checkExpr(t *testing.T, expr string, known map[string]bool) (names []string
 	return names
 }
 
-// known is the names of all metrics.
+// known returns the set of all metric names.
 func known(t *testing.T) map[string]bool {
 	names := make(map[string]bool)
 	for name := range exported(t) {
@@ -102,10 +102,10 @@ func TestDashboard(t *testing.T) {
 	bottom := 0
 	for _, p := range d.Panels {
 		assert.NotEmpty(t, p.Title)
-		assert.False(t, ids[p.ID], "panel %d twice", p.ID)
+		assert.False(t, ids[p.ID], "two panels have the ID %d", p.ID)
 		ids[p.ID] = true
 		assert.LessOrEqual(t, p.GridPos.X+p.GridPos.W, 24, p.Title)
-		assert.True(t, p.GridPos.X > 0 || p.GridPos.Y == bottom, "%s is where others are", p.Title)
+		assert.True(t, p.GridPos.X > 0 || p.GridPos.Y == bottom, "%s overlaps other panels", p.Title)
 		bottom = p.GridPos.Y + p.GridPos.H
 		if p.Type == "row" {
 			continue
@@ -113,13 +113,13 @@ func TestDashboard(t *testing.T) {
 		assert.NotEmpty(t, p.Targets, p.Title)
 		refs := make(map[string]bool)
 		for _, target := range p.Targets {
-			assert.False(t, refs[target.RefID], "%s: %s twice", p.Title, target.RefID)
+			assert.False(t, refs[target.RefID], "%s: target %s is there twice", p.Title, target.RefID)
 			refs[target.RefID] = true
 			assert.Equal(t, "${datasource}", target.Datasource.UID, p.Title)
 			exprs++
 			named := checkExpr(t, target.Expr, names)
 			selectors := selector.FindAllStringSubmatch(target.Expr, -1)
-			assert.Len(t, selectors, len(named), "metrics that the variables do not select: %s", target.Expr)
+			assert.Len(t, selectors, len(named), "a metric without the selector of the variables: %s", target.Expr)
 			for _, s := range selectors {
 				used[s[1]] = true
 				want := `job=~"$job",instance=~"$instance"`
@@ -134,8 +134,8 @@ func TestDashboard(t *testing.T) {
 	assert.Greater(t, exprs, 15)
 }
 
-// The variables' own queries are of metrics that there are, and "All" includes pools
-// without name, for which Prometheus has no label at all.
+// The queries of the variables use metrics that exist. "All" includes pools without a name, for
+// which Prometheus has no label at all.
 func TestDashboardVariables(t *testing.T) {
 	names := known(t)
 	query := regexp.MustCompile(`^label_values\((\w+)(?:\{[^}]*\})?, (\w+)\)$`)

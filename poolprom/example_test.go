@@ -19,7 +19,7 @@ func ExampleNewCollector() {
 	orders := pool.New[[64]byte](pool.WithName("orders"))
 	o := orders.Get()
 
-	// What promhttp.HandlerFor(registry, ...) serves, of two metrics.
+	// Two of the metrics that promhttp.HandlerFor(registry, ...) would serve.
 	text, err := testutil.CollectAndFormat(collector, expfmt.TypeTextPlain,
 		"warmpage_pool_gets_total", "warmpage_pool_live_slots")
 	if err != nil {
@@ -29,7 +29,7 @@ func ExampleNewCollector() {
 	orders.Put(o)
 	orders.Close()
 	// Output:
-	// # HELP warmpage_pool_gets_total Gets of all kinds, slots of GetBatch one by one, failed ones too.
+	// # HELP warmpage_pool_gets_total Gets of all kinds, failed ones included; each slot of a GetBatch counts as one.
 	// # TYPE warmpage_pool_gets_total counter
 	// warmpage_pool_gets_total{pool="orders",type="[64]uint8"} 1
 	// # HELP warmpage_pool_live_slots Slots handed out and not yet Put.

@@ -6,21 +6,21 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// A metric is one number of T, which is what is known of a pool or of the process.
-// Those of pools have the labels pool and type.
+// A metric is one number that is read from a T, the statistics of a pool or of the process. Metrics
+// of pools have the labels pool and type.
 type metric[T any] struct {
 	name, help string
 	of         func(*T) uint64
-	// join makes one value of those of two pools with equal labels: gauges of pools
-	// only, because counters are added.
+	// join combines the values of two pools with equal labels. Only gauges of pools have it,
+	// because counters are always added.
 	join func(a, b uint64) uint64
-	// absentAtZero says that 0 means that there is no such thing.
+	// absentAtZero says that 0 means "none": no series is sent then.
 	absentAtZero bool
 
 	desc *prometheus.Desc // set by described
 }
 
-// described makes the descriptors of metrics.
+// described sets the descriptors of metrics, and returns metrics.
 func described[T any](metrics []metric[T], labels ...string) []metric[T] {
 	for i := range metrics {
 		m := &metrics[i]
@@ -32,7 +32,8 @@ func described[T any](metrics []metric[T], labels ...string) []metric[T] {
 func sum(a, b uint64) uint64     { return a + b }
 func largest(a, b uint64) uint64 { return max(a, b) }
 
-// unlessNone adds limits: of pools together there is none if one of them has none.
+// unlessNone adds two limits, where 0 means no limit. If either pool has none, the two together
+// have none.
 func unlessNone(a, b uint64) uint64 {
 	if a == 0 || b == 0 {
 		return 0
@@ -40,32 +41,32 @@ func unlessNone(a, b uint64) uint64 {
 	return a + b
 }
 
-// Counters of pools go on when a pool is gone: see collector. All the tables are set
-// once, and only read from then on.
+// Counters of pools outlive the pools: see collector. All of these tables are read-only once they
+// are initialized.
 var poolCounters = described([]metric[pool.Stats]{
 	{
 		name: "warmpage_pool_gets_total",
-		help: "Gets of all kinds, slots of GetBatch one by one, failed ones too.",
+		help: "Gets of all kinds, failed ones included; each slot of a GetBatch counts as one.",
 		of:   func(st *pool.Stats) uint64 { return st.Gets },
 	}, {
 		name: "warmpage_pool_failed_gets_total",
-		help: "Gets that got no slot, for a limit or because the system refused memory.",
+		help: "Gets that returned no slot, because of a limit or because the system refused memory.",
 		of:   func(st *pool.Stats) uint64 { return st.FailedGets },
 	}, {
 		name: "warmpage_pool_slow_gets_total",
-		help: "Gets that found no free slot ready, and got one all the same.",
+		help: "Gets that found no free slot ready but returned one anyway.",
 		of:   func(st *pool.Stats) uint64 { return st.SlowGets },
 	}, {
 		name: "warmpage_pool_guarded_gets_total",
-		help: "Gets that were served by a guarded slot, of WithGuardSampling.",
+		help: "Gets that returned a guarded slot (WithGuardSampling).",
 		of:   func(st *pool.Stats) uint64 { return st.GuardedGets },
 	}, {
 		name: "warmpage_pool_remote_puts_total",
-		help: "Slots that were Put on another P than the one that owns their page, and sent there.",
+		help: "Slots Put on a P that does not own their page, and sent to the one that does.",
 		of:   func(st *pool.Stats) uint64 { return st.RemotePuts },
 	}, {
 		name: "warmpage_pool_promotions_total",
-		help: "Times that an empty page was put in order, for the next Get to be fast.",
+		help: "Times an empty page was put in order so that the next Get is fast.",
 		of:   func(st *pool.Stats) uint64 { return st.Promotions },
 	}, {
 		name: "warmpage_pool_retirements_total",
@@ -73,11 +74,11 @@ var poolCounters = described([]metric[pool.Stats]{
 		of:   func(st *pool.Stats) uint64 { return st.Retirements },
 	}, {
 		name: "warmpage_pool_revivals_total",
-		help: "Pages kept warm that were seen used again.",
+		help: "Warm pages that were seen in use again.",
 		of:   func(st *pool.Stats) uint64 { return st.Revivals },
 	}, {
 		name: "warmpage_pool_releases_total",
-		help: "Empty pages given back by the pool, for other pools or the system.",
+		help: "Empty pages that the pool gave up, for other pools or the system.",
 		of:   func(st *pool.Stats) uint64 { return st.Releases },
 	}, {
 		name: "warmpage_pool_purged_bytes_total",
@@ -89,7 +90,7 @@ var poolCounters = described([]metric[pool.Stats]{
 var poolGauges = described([]metric[pool.Stats]{
 	{
 		name: "warmpage_pool_open",
-		help: "Open pools that have these labels.",
+		help: "Open pools with these labels.",
 		of:   func(*pool.Stats) uint64 { return 1 },
 		join: sum,
 	}, {
@@ -104,7 +105,7 @@ var poolGauges = described([]metric[pool.Stats]{
 		join: sum,
 	}, {
 		name: "warmpage_pool_warm_pages",
-		help: "Empty pages among those of the pool, kept for the next Gets.",
+		help: "Empty pages that the pool keeps for later Gets.",
 		of:   func(st *pool.Stats) uint64 { return uint64(st.WarmPages) },
 		join: sum,
 	}, {
@@ -114,50 +115,50 @@ var poolGauges = described([]metric[pool.Stats]{
 		join: sum,
 	}, {
 		name: "warmpage_pool_committed_bytes",
-		help: "Memory of the pool's pages that slots were carved from, and that may be resident.",
+		help: "Memory of the pool's pages that slots were carved from and that may be resident.",
 		of:   func(st *pool.Stats) uint64 { return uint64(st.CommittedBytes) },
 		join: sum,
 	}, {
 		name:         "warmpage_pool_limit_bytes",
-		help:         "What mapped bytes may be by WithLimit; absent if a pool has no limit.",
+		help:         "Upper bound on mapped bytes, set by WithLimit; absent if a pool with these labels has no limit.",
 		of:           func(st *pool.Stats) uint64 { return uint64(st.LimitBytes) },
 		join:         unlessNone,
 		absentAtZero: true,
 	}, {
 		name: "warmpage_pool_slot_size_bytes",
-		help: "Bytes from one slot to the next; the most of any of the pools.",
+		help: "Bytes from one slot to the next; the largest value of the pools with these labels.",
 		of:   func(st *pool.Stats) uint64 { return uint64(st.SlotSize) },
 		join: largest,
 	}, {
 		name: "warmpage_pool_slots_per_page",
-		help: "Slots on a page; the most of any of the pools.",
+		help: "Slots on a full page; the largest value of the pools with these labels.",
 		of:   func(st *pool.Stats) uint64 { return uint64(st.SlotsPerPage) },
 		join: largest,
 	},
 }, "pool", "type")
 
-// poolInfo has what is no number of a pool as labels.
+// The metric poolInfo has, as labels, the properties of a pool that are not numbers.
 const (
 	infoName = "warmpage_pool_info"
-	infoHelp = "Always 1; off_heap says whether slots lie outside of the Go heap, pinned whether Get and Put pin rather than lock."
+	infoHelp = "Always 1; off_heap says whether slots lie outside the Go heap, pinned whether Get and Put pin the goroutine instead of taking a lock."
 )
 
 var poolInfo = prometheus.NewDesc(infoName, infoHelp, []string{"pool", "type", "off_heap", "pinned"}, nil)
 
-// memory is what all pools of the process have together.
+// memory is what all pools of the process use together.
 type memory struct {
 	pool.Memory
-	limit int64 // of SetProcessLimit; 0: none
+	limit int64 // in bytes, set by SetProcessLimit; 0: none
 }
 
 var memoryCounters = described([]metric[memory]{
 	{
 		name: "warmpage_memory_purged_bytes_total",
-		help: "Memory that all pools of the process have given back to the system.",
+		help: "Memory that the pools of the process have given back to the system.",
 		of:   func(m *memory) uint64 { return uint64(m.Purged) },
 	}, {
 		name: "warmpage_memory_system_calls_total",
-		help: "System calls for memory: reserve, commit and purge.",
+		help: "System calls that reserve, commit or purge memory.",
 		of:   func(m *memory) uint64 { return m.SystemCalls },
 	},
 })
@@ -165,23 +166,23 @@ var memoryCounters = described([]metric[memory]{
 var memoryGauges = described([]metric[memory]{
 	{
 		name: "warmpage_memory_reserved_bytes",
-		help: "Address space reserved for all pools, most of it without memory behind it.",
+		help: "Address space reserved for all pools; most of it has no memory behind it.",
 		of:   func(m *memory) uint64 { return uint64(m.Reserved) },
 	}, {
 		name: "warmpage_memory_committed_bytes",
-		help: "Pages that may have memory behind them: those in use and the warm ones.",
+		help: "Pages that may have memory behind them: those in use plus the warm ones.",
 		of:   func(m *memory) uint64 { return uint64(m.Committed) },
 	}, {
 		name: "warmpage_memory_in_use_bytes",
-		help: "Pages that pools hold, empty ones that they keep included.",
+		help: "Pages that pools hold, including the empty ones that they keep.",
 		of:   func(m *memory) uint64 { return uint64(m.InUse) },
 	}, {
 		name: "warmpage_memory_warm_bytes",
-		help: "Pages that pools have released and that have not gone back to the system yet.",
+		help: "Pages that pools have released but that have not gone back to the system yet.",
 		of:   func(m *memory) uint64 { return uint64(m.Warm) },
 	}, {
 		name:         "warmpage_memory_limit_bytes",
-		help:         "What committed bytes may be by SetProcessLimit; absent if there is no limit.",
+		help:         "Upper bound on committed bytes, set by SetProcessLimit; absent if there is no limit.",
 		of:           func(m *memory) uint64 { return uint64(m.limit) },
 		absentAtZero: true,
 	},

@@ -20,12 +20,12 @@ func readReadme(t *testing.T) string {
 	return string(text)
 }
 
-// The table has each metric, with its type, unit and help.
+// The table lists every metric, with its type, unit and help text.
 func TestReadmeTable(t *testing.T) {
 	rows := regexp.MustCompile("(?m)^\\| `(warmpage_\\w+)` \\| (\\w+) \\| (\\w*) \\| (.*) \\|$").FindAllStringSubmatch(readReadme(t), -1)
 	have := make(map[string]string)
 	for _, row := range rows {
-		assert.Empty(t, have[row[1]], "%s twice", row[1])
+		assert.Empty(t, have[row[1]], "%s is listed twice", row[1])
 		have[row[1]] = fmt.Sprint(row[2], ": ", row[4])
 		assert.Equal(t, strings.Contains(row[1], "_bytes"), row[3] == "bytes", "unit of %s", row[1])
 	}
@@ -37,7 +37,7 @@ func TestReadmeTable(t *testing.T) {
 	t.Logf("%d metrics: %s", len(have), slices.Sorted(maps.Keys(have)))
 }
 
-// What the alerts name is there.
+// The alerts name only metrics that exist.
 func TestReadmeAlerts(t *testing.T) {
 	names := known(t)
 	alerts := regexp.MustCompile(`(?m)^ +expr: (.*)$`).FindAllStringSubmatch(readReadme(t), -1)

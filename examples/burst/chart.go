@@ -22,7 +22,7 @@ const (
 	chartHeight = 5 * vg.Inch
 )
 
-// Told apart by lightness and dashes as well as by hue.
+// The lines differ in lightness and dashes as well as in hue.
 var (
 	poolColor  = color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff}
 	syncColor  = color.RGBA{R: 0xd9, G: 0x7a, B: 0x1e, A: 0xff}
@@ -31,7 +31,7 @@ var (
 	gridColor  = color.Gray{Y: 0xec}
 )
 
-// writeChart draws what is resident over time, of all phases, and the bursts.
+// writeChart draws the resident memory of all phases over time, and the bursts.
 func writeChart(path string, phases []phase) error {
 	p, err := newChart(phases)
 	if err != nil {
@@ -39,7 +39,7 @@ func writeChart(path string, phases []phase) error {
 	}
 	svg := vgsvg.New(chartWidth, chartHeight)
 	canvas := draw.New(svg)
-	canvas.SetColor(color.White) // also around the plot, for viewers that are dark
+	canvas.SetColor(color.White) // also around the plot, for viewers with a dark background
 	canvas.Fill(canvas.Rectangle.Path())
 	p.Draw(draw.Crop(canvas, vg.Points(8), vg.Points(-12), vg.Points(8), vg.Points(-8)))
 	var buf bytes.Buffer
@@ -60,7 +60,7 @@ func newChart(phases []phase) (*plot.Plot, error) {
 	p.X.Label.Text = "seconds since the start"
 	p.Y.Label.Text = "resident memory of the process, MiB"
 	if !phases[0].at(atStart).Known {
-		p.Y.Label.Text = "memory held, as the allocator says, MiB"
+		p.Y.Label.Text = "memory held by the allocator's own account, MiB"
 	}
 	var top float64
 	for i := range phases {
@@ -83,8 +83,8 @@ func newChart(phases []phase) (*plot.Plot, error) {
 	if err := addLines(p, phases); err != nil {
 		return nil, err
 	}
-	// On the left with the text to the right, where it may be longer than reckoned
-	// if the viewer has another font.
+	// The legend is on the left, with its text to the right of the lines. There the text has room
+	// to be longer than expected, if the viewer has a different font.
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.XOffs = vg.Points(6)
 	p.Legend.YOffs = vg.Points(-4)
@@ -94,11 +94,11 @@ func newChart(phases []phase) (*plot.Plot, error) {
 	return p, nil
 }
 
-// labelRoom is what the number of a burst takes of the chart's width, and some.
+// labelRoom is the share of the chart's width that the label of a burst takes, with a margin.
 const labelRoom = 0.09
 
-// addBursts shades when a burst was under way, on either side, up to top, and
-// numbers it at the foot, below the lines, where there is room.
+// addBursts shades, up to top, the times when either side had a burst under way. Where there is
+// room, it writes the number of the burst at the foot, below the lines.
 func addBursts(p *plot.Plot, phases []phase, top float64) error {
 	labels := &plotter.Labels{Offset: vg.Point{X: vg.Points(4), Y: vg.Points(3)}}
 	free := 0.0
@@ -122,7 +122,7 @@ func addBursts(p *plot.Plot, phases []phase, top float64) error {
 		band.Width = 0
 		p.Add(band)
 		if burst == 1 {
-			p.Legend.Add("a burst, on either side", band)
+			p.Legend.Add("burst, on either side", band)
 		}
 		if to < free || to > p.X.Max*(1-labelRoom) {
 			continue
@@ -141,7 +141,7 @@ func addBursts(p *plot.Plot, phases []phase, top float64) error {
 }
 
 func addLines(p *plot.Plot, phases []phase) error {
-	// The pool is drawn last, over the other where they are the same.
+	// The pool's line is drawn last, so that it is on top where both are the same.
 	colors := map[side]color.Color{thisPool: poolColor, syncPool: syncColor}
 	drawn := make([]*plotter.Line, len(phases))
 	for i := len(phases) - 1; i >= 0; i-- {
@@ -167,7 +167,7 @@ func addLines(p *plot.Plot, phases []phase) error {
 	return addLimit(p, phases[0])
 }
 
-// addLimit draws what the pool must be below in the end.
+// addLimit draws the limit that the pool must be below at the end.
 func addLimit(p *plot.Plot, ph phase) error {
 	if !ph.at(atStart).Known {
 		return nil
@@ -181,12 +181,11 @@ func addLimit(p *plot.Plot, ph phase) error {
 	line.Color = limitColor
 	line.Dashes = []vg.Length{vg.Points(2), vg.Points(2)}
 	p.Add(line)
-	p.Legend.Add(fmt.Sprintf("the most that the pool may have %v after the last Put", ph.plan.Settle), line)
+	p.Legend.Add(fmt.Sprintf("limit for this pool %v after the last Put", ph.plan.Settle), line)
 	return nil
 }
 
-// roundTicks are at multiples of 1, 2 or 5 times a power of ten, with plain
-// numbers.
+// roundTicks are at multiples of 1, 2 or 5 times a power of ten, and labelled with plain numbers.
 type roundTicks struct{}
 
 func (roundTicks) Ticks(lo, hi float64) []plot.Tick {
@@ -207,7 +206,7 @@ func (roundTicks) Ticks(lo, hi float64) []plot.Tick {
 
 var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}
 
-// useSans sets all text of p, which is serif by default.
+// useSans sets all text of p in a sans-serif font. The default is serif.
 func useSans(p *plot.Plot) {
 	p.Title.TextStyle.Font = font.From(sans, 13)
 	p.X.Label.TextStyle.Font = font.From(sans, 10)

@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// Each side runs in a child process, which is this program again: what one has
-// left in memory does not count for the other. A child finds its plan in the
-// environment and writes its results to standard output as they come.
+// Each side runs in a child process, which is this program again. That way, what one side leaves in
+// memory does not count against the other. A child finds its plan in the environment and writes its
+// results to standard output as they come.
 
-// planVariable makes a process a child.
+// planVariable is the environment variable that makes a process a child. It holds the plan as JSON.
 const planVariable = "WARMPAGE_BURST_PLAN"
 
-// A message is what a child writes: one of these.
+// A message is one JSON value that a child writes. It has exactly one of these fields.
 type message struct {
 	Sample *sample `json:",omitempty"`
-	Totals *totals `json:",omitempty"` // the last one
+	Totals *totals `json:",omitempty"` // the last message has this
 }
 
-// beChild is main of a child; it returns the exit code.
+// beChild is the main function of a child. It returns the exit code.
 func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	var p plan
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
@@ -39,7 +39,7 @@ func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return exitInterrupted // the parent says why
+		return exitInterrupted // the parent prints the reason
 	case err != nil:
 		fmt.Fprintln(stderr, err)
 		return exitFailed
@@ -47,9 +47,9 @@ func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// runChild carries out p in a process of its own, which has ended when runChild
-// returns. The error is context.Canceled if Ctrl-C, which both get, reached the
-// child first.
+// runChild carries out p in a child process and passes each message to got. The child has ended
+// when runChild returns. The error is context.Canceled if ctx ended, or if Ctrl-C, which goes to
+// both processes, reached the child first.
 func runChild(ctx context.Context, p plan, got func(message)) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -64,7 +64,7 @@ func runChild(ctx context.Context, p plan, got func(message)) error {
 	cmd.Env = append(os.Environ(), planVariable+"="+string(text))
 	cmd.Stderr = &errs
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 2 * time.Second // then it is killed: a burst in a strained machine, or Windows, which cannot interrupt
+	cmd.WaitDelay = 2 * time.Second // then kill it: the machine may be overloaded, and Windows cannot interrupt
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -80,14 +80,15 @@ func runChild(ctx context.Context, p plan, got func(message)) error {
 	case err != nil:
 		return fmt.Errorf("child: %w\n%s", err, errs.String())
 	case readErr != nil:
-		return fmt.Errorf("what the child wrote: %w", readErr)
+		return fmt.Errorf("reading the output of the child: %w", readErr)
 	case !hasTotals:
 		return errors.New("the child ended before it was done")
 	}
 	return nil
 }
 
-// readMessages reads to the end and reports whether the last message was there.
+// readMessages reads messages until in ends, and passes each to got. hasTotals says whether the
+// last one had the totals.
 func readMessages(in io.Reader, got func(message)) (hasTotals bool, err error) {
 	for d := json.NewDecoder(in); ; {
 		var m message
@@ -95,7 +96,7 @@ func readMessages(in io.Reader, got func(message)) (hasTotals bool, err error) {
 		case errors.Is(err, io.EOF):
 			return hasTotals, nil
 		case err != nil:
-			// Else the child would wait for somebody to read the rest.
+			// Read the rest, so that the child does not block on its output.
 			_, _ = io.Copy(io.Discard, in)
 			return hasTotals, err
 		}

@@ -1,13 +1,12 @@
-// Burst takes millions of objects at once and puts them all back, pauses, and does
-// it again: first with this library, then with sync.Pool, each in a process of its
-// own. Once a second it prints what the process has in memory, and at the end what
-// each side took, kept and cost.
+// Burst gets millions of objects at once, puts them all back, pauses, and does it again. It does so
+// first with this library, then with sync.Pool, each in its own process. Once a second it prints
+// how much memory the process has resident. At the end it prints what each side took, kept and
+// cost.
 //
 //	go run . [-objects 2000000] [-bursts 3] [-pause 5s] [-gc 1s] [-quick] [-svg chart.svg]
 //
-// It exits with status 1 if, 5 s after the last Put, the memory that the pool's
-// burst took has not gone back to the system. This is measured where the system
-// tells what is resident, which is Linux.
+// It exits with status 1 if the memory of the pool's bursts has not gone back to the system 5 s
+// after the last Put. It checks this only on Linux, because it reads resident memory from /proc.
 package main
 
 import (
@@ -41,7 +40,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main with what a test wants to replace; it returns the exit code.
+// run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
 	switch {
@@ -54,7 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return show(ctx, opts, stdout, stderr)
 }
 
-// show runs both sides, one after the other, and says how it went.
+// show runs both sides, one after the other, and prints the results. It returns the exit code.
 func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	printIntroduction(stdout, opts.plan)
 	var phases []phase
@@ -99,28 +98,29 @@ type options struct {
 	svg  string
 }
 
-// What is not given on the command line. Quick is for machines that only want to
-// know whether it works: both sides take less than 15 s.
+// The plans without and with -quick, for all that other flags do not set. quick is for automatic
+// checks that the program works: both sides together take less than 15 s.
 var (
 	usual = plan{Objects: 2_000_000, Bursts: 3, Lead: time.Second / 2, Pause: 5 * time.Second, Settle: 5 * time.Second, Period: time.Second / 10}
 	quick = plan{Objects: 200_000, Bursts: 2, Lead: time.Second / 2, Pause: 5 * time.Second / 2, Settle: 7 * time.Second / 2, Period: time.Second / 10}
 )
 
-// maxObjects take 6 GiB, and their pointers another 0.8.
+// maxObjects objects take 6 GiB, and their pointers another 0.8 GiB.
 const maxObjects = 100_000_000
 
-// parse returns an error for a bad command line, which it has not printed.
+// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
+// For -h it prints the usage, and returns flag.ErrHelp.
 func parse(args []string, stderr io.Writer) (options, error) {
 	var opts options
 	var isQuick bool
 	given := usual
 	fs := flag.NewFlagSet("burst", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are printed once, by run
-	fs.IntVar(&given.Objects, "objects", usual.Objects, "`number` of 64-byte objects that a burst has out at once")
+	fs.SetOutput(io.Discard) // run prints errors
+	fs.IntVar(&given.Objects, "objects", usual.Objects, "`number` of 64-byte objects in each burst")
 	fs.IntVar(&given.Bursts, "bursts", usual.Bursts, "`number` of bursts")
 	fs.DurationVar(&given.Pause, "pause", usual.Pause, "`duration` of the pause between two bursts")
-	fs.DurationVar(&given.GC, "gc", 0, "run a collection each `duration`, as a program that does other things would (default: none)")
-	fs.BoolVar(&isQuick, "quick", false, "less than 15 s: 200000 objects, 2 bursts, pauses of 2.5s, unless given")
+	fs.DurationVar(&given.GC, "gc", 0, "run a collection every `duration`, as a program that does other work would (default: never)")
+	fs.BoolVar(&isQuick, "quick", false, "take less than 15 s: 200000 objects, 2 bursts, pauses of 2.5s, unless other flags set them")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
 	err := fs.Parse(args)
 	switch {
@@ -138,9 +138,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	case given.Bursts < 1:
 		return opts, fmt.Errorf("-bursts must be at least 1, not %d", given.Bursts)
 	case given.Pause < 0:
-		return opts, fmt.Errorf("-pause must not be negative, as %v is", given.Pause)
+		return opts, fmt.Errorf("-pause must not be negative: %v", given.Pause)
 	case given.GC < 0:
-		return opts, fmt.Errorf("-gc must not be negative, as %v is", given.GC)
+		return opts, fmt.Errorf("-gc must not be negative: %v", given.GC)
 	}
 	opts.plan = merge(fs, given, isQuick)
 	if opts.svg != "" {
@@ -149,7 +149,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return opts, err
 }
 
-// merge returns the plan that is usual or quick but for the flags that were given.
+// merge returns the usual or the quick plan, changed by the flags that are on the command line.
 func merge(fs *flag.FlagSet, given plan, isQuick bool) plan {
 	p := usual
 	if isQuick {
@@ -170,8 +170,8 @@ func merge(fs *flag.FlagSet, given plan, isQuick bool) plan {
 	return p
 }
 
-// tryFile finds out now that path cannot be written, rather than when all has
-// been measured. It leaves things as they were.
+// tryFile returns an error if path cannot be written. It finds that out before all the measuring
+// rather than after it. It changes nothing on disk.
 func tryFile(path string) error {
 	_, err := os.Lstat(path)
 	isNew := errors.Is(err, os.ErrNotExist)

@@ -18,7 +18,7 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// TestMain lets the test binary be its own child, as the program is.
+// TestMain lets the test binary be its own child, as the program does.
 func TestMain(m *testing.M) {
 	if os.Getenv(planVariable) != "" {
 		main()
@@ -26,10 +26,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tiny is small enough for the whole of it to take no time.
+// tiny takes almost no time.
 var tiny = plan{Objects: 5000, Bursts: 3, Lead: time.Millisecond, Pause: 5 * time.Millisecond, Settle: 5 * time.Millisecond, Period: time.Millisecond}
 
-// measured carries out tiny for one side in this process.
+// measured carries out tiny for one side, in this process, and returns the phase.
 func measured(t *testing.T, s side) phase {
 	t.Helper()
 	ph := phase{plan: tiny}
@@ -63,8 +63,8 @@ func TestBursts(t *testing.T) {
 	}
 }
 
-// The pool takes its slots from pages, not from the Go heap, and sync.Pool does
-// the opposite: were it not so, nothing that the program shows would mean anything.
+// The pool takes its slots from pages, not from the Go heap, and sync.Pool does the opposite. If
+// that were not so, the results of the program would mean nothing.
 func TestBothSidesWork(t *testing.T) {
 	ours := measured(t, thisPool)
 	for _, s := range ours.samples {
@@ -92,9 +92,9 @@ func TestBothSidesWork(t *testing.T) {
 
 func TestUnknownSide(t *testing.T) {
 	_, err := measure(t.Context(), plan{Side: "malloc"}, nil)
-	assert.ErrorContains(t, err, `no side "malloc"`)
+	assert.ErrorContains(t, err, `unknown side "malloc"`)
 	err = runChild(t.Context(), plan{Side: "malloc"}, func(message) {})
-	assert.ErrorContains(t, err, `no side "malloc"`, "what the child says is passed on")
+	assert.ErrorContains(t, err, `unknown side "malloc"`, "the error of the child is passed on")
 }
 
 func TestChangedObject(t *testing.T) {
@@ -103,7 +103,7 @@ func TestChangedObject(t *testing.T) {
 	xs := make([]*object, 10)
 	getAll(t.Context(), a, xs)
 	xs[3][0]++
-	assert.ErrorContains(t, putAll(a, xs), "1 objects were changed")
+	assert.ErrorContains(t, putAll(a, xs), "1 objects changed while they were in use")
 	assert.Zero(t, a.stats().Live)
 	assert.NoError(t, a.close())
 }
@@ -116,24 +116,24 @@ func TestEmitFails(t *testing.T) {
 	assert.ErrorIs(t, err, full)
 }
 
-// All of it, children and chart included.
+// The whole program, including its children and the chart.
 func TestShow(t *testing.T) {
 	svg := filepath.Join(t.TempDir(), "burst.svg")
 	var stdout, stderr bytes.Buffer
 	p := tiny
-	p.Objects = 100_000 // 6 MiB, so that the check sees them come
+	p.Objects = 100_000 // 6 MiB, enough for the check to see them
 	code := show(t.Context(), options{plan: p, svg: svg}, &stdout, &stderr)
 	text := stdout.String()
-	// How soon memory comes back is not for a test of this program to say.
+	// This test does not check how soon memory comes back.
 	if code != 0 {
 		require.Contains(t, stderr.String(), "after the last Put")
-		require.NotContains(t, stderr.String(), "at the top of")
+		require.NotContains(t, stderr.String(), "at the peak of")
 		require.Equal(t, exitFailed, code)
 	}
 	for _, want := range []string{
 		"100000 objects of 64 bytes", "this pool: ", "sync.Pool: ", "start\n",
 		"burst 1: all out", "burst 1: all back", "burst 3: all out", "burst 3: all back", "5ms after the last Put",
-		"peak", "allocations (Mallocs)", "GC cycles", "pauses in all",
+		"peak", "allocations (Mallocs)", "GC cycles", "total pause",
 	} {
 		assert.Contains(t, text, want)
 	}
@@ -147,7 +147,7 @@ func TestShow(t *testing.T) {
 	assert.Contains(t, string(chart), "sync.Pool")
 }
 
-// assertXML reads text to its end as XML.
+// assertXML fails the test if text is not well-formed XML.
 func assertXML(t *testing.T, text []byte) {
 	t.Helper()
 	for d := xml.NewDecoder(bytes.NewReader(text)); ; {
@@ -158,7 +158,7 @@ func assertXML(t *testing.T, text []byte) {
 	}
 }
 
-// A cancelWriter presses Ctrl-C when it first sees what it waits for.
+// A cancelWriter calls cancel whenever a Write contains until.
 type cancelWriter struct {
 	bytes.Buffer
 	until  string
@@ -172,7 +172,7 @@ func (w *cancelWriter) Write(p []byte) (int, error) {
 	return w.Buffer.Write(p)
 }
 
-// The child is under way then, and has an hour to go.
+// The interrupt comes when the child has started and has an hour to go.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -195,7 +195,7 @@ func TestInterruptedChild(t *testing.T) {
 	stdout := &cancelWriter{until: string(allBack), cancel: cancel}
 	var stderr bytes.Buffer
 	assert.Equal(t, exitInterrupted, beChild(ctx, string(text), stdout, &stderr))
-	assert.Empty(t, stderr.String(), "the parent says it")
+	assert.Empty(t, stderr.String(), "the parent prints the reason")
 	hasTotals, err := readMessages(&stdout.Buffer, func(message) {})
 	assert.NoError(t, err)
 	assert.False(t, hasTotals)
@@ -230,8 +230,8 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-objects", "100000001"}, "-objects must be from 1"},
 		{[]string{"-objects", "many"}, `invalid value "many" for flag -objects`},
 		{[]string{"-bursts", "0"}, "-bursts must be at least 1, not 0"},
-		{[]string{"-pause", "-1s"}, "-pause must not be negative, as -1s is"},
-		{[]string{"-gc", "-1s"}, "-gc must not be negative, as -1s is"},
+		{[]string{"-pause", "-1s"}, "-pause must not be negative: -1s"},
+		{[]string{"-gc", "-1s"}, "-gc must not be negative: -1s"},
 		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
 		{[]string{"now"}, `unexpected argument "now"`},
 		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "burst.svg")}, "-svg: open "},

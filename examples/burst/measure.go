@@ -12,7 +12,7 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// A side is what the objects come from.
+// A side is one of the two sources of objects.
 type side string
 
 const (
@@ -20,69 +20,69 @@ const (
 	syncPool side = "sync.Pool"
 )
 
-// A plan is what one side has to do.
+// A plan says what one side has to do.
 type plan struct {
 	Side    side
 	Objects int
 	Bursts  int
-	Lead    time.Duration // before the first burst
-	Pause   time.Duration // between bursts
-	Settle  time.Duration // how long memory is watched after the last Put
-	Period  time.Duration // of the samples that no event asks for
-	GC      time.Duration // from one runtime.GC to the next; 0: none but the runtime's own
+	Lead    time.Duration // pause before the first burst
+	Pause   time.Duration // pause between bursts
+	Settle  time.Duration // how long to watch memory after the last Put
+	Period  time.Duration // time between regular samples
+	GC      time.Duration // time between calls of runtime.GC; 0: leave collections to the runtime
 }
 
-// payload is what the objects of a burst take, without anything around them.
+// payload returns the size of the objects of a burst in bytes, without any overhead.
 func (p plan) payload() int64 { return int64(p.Objects) * objectSize }
 
 const objectSize = 64
 
 type object [objectSize / 8]uint64
 
-// A moment is why a sample was taken.
+// A moment is the reason for a sample.
 type moment string
 
 const (
 	atStart moment = "start"
-	atBurst moment = "burst" // is about to begin
+	atBurst moment = "burst" // just before a burst begins
 	allOut  moment = "all out"
 	allBack moment = "all back"
 	atEnd   moment = "end"
-	between moment = "" // the ticker
+	between moment = "" // a regular sample
 )
 
-// A sample is what a process holds at one time.
+// A sample is what a process holds at one point in time.
 type sample struct {
 	At     time.Duration // since the start
 	Moment moment
-	Burst  int // that it belongs to or follows, from 1
+	Burst  int // the burst that the sample belongs to or follows, from 1; 0 before the first
 
 	Resident int64 // bytes
-	Known    bool  // whether the system told Resident; else it is what the allocator says that it holds
+	Known    bool  // whether Resident comes from the system; if not, it is what the allocator says it holds
 
-	Pool   pool.Stats // of the pool, and nothing of sync.Pool
+	Pool   pool.Stats // empty for sync.Pool
 	Memory pool.Memory
 	GoHeap goHeap
 }
 
-// goHeap is the part of the Go heap's memory that the Go runtime accounts for.
+// goHeap is what the Go runtime says about the memory of the Go heap.
 type goHeap struct {
-	Objects  int64 // bytes; live ones and those not collected yet
-	Idle     int64 // bytes that hold no object and are resident
+	Objects  int64 // bytes of objects that are live or not collected yet
+	Idle     int64 // resident bytes that hold no object
 	Released int64 // bytes given back to the system
 	Cycles   int64
 }
 
-// totals are from the start to the end of a phase.
+// totals are counts over a whole phase.
 type totals struct {
 	Mallocs uint64
 	Cycles  uint32
 	Pause   time.Duration
 }
 
-// An allocator is one of the two sides at work.
+// An allocator is the implementation of a side.
 type allocator struct {
-	get   func() *object // zeroed
+	get   func() *object // returns a zeroed object
 	put   func(*object)
 	stats func() pool.Stats
 	close func() error
@@ -98,7 +98,7 @@ func newAllocator(s side) (allocator, error) {
 		return allocator{
 			get: func() *object {
 				o := p.Get().(*object)
-				*o = object{} // as the other returns it
+				*o = object{} // the pool returns it zeroed too
 				return o
 			},
 			put:   func(o *object) { p.Put(o) },
@@ -106,11 +106,11 @@ func newAllocator(s side) (allocator, error) {
 			close: func() error { return nil },
 		}, nil
 	}
-	return allocator{}, fmt.Errorf("no side %q", s)
+	return allocator{}, fmt.Errorf("unknown side %q", s)
 }
 
-// measure does the bursts of one side and hands each sample to emit, one at a
-// time, in order. It stops early when ctx ends or emit fails.
+// measure does the bursts of one side and passes each sample to emit, one at a time, in order. It
+// stops early, with an error, when ctx ends or emit fails.
 func measure(ctx context.Context, p plan, emit func(sample) error) (totals, error) {
 	a, err := newAllocator(p.Side)
 	if err != nil {
@@ -119,8 +119,8 @@ func measure(ctx context.Context, p plan, emit func(sample) error) (totals, erro
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
-	// The pointers are the program's, not the allocator's: they are resident before
-	// the start, and to the end.
+	// The pointers belong to the program, not to the allocator. They are resident before the start,
+	// and until the end.
 	xs := make([]*object, p.Objects)
 	clear(xs)
 	debug.FreeOSMemory()
@@ -158,7 +158,7 @@ func readTotals() totals {
 	return totals{Mallocs: m.Mallocs, Cycles: m.NumGC, Pause: time.Duration(m.PauseTotalNs)}
 }
 
-// bursts is all that the program is about, and the pauses.
+// bursts does the bursts and the pauses, and takes a sample at each moment.
 func bursts(ctx context.Context, p plan, a allocator, xs []*object, r *recorder) error {
 	if err := wait(ctx, p.Lead); err != nil {
 		return err
@@ -183,6 +183,7 @@ func bursts(ctx context.Context, p plan, a allocator, xs []*object, r *recorder)
 	return nil
 }
 
+// wait returns after d, or with an error as soon as ctx ends.
 func wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -194,9 +195,9 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// getAll fills xs with objects and writes to each. When ctx ends it stops early.
+// getAll fills xs with objects and writes to each of them. It stops early when ctx ends.
 func getAll(ctx context.Context, a allocator, xs []*object) {
-	const look = 1 << 16 // a few milliseconds
+	const look = 1 << 16 // this many objects take a few milliseconds
 	for i := range xs {
 		if i%look == 0 && ctx.Err() != nil {
 			return
@@ -208,8 +209,8 @@ func getAll(ctx context.Context, a allocator, xs []*object) {
 	}
 }
 
-// putAll puts back what getAll got. An object that does not hold what was written
-// to it has been handed out twice.
+// putAll puts back what getAll got. It returns an error if an object no longer holds what getAll
+// wrote to it: then the allocator has handed it out twice.
 func putAll(a allocator, xs []*object) error {
 	changed := 0
 	for i, o := range xs {
@@ -220,15 +221,15 @@ func putAll(a allocator, xs []*object) error {
 			changed++
 		}
 		a.put(o)
-		xs[i] = nil // or it would keep alive what sync.Pool lets go
+		xs[i] = nil // so that it does not keep alive what sync.Pool drops
 	}
 	if changed > 0 {
-		return fmt.Errorf("%d objects were changed by somebody else while they were out", changed)
+		return fmt.Errorf("%d objects changed while they were in use: they were handed out twice", changed)
 	}
 	return nil
 }
 
-// A recorder takes samples. Both the bursts and the ticker ask for them.
+// A recorder takes samples. It is safe for concurrent use: both the bursts and a ticker use it.
 type recorder struct {
 	start     time.Time
 	side      side
@@ -237,10 +238,10 @@ type recorder struct {
 	fail      func(error)
 
 	mu    sync.Mutex
-	burst int // of the last sample; under mu
+	burst int // the burst of the last sample; guarded by mu
 }
 
-// sample takes one and hands it on.
+// sample takes a sample and passes it to emit.
 func (r *recorder) sample(why moment, burst int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -263,7 +264,8 @@ func (r *recorder) sample(why moment, burst int) {
 	}
 }
 
-// every calls f each period, until stop is called.
+// every calls f once per period on a goroutine of its own. stop ends that, and waits for a call
+// that is under way.
 func every(period time.Duration, f func()) (stop func()) {
 	var wg sync.WaitGroup
 	quit := make(chan struct{})

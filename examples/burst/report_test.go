@@ -71,8 +71,7 @@ func TestLimit(t *testing.T) {
 	assert.EqualValues(t, 4*mib, plan{Objects: 1}.limit())
 }
 
-// made returns a phase of one burst of 100 MiB, all of which has come back 2 s
-// after the Puts.
+// made returns a phase with one burst of 100 MiB. Its memory has come back 2 s after the Puts.
 func made(known bool) phase {
 	const objects = 100 * mib / objectSize
 	out := pool.Stats{SlotSize: objectSize, Live: objects}
@@ -90,19 +89,19 @@ func made(known bool) phase {
 	}
 }
 
-// What the program is for: it must not pass a library that keeps the memory, nor
-// one that never took any.
+// This is what the program is for: check must reject a library that keeps the memory, and one that
+// never took any.
 func TestCheck(t *testing.T) {
 	assert.NoError(t, check(made(true)))
 	for _, test := range []struct {
 		want  string
 		spoil func(*phase)
 	}{
-		{"5s after the last Put 33.0 MiB above the start are resident, want at most 32.0 MiB", func(ph *phase) { ph.samples[5].Resident = 43 * mib }},
-		{"at the top of burst 1 the pool counts 0 slots out, want 1638400", func(ph *phase) { ph.samples[2].Pool.Live = 0 }},
-		{"at the top of burst 1 only 1.0 MiB above the start are resident, want about 100.0 MiB", func(ph *phase) { ph.samples[2].Resident = 11 * mib }},
-		{"after burst 1 the pool counts 1 slots out, want 0", func(ph *phase) { ph.samples[3].Pool.Live = 1 }},
-		{"1 bursts were seen, want 2", func(ph *phase) { ph.plan.Bursts = 2 }},
+		{"5s after the last Put resident memory is 33.0 MiB above the start, want at most 32.0 MiB", func(ph *phase) { ph.samples[5].Resident = 43 * mib }},
+		{"at the peak of burst 1 the pool counts 0 slots in use, want 1638400", func(ph *phase) { ph.samples[2].Pool.Live = 0 }},
+		{"at the peak of burst 1 resident memory is only 1.0 MiB above the start, want about 100.0 MiB", func(ph *phase) { ph.samples[2].Resident = 11 * mib }},
+		{"after burst 1 the pool counts 1 slots in use, want 0", func(ph *phase) { ph.samples[3].Pool.Live = 1 }},
+		{"saw 1 bursts, want 2", func(ph *phase) { ph.plan.Bursts = 2 }},
 	} {
 		ph := made(true)
 		test.spoil(&ph)
@@ -111,7 +110,7 @@ func TestCheck(t *testing.T) {
 
 	ph := made(false)
 	ph.samples[5].Resident = 43 * mib
-	assert.NoError(t, check(ph), "what is not known is not checked")
+	assert.NoError(t, check(ph), "unknown resident memory is not checked")
 }
 
 func TestBackAfter(t *testing.T) {
@@ -125,7 +124,7 @@ func TestBackAfter(t *testing.T) {
 
 	ph.samples[5].Resident = 111 * mib
 	_, ok = ph.backAfter(promised)
-	assert.False(t, ok, "it must stay")
+	assert.False(t, ok, "memory must stay within the limit")
 	assert.EqualValues(t, 111*mib, ph.peak())
 }
 
@@ -141,9 +140,9 @@ func TestResidentNotKnown(t *testing.T) {
 		}
 	}
 	printSummary(&out, phases)
-	assert.Contains(t, out.String(), "this pool: what the pool holds (resident memory is not known on ")
-	assert.Contains(t, out.String(), "sync.Pool: what the Go heap holds (resident memory is not known on ")
-	assert.Contains(t, out.String(), "held, as it says itself")
+	assert.Contains(t, out.String(), "this pool: memory that the pool holds (resident memory is unknown on ")
+	assert.Contains(t, out.String(), "sync.Pool: memory that the Go heap holds (resident memory is unknown on ")
+	assert.Contains(t, out.String(), "held, by its own account")
 	assert.NotContains(t, out.String(), "resident at the start")
 
 	svg := filepath.Join(t.TempDir(), "burst.svg")
@@ -154,7 +153,7 @@ func TestResidentNotKnown(t *testing.T) {
 	assert.NotContains(t, string(text), "resident")
 }
 
-// Once a second, and what must be seen.
+// There is one line per second, and one for each moment that the chart shows.
 func TestLines(t *testing.T) {
 	ph := made(true)
 	var out bytes.Buffer

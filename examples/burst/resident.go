@@ -8,22 +8,22 @@ import (
 	"strconv"
 )
 
-// readResident returns how many bytes of this process are in memory. Not ok: the
-// system does not tell.
+// readResident returns the resident memory of this process, in bytes. ok is false if the system
+// does not report it.
 func readResident() (n int64, ok bool) {
 	if runtime.GOOS != "linux" {
 		return 0, false
 	}
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		return 0, false // no /proc here
+		return 0, false // this system has no /proc
 	}
 	n, err = parseStatm(text, os.Getpagesize())
 	return n, err == nil
 }
 
-// parseStatm returns the second number of a statm file (proc_pid_statm(5)), the
-// resident pages, in bytes.
+// parseStatm returns the resident memory in bytes. That is the second number of a statm file
+// (proc_pid_statm(5)), which counts pages, times pageSize.
 func parseStatm(text []byte, pageSize int) (int64, error) {
 	fields := bytes.Fields(text)
 	if len(fields) < 2 {

@@ -23,13 +23,13 @@ const (
 	barWidth    = vg.Length(16)
 )
 
-// Told apart by lightness as well as by hue.
+// The colours differ in lightness as well as in hue.
 var (
 	offColor = color.RGBA{R: 0xb4, G: 0xb4, B: 0xb4, A: 0xff}
 	onColor  = color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff}
 )
 
-// writeChart draws slow Gets, and the rates in each order, as four panels.
+// writeChart draws four panels: slow Gets, and the rates in each of the three orders.
 func writeChart(path string, rows []row) error {
 	panels := [][]*plot.Plot{
 		{slowPanel(rows), ratePanel(rows, firstIn)},
@@ -43,7 +43,7 @@ func writeChart(path string, rows []row) error {
 		PadTop: vg.Points(10), PadBottom: vg.Points(10), PadLeft: vg.Points(10), PadRight: vg.Points(10),
 	}
 	canvas := draw.New(svg)
-	canvas.SetColor(color.White) // also between the panels, for viewers that are dark
+	canvas.SetColor(color.White) // also between the panels, for viewers with a dark background
 	canvas.Fill(canvas.Rectangle.Path())
 	canvases := plot.Align(panels, tiles, canvas)
 	for i := range panels {
@@ -58,8 +58,8 @@ func writeChart(path string, rows []row) error {
 	return os.WriteFile(path, buf.Bytes(), 0o666)
 }
 
-// slowPanel shows of each configuration the order with the most slow Gets, so
-// that a bar of height 0 speaks for all of them.
+// slowPanel shows, for each configuration, the order with the most slow Gets. A bar of height 0
+// thus means that no order had any.
 func slowPanel(rows []row) *plot.Plot {
 	var names []string
 	var off, on plotter.Values
@@ -73,7 +73,7 @@ func slowPanel(rows []row) *plot.Plot {
 		}
 		names, off, on = append(names, c.name), append(off, a), append(on, b)
 	}
-	return panel("Slow-path entries after warm-up (most of the three orders)", "slow Gets a round", names, off, on, exact)
+	return panel("Slow Gets after warm-up (maximum of the three orders)", "slow Gets per round", names, off, on, exact)
 }
 
 func ratePanel(rows []row, o order) *plot.Plot {
@@ -90,7 +90,7 @@ func ratePanel(rows []row, o order) *plot.Plot {
 
 func whole(x float64) string { return fmt.Sprintf("%.0f", x) }
 
-// exact leaves out no decimal that tells a count a round from a whole number.
+// exact formats x with decimals unless it is a whole number.
 func exact(x float64) string {
 	if x == math.Trunc(x) {
 		return whole(x)
@@ -98,7 +98,7 @@ func exact(x float64) string {
 	return short(x)
 }
 
-// sameScale makes panels comparable by eye.
+// sameScale gives the panels the same Y axis, so that the eye can compare them.
 func sameScale(panels ...*plot.Plot) {
 	var top float64
 	for _, p := range panels {
@@ -109,8 +109,7 @@ func sameScale(panels ...*plot.Plot) {
 	}
 }
 
-// panel draws off and on side by side for each name, with the value over each
-// bar.
+// panel draws the bars of off and on side by side for each name, with the value over each bar.
 func panel(title, yLabel string, names []string, off, on plotter.Values, label func(float64) string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text = title
@@ -121,8 +120,8 @@ func panel(title, yLabel string, names []string, off, on plotter.Values, label f
 	p.Legend.Left = true
 	p.Legend.XOffs = vg.Points(6)
 	p.Legend.Padding = vg.Points(2)
-	addBars(p, "off: as mimalloc retires pages", off, -barWidth/2, offColor, label)
-	addBars(p, "on: as this library does", on, barWidth/2, onColor, label)
+	addBars(p, "off: pages are retired as in mimalloc", off, -barWidth/2, offColor, label)
+	addBars(p, "on: pages are retired as in this library", on, barWidth/2, onColor, label)
 
 	for i, name := range names {
 		names[i] = strings.TrimPrefix(name, "churn-")
@@ -131,7 +130,7 @@ func panel(title, yLabel string, names []string, off, on plotter.Values, label f
 	p.X.Label.Text = "configuration (churn-…)"
 	p.X.Tick.Label.Rotation = math.Pi / 6
 	p.X.Tick.Label.XAlign = text.XRight
-	p.X.Tick.Label.YAlign = text.YTop // below the axis, turned
+	p.X.Tick.Label.YAlign = text.YTop // keeps the rotated labels below the axis
 	p.X.Min, p.X.Max = -0.6, float64(len(names))-0.4
 	p.Y.Tick.Marker = wholeTicks{}
 	p.Y.Min = 0
@@ -146,7 +145,7 @@ func addBars(p *plot.Plot, name string, values plotter.Values, offset vg.Length,
 	p.Legend.Add(name, bars)
 }
 
-// valueLabels puts each value over its bar: a bar of height 0 is not seen.
+// valueLabels puts each value over its bar, because a bar of height 0 is invisible.
 func valueLabels(values plotter.Values, offset vg.Length, label func(float64) string) *plotter.Labels {
 	l := &plotter.Labels{Offset: vg.Point{X: offset, Y: vg.Points(2)}}
 	for i, v := range values {
@@ -162,7 +161,7 @@ func valueLabels(values plotter.Values, offset vg.Length, label func(float64) st
 	return l
 }
 
-// yGrid is horizontal lines only: the groups stand apart by themselves.
+// yGrid returns a grid of horizontal lines only: the groups of bars need no lines between them.
 func yGrid() *plotter.Grid {
 	g := plotter.NewGrid()
 	g.Vertical.Color = nil
@@ -170,7 +169,7 @@ func yGrid() *plotter.Grid {
 	return g
 }
 
-// wholeTicks are the default ticks without decimals.
+// wholeTicks are the default ticks, labelled without decimals.
 type wholeTicks struct{}
 
 func (wholeTicks) Ticks(lo, hi float64) []plot.Tick {
@@ -185,8 +184,7 @@ func (wholeTicks) Ticks(lo, hi float64) []plot.Tick {
 
 var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}
 
-// useSans sets all text of p, which is serif by default, in sizes that fit a
-// panel.
+// useSans sets all text of p in a sans-serif font, in sizes that fit a panel. The default is serif.
 func useSans(p *plot.Plot) {
 	for _, s := range []struct {
 		style *text.Style

@@ -1,13 +1,13 @@
-// Churn fills and empties a few pages of slots over and over, which is what makes
-// an allocator that releases an empty page at once release and map it in each
-// round. It measures that with the retirement of this library ("on": empty pages
-// are kept warm) and with that of plain mimalloc ("off"), and prints both.
+// Churn fills and empties a few pages of slots over and over. An allocator that releases an empty
+// page at once releases pages and maps them again in every round of such a load. The program
+// measures it with the retirement of this library ("on": empty pages are kept warm) and with that
+// of plain mimalloc ("off"), and prints both.
 //
 //	go run . [-time 100ms | -rounds 500] [-quick] [-svg chart.svg]
 //
-// It exits with status 1 if "on", once warm, took a slow path, released a page
-// or gave memory back to the OS. The counters are the proof; the rates depend on
-// machine, build and hour.
+// It exits with status 1 if "on" took a slow path, released a page or gave memory back to the OS
+// after warm-up. The counters are the proof; the rates depend on the machine, the build and the
+// time of day.
 package main
 
 import (
@@ -28,11 +28,11 @@ import (
 )
 
 const (
-	// warmUp is how many rounds come before those that count: the first carves
-	// the slots, the others let the processor learn the loop.
+	// warmUp is the number of rounds before the measured ones. The first one carves the slots; the
+	// others let the processor learn the loop.
 	warmUp = 10
 
-	repeats      = 7 // of each cell; the median rate is shown
+	repeats      = 7 // runs of each cell; the table shows the median rate
 	repeatsQuick = 3
 
 	cellTime      = 100 * time.Millisecond
@@ -50,7 +50,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main with what a test wants to replace; it returns the exit code.
+// run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
 	switch {
@@ -61,8 +61,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 
-	// On one P the goroutine cannot migrate: all slots are put where they were
-	// taken, and the counters show retirement and nothing else.
+	// On one P the goroutine cannot migrate. Every slot is put on the P that got it, so the
+	// counters show the effect of retirement and nothing else.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 
 	rows, err := measureAll(ctx, opts, stderr)
@@ -91,21 +91,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 type options struct {
-	time    time.Duration // of a measurement, if rounds is 0
-	rounds  int           // of a measurement
+	time    time.Duration // how long each measurement takes, if rounds is 0
+	rounds  int           // how many rounds each measurement takes, or 0
 	repeats int
 	svg     string
 }
 
-// parse returns an error for a bad command line, which it has not printed.
+// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
+// For -h it prints the usage, and returns flag.ErrHelp.
 func parse(args []string, stderr io.Writer) (options, error) {
 	var opts options
 	var quick bool
 	fs := flag.NewFlagSet("churn", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are printed once, by run
-	fs.DurationVar(&opts.time, "time", 0, "`duration` of each of the measurements (default 100ms, with -quick 10ms)")
-	fs.IntVar(&opts.rounds, "rounds", 0, "how many rounds each takes, instead of -time")
-	fs.BoolVar(&quick, "quick", false, "a few seconds in total: the counters are as good, the rates are not")
+	fs.SetOutput(io.Discard) // run prints errors
+	fs.DurationVar(&opts.time, "time", 0, "`duration` of each measurement (default 100ms, or 10ms with -quick)")
+	fs.IntVar(&opts.rounds, "rounds", 0, "number of rounds in each measurement, instead of -time")
+	fs.BoolVar(&quick, "quick", false, "take only a few seconds in total: the counters stay exact, but the rates get less precise")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
 	err := fs.Parse(args)
 	switch {
@@ -123,7 +124,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	case opts.rounds < 0:
 		return opts, fmt.Errorf("-rounds must be positive, not %d", opts.rounds)
 	case opts.rounds > 0 && opts.time > 0:
-		return opts, errors.New("-rounds and -time exclude each other")
+		return opts, errors.New("-rounds and -time cannot be used together")
 	}
 	opts.repeats = repeats
 	if quick {
@@ -141,8 +142,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return opts, nil
 }
 
-// checkWritable finds out before a minute of measuring, rather than after it, that
-// path cannot be written. It leaves things as they were.
+// checkWritable returns an error if path cannot be written. It finds that out before a minute of
+// measuring rather than after it. It changes nothing on disk.
 func checkWritable(path string) error {
 	_, missing := os.Stat(path)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
@@ -156,16 +157,15 @@ func checkWritable(path string) error {
 	return nil
 }
 
-// A configuration is how many pages of what slots a round fills.
+// A configuration says how many pages a round fills, and with slots of which size.
 type configuration struct {
 	name    string
 	pages   int
 	measure func(ctx context.Context, opts options, off bool, pages int, o order) (sample, error)
 }
 
-// The names are those of the benchmark of mimalloc's retirement that this one
-// follows. The last has slots so large that the clearing of them is most of the
-// time: a control.
+// The names come from the benchmark of mimalloc's retirement that this program follows. The last
+// one is a control: its slots are so large that clearing them takes most of the time.
 var configurations = []configuration{
 	{"churn-64B-single-page", 1, measure[[64]byte]},
 	{"churn-16B-2-pages", 2, measure[[16]byte]},
@@ -177,7 +177,7 @@ var configurations = []configuration{
 	{"churn-1024B control", 4, measure[[1024]byte]},
 }
 
-// An order is the one in which the slots of a round are put back.
+// An order is the order in which a round puts its slots back.
 type order string
 
 const (
@@ -188,8 +188,8 @@ const (
 
 var orders = []order{firstIn, lastIn, shuffled}
 
-// indexes returns the numbers below n in order o. Shuffled is the same shuffle in
-// each round and each run: a new one a round would take longer than the round.
+// indexes returns the numbers from 0 to n-1 in order o. The shuffle is the same in every round and
+// every run, because a new shuffle for each round would take longer than the round.
 func (o order) indexes(n int) []int {
 	seq := make([]int, n)
 	for i := range seq {
@@ -205,19 +205,19 @@ func (o order) indexes(n int) []int {
 	return seq
 }
 
-// A sample is one run of one pool.
+// A sample is the result of one run with one pool.
 type sample struct {
-	slots  int // in a round
+	slots  int // per round
 	rounds int
-	rate   float64 // allocations a second
+	rate   float64 // allocations per second
 
-	slowGets, promotions, releases uint64 // in these rounds
-	purged                         int64
+	slowGets, promotions, releases uint64 // during these rounds
+	purged                         int64  // bytes
 }
 
-// measure makes a pool, warms it up and measures it. The pool is in use without a
-// pause from the first round to the last: pages that nobody uses for 0.4 s are
-// released, as they should be, but not in a benchmark of busy ones.
+// measure makes a pool, warms it up and measures it. There is no pause between the first round and
+// the last, because the pool rightly releases pages that nobody uses for 0.4 s, and this program
+// measures busy ones.
 func measure[T any](ctx context.Context, opts options, off bool, pages int, o order) (sample, error) {
 	if off {
 		hook.Promotion.Store(hook.None)
@@ -227,7 +227,7 @@ func measure[T any](ctx context.Context, opts options, off bool, pages int, o or
 
 	xs := make([]*T, pages*p.Stats().SlotsPerPage)
 	seq := o.indexes(len(xs))
-	runtime.GC() // not among the rounds, on the only P
+	runtime.GC() // now, so that none runs on the only P during the rounds
 
 	churn(ctx, p, xs, seq, warmUp, 0)
 	before := p.Stats()
@@ -248,9 +248,9 @@ func measure[T any](ctx context.Context, opts options, off bool, pages int, o or
 	return s, errors.Join(p.Close(), ctx.Err())
 }
 
-// churn takes slots for all of xs and puts them back in the order of seq, again
-// and again: for that many rounds or, if rounds is 0, for d. It returns how many
-// rounds that were.
+// churn fills xs with slots and puts them back in the order of seq, again and again. It does so for
+// the given number of rounds or, if that is 0, for the duration d. It returns the number of rounds
+// done.
 func churn[T any](ctx context.Context, p *pool.Pool[T], xs []*T, seq []int, rounds int, d time.Duration) int {
 	start := time.Now()
 	for done := 0; ; {
@@ -267,26 +267,26 @@ func churn[T any](ctx context.Context, p *pool.Pool[T], xs []*T, seq []int, roun
 	}
 }
 
-// A row is a configuration in one order, off and on.
+// A row holds the results of one configuration in one order, off and on.
 type row struct {
 	configuration configuration
 	order         order
 	off, on       group
 }
 
-// A group is what the samples of one cell come to.
+// A group sums up the samples of one cell.
 type group struct {
-	slots, rounds int     // rounds of all samples
-	rate          float64 // median
+	slots, rounds int     // slots per round, and rounds of all samples together
+	rate          float64 // median, in allocations per second
 
 	slowGets, promotions, releases uint64 // sums
-	purged                         int64
+	purged                         int64  // sum, in bytes
 }
 
 func (g group) perRound(count uint64) float64 { return float64(count) / float64(g.rounds) }
 
-// measureAll fills the table. Off and on take turns, so that whatever else the
-// machine does meets both.
+// measureAll measures all rows of the table. Off and on take turns, so that other load on the
+// machine affects both.
 func measureAll(ctx context.Context, opts options, progress io.Writer) ([]row, error) {
 	var rows []row
 	total := len(configurations) * len(orders)
@@ -299,8 +299,8 @@ func measureAll(ctx context.Context, opts options, progress io.Writer) ([]row, e
 				if err != nil {
 					return nil, fmt.Errorf("%s, off: %w", c.name, err)
 				}
-				// A P that the system has not run for 0.1 s is idle to the pool, which
-				// then collects its pages. Such a measurement is made again.
+				// The pool regards a P that the system has not run for 0.1 s as idle, and collects
+				// its pages. Repeat a measurement in which that happened.
 				var b sample
 				for range 5 {
 					b, err = c.measure(ctx, opts, false, c.pages, o)
@@ -336,9 +336,8 @@ func summarize(samples []sample) group {
 	return g
 }
 
-// check returns an error that lists what the library promises and did not keep.
-// A counter that counts nothing would keep every promise, so it also wants the
-// slow paths of off to have been counted.
+// check returns an error that lists every promise of the library that the rows break. A counter
+// that counts nothing would break none, so check also demands that off has counted slow paths.
 func check(rows []row) error {
 	var errs []error
 	fail := func(r row, format string, args ...any) {
@@ -355,20 +354,20 @@ func check(rows []row) error {
 			fail(r, "on purged %d bytes after warm-up, want 0", n)
 		}
 		if r.off.slowGets == 0 {
-			fail(r, "off never took the slow path: the counter seems dead")
+			fail(r, "off never took the slow path: the counter seems to be broken")
 		}
 	}
 	return errors.Join(errs...)
 }
 
 func report(out io.Writer, opts options, rows []row) {
-	fmt.Fprintf(out, `A round takes all slots of the pages with Get, then puts them back: first taken
-first, last taken first, or shuffled (fixed seed, the same shuffle each round).
-off: empty pages are retired as mimalloc does; on: this library as users get it.
-GOMAXPROCS is 1 here, so that the goroutine stays on one P. Of each cell there
-are %d runs of a new pool, off and on in turn, each after %d rounds of warm-up;
-Mallocs/s is the median of these in millions, the counts are of all of them.
-Rates vary with machine, build and hour; the counts should not.
+	fmt.Fprintf(out, `A round gets all slots of the pages, then puts them back: the first one first, the
+last one first, or shuffled (fixed seed, the same shuffle in every round).
+off: empty pages are retired as in mimalloc; on: this library as users get it.
+GOMAXPROCS is 1, so that the goroutine stays on one P. Each cell stands for %d runs,
+each with a new pool after %d rounds of warm-up, off and on in turn. Mallocs/s is
+their median rate in millions; releases and purged are totals over all of them.
+Rates vary with the machine, the build and the time of day; the counts should not.
 
 `, opts.repeats, warmUp)
 
@@ -379,8 +378,8 @@ Rates vary with machine, build and hour; the counts should not.
 		fmt.Fprintf(out, "%-22s%-9s%7d |%s |%s\n", r.configuration.name, r.order, r.on.slots, r.off, r.on)
 	}
 	fmt.Fprint(out, `
-slow/rd:  Gets a round that found no free slot ready  releases: pages given up after warm-up
-promo/rd: empty pages a round put in order            purged:   bytes given back to the OS after warm-up
+slow/rd:  Gets per round that found no free slot ready  releases: pages given up after warm-up
+promo/rd: empty pages put in order per round            purged:   bytes given back to the OS after warm-up
 `)
 }
 
@@ -398,7 +397,7 @@ func (g group) String() string {
 		short(g.perRound(g.slowGets)), short(g.perRound(g.promotions)), g.releases, g.purged)
 }
 
-// short prints x with two decimals, and 0 only if it is exactly that.
+// short formats x with two decimals. It returns "0" only if x is exactly 0.
 func short(x float64) string {
 	switch {
 	case x == 0:

@@ -27,9 +27,9 @@ func TestCounters(t *testing.T) {
 	for _, r := range rows {
 		name := r.configuration.name + ", " + string(r.order)
 		assert.Equal(t, 5, r.off.rounds, name)
-		assert.Positive(t, r.off.slowGets, "%s: off counts slow Gets", name)
+		assert.Positive(t, r.off.slowGets, "%s: off must count slow Gets", name)
 		if r.configuration.pages > 1 {
-			assert.Positive(t, r.off.releases, "%s: off counts releases", name)
+			assert.Positive(t, r.off.releases, "%s: off must count releases", name)
 		}
 		assert.Zero(t, r.off.promotions, name)
 
@@ -58,7 +58,7 @@ func TestTableAndChart(t *testing.T) {
 	assert.Contains(t, string(text), "64B-multi-page")
 }
 
-// assertXML reads text to its end as XML.
+// assertXML fails the test if text is not well-formed XML.
 func assertXML(t *testing.T, text []byte) {
 	t.Helper()
 	d := xml.NewDecoder(bytes.NewReader(text))
@@ -71,8 +71,8 @@ func assertXML(t *testing.T, text []byte) {
 	}
 }
 
-// What the program is for: it must not pass a library that breaks the promise,
-// nor counters that do not count.
+// This is what the program is for: check must reject a library that breaks its promises, and
+// counters that do not count.
 func TestCheck(t *testing.T) {
 	good := row{configurations[0], firstIn, group{rounds: 1, slowGets: 1}, group{rounds: 1}}
 	assert.NoError(t, check([]row{good}))
@@ -83,7 +83,7 @@ func TestCheck(t *testing.T) {
 		{"on took the slow path 3 times", func(r *row) { r.on.slowGets = 3 }},
 		{"on released 2 pages", func(r *row) { r.on.releases = 2 }},
 		{"on purged 65536 bytes", func(r *row) { r.on.purged = 65536 }},
-		{"counter seems dead", func(r *row) { r.off.slowGets = 0 }},
+		{"counter seems to be broken", func(r *row) { r.off.slowGets = 0 }},
 	} {
 		bad := good
 		test.spoil(&bad)
@@ -108,7 +108,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-time", "-1s"}, "-time must be positive, not -1s"},
 		{[]string{"-time", "soon"}, `invalid value "soon" for flag -time`},
 		{[]string{"-rounds", "-1"}, "-rounds must be positive, not -1"},
-		{[]string{"-rounds", "1", "-time", "1s"}, "-rounds and -time exclude each other"},
+		{[]string{"-rounds", "1", "-time", "1s"}, "-rounds and -time cannot be used together"},
 		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
 		{[]string{"now"}, `unexpected argument "now"`},
 		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "churn.svg")}, "-svg: open "},

@@ -17,30 +17,30 @@ type (
 	value [valueSize]byte
 )
 
-// A cache is a set of LRU caches, of which each key belongs to one by its hash:
-// goroutines wait for each other only when they want keys of the same shard. What
-// has to go when a shard is full is what was used least recently in that shard,
-// not in the cache. All methods may be called from any goroutine.
+// A cache is a set of LRU caches, called shards. The hash of a key decides which shard it belongs
+// to, so goroutines wait for each other only when they want keys of the same shard. A full shard
+// evicts the key that was used least recently in the shard, not in the whole cache. The methods are
+// safe for concurrent use, except Close.
 type cache struct {
 	shards []shard
 	end    func() error
 }
 
-// A shard is an LRU cache with a lock around it. There are two kinds, one for each
-// side, that do the same.
+// A shard is an LRU cache with a lock. There is one implementation for each side; both behave the
+// same. The methods are safe for concurrent use.
 type shard interface {
-	// get returns the value of k, which is then the key used last.
+	// get returns the value of k, and makes k the most recently used key.
 	get(hash uint64, k key) (value, bool)
-	// put sets the value of k, which is then the key used last. If k is new and
-	// there is no room, the key used least recently has to go.
+	// put sets the value of k, and makes k the most recently used key. If k is new and there is no
+	// room, put evicts the least recently used key.
 	put(hash uint64, k key, v value)
 	len() int
 	// drain removes everything.
 	drain()
 }
 
-// newCache returns an empty cache, of which make has made the shards, each with
-// its part of the capacity.
+// newCache returns an empty cache. It calls make for each shard, with the shard's part of the
+// capacity. Close calls end.
 func newCache(capacity, shards int, make func(capacity int) shard, end func() error) *cache {
 	c := &cache{end: end}
 	for i := range shards {
@@ -53,13 +53,13 @@ func newCache(capacity, shards int, make func(capacity int) shard, end func() er
 	return c
 }
 
-// Get returns the value of k, if it is in the cache.
+// Get returns the value of k, and whether k is in the cache.
 func (c *cache) Get(k key) (value, bool) {
 	h := k.hash()
 	return c.shards[shardOf(h, len(c.shards))].get(h, k)
 }
 
-// Put sets the value of k. What was used least recently may have to go for it.
+// Put sets the value of k. It may evict another key.
 func (c *cache) Put(k key, v value) {
 	h := k.hash()
 	c.shards[shardOf(h, len(c.shards))].put(h, k, v)
@@ -74,8 +74,8 @@ func (c *cache) Len() int {
 	return n
 }
 
-// Close empties the cache, which must not be used any more. The error says what
-// the cache has lost on the way.
+// Close empties the cache, which must not be used afterwards. The error lists what the cache has
+// lost.
 func (c *cache) Close() error {
 	var errs []error
 	for _, s := range c.shards {
@@ -87,21 +87,20 @@ func (c *cache) Close() error {
 	return errors.Join(append(errs, c.end())...)
 }
 
-// shardOf goes by the lower half of the hash, an index by the upper one: all keys
-// of a shard would otherwise crowd in one part of its index.
+// shardOf returns the shard that a hash belongs to. It uses the lower half of the hash because an
+// index uses the upper half. Otherwise all keys of a shard would crowd into one part of its index.
 func shardOf(hash uint64, shards int) int {
 	return int(uint64(uint32(hash)) * uint64(shards) >> 32)
 }
 
 const (
 	hashSeed   = 0x9e3779b97f4a7c15
-	hashFactor = 0xd6e8feb86659fd93 // odd, and with its bits well spread
+	hashFactor = 0xd6e8feb86659fd93 // odd, with well-spread bits
 )
 
-// hash is the same in every process, which hash/maphash is not: both sides are to
-// have the same keys in the same shard. The price is that whoever knows the
-// constants can make keys that collide (a test does), so that a server whose keys
-// come from strangers should take maphash.
+// hash returns the same value in every process, unlike hash/maphash, because both sides must have
+// the same keys in the same shards. The price is that anyone who knows the constants can make keys
+// that collide, as a test does. A server whose keys come from strangers should use maphash.
 func (k *key) hash() uint64 {
 	h := uint64(hashSeed)
 	for i := 0; i < keySize; i += 8 {
@@ -110,8 +109,8 @@ func (k *key) hash() uint64 {
 	return h
 }
 
-// fold returns both halves of the product as one: each bit of x has its say in
-// each half of the result.
+// fold combines the two halves of the product, so that each bit of x affects both halves of the
+// result.
 func fold(x, y uint64) uint64 {
 	hi, lo := bits.Mul64(x, y)
 	return hi ^ lo

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// keys returns what is in a shard, the key used last first. It follows the list in
-// both directions, and looks each entry up in the index.
+// keys returns the keys in a shard, the most recently used one first. It follows the list in both
+// directions, and looks up each entry in the index.
 func (s *pooledShard) keys(t *testing.T) []key {
 	t.Helper()
 	var keys, back []key
@@ -20,7 +20,7 @@ func (s *pooledShard) keys(t *testing.T) []key {
 		e := s.entries.Deref(r)
 		require.NotNil(t, e, "a Ref in the list is stale")
 		found, _ := s.find(e.key.hash(), &e.key)
-		require.Equal(t, r, found, "the index has another entry for the key, or none")
+		require.Equal(t, r, found, "the index has a different entry for the key, or none")
 		keys = append(keys, e.key)
 		r = e.older
 	}
@@ -30,7 +30,7 @@ func (s *pooledShard) keys(t *testing.T) []key {
 		r = e.newer
 	}
 	slices.Reverse(back)
-	require.Equal(t, keys, back, "the two directions of the list")
+	require.Equal(t, keys, back, "the list differs between the two directions")
 	used := 0
 	for _, p := range s.index {
 		if !p.ref.IsZero() {
@@ -42,6 +42,8 @@ func (s *pooledShard) keys(t *testing.T) []key {
 	return keys
 }
 
+// keys returns the keys in a shard, the most recently used one first. It looks up each one in the
+// map.
 func (s *listedShard) keys(t *testing.T) []key {
 	t.Helper()
 	var keys []key
@@ -54,10 +56,10 @@ func (s *listedShard) keys(t *testing.T) []key {
 	return keys
 }
 
-// A model is an LRU shard that nobody could get wrong.
+// A model is an LRU shard that is too simple to be wrong.
 type model struct {
 	capacity int
-	keys     []key // the one used last first
+	keys     []key // the most recently used one first
 	values   map[key]value
 }
 
@@ -83,11 +85,11 @@ func (m *model) put(k key, v value) {
 	}
 }
 
-// numbered returns key i of a few.
+// numbered returns the key with number i.
 func numbered(i int) key { return (&trace{}).key(uint32(i)) }
 
-// colliding returns n keys of one hash: each has a second word that brings the
-// state, which the first one has set, back to 0.
+// colliding returns n keys with the same hash. In each key, the second word cancels the effect of
+// the first: it brings the state of the hash back to 0.
 func colliding(n int) []key {
 	keys := make([]key, n)
 	for i := range keys {
@@ -98,8 +100,8 @@ func colliding(n int) []key {
 	return keys
 }
 
-// Both sides do the same as the model, after each operation, for capacities and
-// keys of which many, few, or none have to go, and for keys that collide.
+// Both sides agree with the model after each operation. The capacities make the cache evict many
+// keys, few or none, and some of the keys collide.
 func TestModel(t *testing.T) {
 	var usual []key
 	for i := range 24 {
@@ -135,7 +137,7 @@ func TestModel(t *testing.T) {
 				}
 				require.Equal(t, want, p.shards[0].(*pooledShard).keys(t), "%s, capacity %d", name, capacity)
 				require.Equal(t, want, l.shards[0].(*listedShard).keys(t), "%s, capacity %d", name, capacity)
-				require.Equal(t, len(want), pl.Stats().Live, "as many slots are out as there are entries")
+				require.Equal(t, len(want), pl.Stats().Live, "as many slots in use as entries")
 			}
 			require.NoError(t, p.Close())
 			require.NoError(t, l.Close())
@@ -157,13 +159,13 @@ func TestEvictionOrder(t *testing.T) {
 		c.Put(a, valueOf(a))
 		c.Put(b, valueOf(b))
 		c.Put(d, valueOf(d))
-		v, ok := c.Get(a) // now b is the oldest
+		v, ok := c.Get(a) // makes b the oldest
 		assert.True(t, ok)
 		assert.Equal(t, valueOf(a), v)
 		c.Put(e, valueOf(e))
 		_, ok = c.Get(b)
 		assert.False(t, ok, "b was the oldest")
-		c.Put(d, value{1}) // so that a, not d, goes next
+		c.Put(d, value{1}) // makes a the oldest, not d
 		c.Put(f, valueOf(f))
 		_, ok = c.Get(a)
 		assert.False(t, ok, "a was the oldest")
@@ -175,8 +177,7 @@ func TestEvictionOrder(t *testing.T) {
 	}
 }
 
-// The Ref of an evicted entry is stale, also after its slot has been handed out
-// again.
+// The Ref of an evicted entry is stale, and stays so when its slot is handed out again.
 func TestEvictedRefIsStale(t *testing.T) {
 	c, entries := newPooled(1, 1)
 	s := c.shards[0].(*pooledShard)
@@ -210,7 +211,7 @@ func TestShards(t *testing.T) {
 	}
 }
 
-// An index of few places, at random, has all that it should and nothing else.
+// Through random inserts and removes, a small index contains what it should and nothing else.
 func TestIndex(t *testing.T) {
 	_, entries := newPooled(1, 1)
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -218,7 +219,7 @@ func TestIndex(t *testing.T) {
 	var places []place
 	for range 20_000 {
 		if len(places) < 12 && rng.IntN(2) == 0 {
-			// Hashes from the ends: chains go around.
+			// Hashes near both ends, so that chains wrap around.
 			hash := rng.Uint64() | 0xe000000000000000
 			if rng.IntN(3) == 0 {
 				hash >>= 3
@@ -242,15 +243,15 @@ func TestIndex(t *testing.T) {
 		for _, p := range places {
 			i := x.home(p.hash)
 			for x[i].ref != p.ref {
-				require.False(t, x[i].ref.IsZero(), "a gap before the place")
+				require.False(t, x[i].ref.IsZero(), "a gap between the home and the place")
 				i = x.next(i)
 			}
 		}
 	}
 }
 
-// Goroutines that all use all shards, for the race detector; each hit has the
-// value of its key.
+// All goroutines use all shards, which gives the race detector something to check. Every hit must
+// return the value of its key.
 func TestConcurrent(t *testing.T) {
 	const capacity, goroutines = 200, 8
 	p, entries := newPooled(capacity, 8)
@@ -286,8 +287,8 @@ func TestConcurrent(t *testing.T) {
 	assert.NoError(t, p.Close())
 }
 
-// Gets and Puts of keys that are there allocate nothing on either side, and a Put
-// that evicts nothing on the pool's.
+// On both sides, Gets and Puts of keys that are in the cache allocate nothing. In the pooled cache,
+// Puts that evict allocate nothing either.
 func TestAllocations(t *testing.T) {
 	p, _ := newPooled(100, 4)
 	for _, c := range []*cache{p, newListed(100, 4)} {

@@ -22,14 +22,13 @@ const (
 	chartHeight = 4.6 * vg.Inch
 )
 
-// Told apart by lightness as well as by hue.
+// The colours differ in lightness as well as in hue.
 var colors = map[side]color.Color{
 	pooled: color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff},
 	listed: color.RGBA{R: 0xe3, G: 0x9a, B: 0x4a, A: 0xff},
 }
 
-// writeChart draws the latencies, and beside them what the collector and the
-// memory cost.
+// writeChart draws the latencies, and next to them the costs of the collector and of memory.
 func writeChart(path string, o options, results []result) error {
 	panels := []*plot.Plot{latencyPanel(results), sharePanel(results), gcPanel(results)}
 	if results[0].After.Known {
@@ -37,12 +36,12 @@ func writeChart(path string, o options, results []result) error {
 	}
 	svg := vgsvg.New(chartWidth, chartHeight)
 	canvas := draw.New(svg)
-	canvas.SetColor(color.White) // also between the panels, for viewers that are dark
+	canvas.SetColor(color.White) // also between the panels, for viewers with a dark background
 	canvas.Fill(canvas.Rectangle.Path())
 	head := text.Style{Font: font.From(sans, 12), Color: color.Black, XAlign: text.XCenter, YAlign: text.YTop, Handler: plot.DefaultTextHandler}
 	canvas.FillText(head, vg.Point{X: chartWidth / 2, Y: chartHeight - vg.Points(8)}, heading(o, results[0]))
 
-	// The latencies have as much room as two other panels.
+	// The latencies get twice the width of another panel.
 	const pad = vg.Length(10)
 	unit := (chartWidth - 2*pad) / vg.Length(len(panels)+1)
 	left := pad
@@ -70,12 +69,11 @@ func heading(o options, r result) string {
 		o.plan.Entries, r.Ops, from, 100*float64(r.Hits)/float64(r.Ops))
 }
 
-// latencyFloor is where the axis of latencies begins: no operation is that fast.
+// latencyFloor is where the axis of latencies begins. No operation is that fast.
 const latencyFloor = 10 * time.Nanosecond
 
-// latencyPanel has a logarithmic scale, as the maximum is some ten thousand times
-// the median. The bars are of logarithms, on a plain axis, since a bar begins at 0,
-// which has none.
+// latencyPanel has a logarithmic scale, because the maximum is some ten thousand times the median.
+// It draws logarithms on a linear axis: bars begin at 0, which a logarithmic axis does not have.
 func latencyPanel(results []result) *plot.Plot {
 	height := func(d time.Duration) float64 {
 		return max(math.Log10(float64(d)/float64(latencyFloor)), 0)
@@ -105,7 +103,7 @@ func latencyPanel(results []result) *plot.Plot {
 }
 
 func sharePanel(results []result) *plot.Plot {
-	p := newPanel("GC, % of the processors", []string{"of the run"})
+	p := newPanel("GC, % of CPU time", []string{"whole run"})
 	for i, r := range results {
 		v := 100 * r.gcShare()
 		addBars(p, r.Side, i, plotter.Values{v}, []string{fmt.Sprintf("%.1f %%", v)})
@@ -130,7 +128,7 @@ func residentPanel(results []result) *plot.Plot {
 	return fromZero(p)
 }
 
-// newPanel has room for a group of bars over each name.
+// newPanel returns a plot with room for a group of bars over each name.
 func newPanel(title string, names []string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text = title
@@ -149,7 +147,7 @@ func newPanel(title string, names []string) *plot.Plot {
 	return p
 }
 
-// addBars draws one side's bar of each group, with what it stands for above.
+// addBars draws one side's bar in each group, with its label above it.
 func addBars(p *plot.Plot, s side, i int, values plotter.Values, labels []string) *plotter.BarChart {
 	const width, pitch = vg.Length(20), vg.Length(28) // a label is wider than its bar
 	offset := pitch * (vg.Length(i) - 0.5)
@@ -162,13 +160,13 @@ func addBars(p *plot.Plot, s side, i int, values plotter.Values, labels []string
 		})
 	}
 	p.Add(bars, above)
-	// Add has widened the axes to what it takes the bars for.
+	// Add has widened the axes by its own idea of the bars' extent: set them again.
 	p.X.Min, p.X.Max = -0.6, float64(len(values))-0.4
 	p.Y.Min = 0
 	return bars
 }
 
-// fromZero leaves room above the bars, also when all of them are 0.
+// fromZero makes the Y axis start at 0 and leaves room above the bars, even if all of them are 0.
 func fromZero(p *plot.Plot) *plot.Plot {
 	p.Y.Min = 0
 	p.Y.Max = max(p.Y.Max*1.15, 1)
@@ -176,7 +174,7 @@ func fromZero(p *plot.Plot) *plot.Plot {
 	return p
 }
 
-// plainTicks are the usual ones with plain numbers.
+// plainTicks are the default ticks, labelled with plain numbers.
 type plainTicks struct{}
 
 func (plainTicks) Ticks(lo, hi float64) []plot.Tick {

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// Each side runs in a process of its own, this program again, so that neither its
-// heap nor its pages are there for the other. The plan is passed in the
-// environment, the result comes back on standard output.
+// Each side runs in a child process, which is this program again, so that the heap and the pages of
+// one side do not affect the other. The child finds its plan in the environment, and writes the
+// result to standard output.
 
-// planVariable makes a process a child.
+// planVariable is the environment variable that makes a process a child. It holds the plan as JSON.
 const planVariable = "WARMPAGE_LRU_PLAN"
 
-// beChild is main of a child; it returns the exit code.
+// beChild is the main function of a child. It returns the exit code.
 func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	var p plan
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
@@ -32,7 +32,7 @@ func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return exitInterrupted // the parent says so
+		return exitInterrupted // the parent prints the reason
 	case err != nil:
 		fmt.Fprintln(stderr, err)
 		return exitFailed
@@ -40,8 +40,9 @@ func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// runChild carries out p in a process that has ended when runChild returns. The
-// error is context.Canceled after Ctrl-C, which the child may have got first.
+// runChild carries out p in a child process, which has ended when runChild returns. The error is
+// context.Canceled if ctx ended, or if Ctrl-C, which goes to both processes, reached the child
+// first.
 func runChild(ctx context.Context, p plan) (result, error) {
 	var r result
 	self, err := os.Executable()
@@ -57,7 +58,7 @@ func runChild(ctx context.Context, p plan) (result, error) {
 	cmd.Env = append(os.Environ(), planVariable+"="+string(text))
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 5 * time.Second // to stop by itself, before it is killed
+	cmd.WaitDelay = 5 * time.Second // time to stop by itself before it is killed
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil || cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == exitInterrupted:
@@ -66,7 +67,7 @@ func runChild(ctx context.Context, p plan) (result, error) {
 		return r, fmt.Errorf("child: %w\n%s", err, stderr.Bytes())
 	}
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
-		return r, fmt.Errorf("what the child wrote: %w", err)
+		return r, fmt.Errorf("reading the output of the child: %w", err)
 	}
 	return r, nil
 }

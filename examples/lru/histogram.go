@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// A histogram counts durations in buckets that are 1 ns wide below 64 ns, and 32 to
-// each power of two above: a quantile is at most 1/32 too high. It has room for
-// any duration, allocates nothing, and takes some nanoseconds a duration.
+// A histogram counts durations in buckets. These are 1 ns wide below 64 ns; above that there are 32
+// of them for each power of two. A quantile is thus at most 1/32 too high. A histogram can count
+// any duration, allocates nothing, and takes some nanoseconds per duration.
 type histogram struct {
 	counts [bucketCount]uint64
 	total  uint64
@@ -16,11 +16,11 @@ type histogram struct {
 
 const (
 	bucketBits  = 5
-	bucketCount = (64 - bucketBits) << bucketBits // a duration has 63 bits, so that shift is at most 57
+	bucketCount = (64 - bucketBits) << bucketBits // a duration has 63 bits, so shift is at most 57
 )
 
-// bucketOf keeps the upper six bits of v: they are 32 to 63 for all but the small
-// ones, so that the buckets of one shift follow upon those of the one before.
+// bucketOf returns the bucket of v. It keeps the upper six bits of v. Except for small v, these are
+// 32 to 63, so that the buckets for one shift follow directly after those for the previous one.
 func bucketOf(v uint64) int {
 	shift := max(bits.Len64(v)-(bucketBits+1), 0)
 	return shift<<bucketBits + int(v>>shift)
@@ -46,7 +46,8 @@ func (h *histogram) merge(other *histogram) {
 	h.max = max(h.max, other.max)
 }
 
-// quantile returns a duration that at least the fraction q of all did not exceed.
+// quantile returns a duration that at least the fraction q of all durations did not exceed. It
+// returns 0 if there are none.
 func (h *histogram) quantile(q float64) time.Duration {
 	rest := q * float64(h.total)
 	for b, n := range h.counts {

@@ -6,12 +6,11 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// An index is a hash table with open addressing and linear probing: an entry is at
-// the home of its hash, or in the next place that was free. It never grows, as a
-// shard has a capacity. There is no pointer in it, so that the garbage collector
-// marks it as one object and does not read it; a map would do as well, as long as
-// neither its keys nor its values have pointers, but has no place for two keys of
-// one hash.
+// An index is a hash table with open addressing and linear probing: an entry is at the home of its
+// hash, or in the next place that was free. It never grows, because a shard has a fixed capacity.
+// It contains no pointers, so the garbage collector marks it as one object and does not read it. A
+// map without pointers in its keys and values would have the same advantage, but with hashes as
+// keys it cannot hold two entries whose keys have the same hash.
 type index []place
 
 // A place is free while its ref is zero.
@@ -20,16 +19,18 @@ type place struct {
 	ref  pool.Ref[entry]
 }
 
-// newIndex makes room for capacity entries and a third more: a fuller table has
-// long chains, and a full one no end of them.
+// newIndex makes room for capacity entries and a third more. In a fuller table chains are long, and
+// in a full one a search would never end.
 func newIndex(capacity int) index { return make(index, capacity+capacity/3+1) }
 
-// home scales the hash down to the places, whose number need not be a power of two.
+// home returns the place where the chain of a hash starts. It scales the hash down, so that the
+// number of places need not be a power of two.
 func (x index) home(hash uint64) int {
 	hi, _ := bits.Mul64(hash, uint64(len(x)))
 	return int(hi)
 }
 
+// next returns the place after i. The first one comes after the last.
 func (x index) next(i int) int {
 	if i++; i < len(x) {
 		return i
@@ -37,7 +38,7 @@ func (x index) next(i int) int {
 	return 0
 }
 
-// distance is how many times next leads from i to j.
+// distance returns how many steps of next lead from i to j.
 func (x index) distance(i, j int) int {
 	if j < i {
 		j += len(x)
@@ -45,6 +46,7 @@ func (x index) distance(i, j int) int {
 	return j - i
 }
 
+// insert adds r to the chain of hash. It does not look for duplicates.
 func (x index) insert(hash uint64, r pool.Ref[entry]) {
 	i := x.home(hash)
 	for !x[i].ref.IsZero() {
@@ -53,9 +55,9 @@ func (x index) insert(hash uint64, r pool.Ref[entry]) {
 	x[i] = place{hash, r}
 }
 
-// remove frees the place of r, which must be there, and closes the gap: who comes
-// after it in the chain moves up, unless that were in front of its home. A mark
-// in its stead would leave the table full of marks in time.
+// remove frees the place of r, which must be in the index, and closes the gap: every later entry of
+// the chain moves up, unless that would put it before its home. Marking the place as deleted
+// instead would fill the table with marks over time.
 func (x index) remove(hash uint64, r pool.Ref[entry]) {
 	gap := x.home(hash)
 	for x[gap].ref != r {

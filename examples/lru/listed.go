@@ -5,22 +5,23 @@ import (
 	"sync"
 )
 
-// newListed returns a cache made the usual way: entries on the Go heap, in a
-// container/list, with a map from key to list element.
+// newListed returns a cache built the usual way: entries on the Go heap, in a container/list, with
+// a map from keys to list elements.
 func newListed(capacity, shards int) *cache {
 	return newCache(capacity, shards, func(part int) shard { return newListedShard(part) }, func() error { return nil })
 }
 
-// The map has the key itself, not a string: so there are two objects an entry for
-// the garbage collector rather than three, and no string has to be made for a put.
+// A listedShard is a shard with its entries on the Go heap. The keys of the map are arrays, not
+// strings. That makes two objects per entry for the garbage collector instead of three, and a put
+// need not make a string.
 type listedShard struct {
 	capacity int // at least 1
 
-	mu    sync.Mutex // for all that follows
+	mu    sync.Mutex // guards the fields below
 	index map[key]*list.Element
-	order *list.List // of *listedEntry, from the one used last
+	order *list.List // of *listedEntry, the most recently used one first
 
-	_ [64]byte // as in pooledShard
+	_ [64]byte // see pooledShard
 }
 
 type listedEntry struct {

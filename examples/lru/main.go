@@ -1,13 +1,12 @@
-// Lru is an LRU cache of ten million entries, once with the entries in a pool that
-// the garbage collector does not see, and once as it is usually made: a map, a
-// container/list, and entries on the Go heap. Both get the same keys, each in a
-// process of its own, and it prints what they took: time, memory, and the
-// collector's share.
+// Lru compares two LRU caches of ten million entries. One has its entries in a pool that the
+// garbage collector does not see. The other is built the usual way: a map, a container/list, and
+// entries on the Go heap. Both get the same keys, each in its own process. The program prints the
+// time and memory that they took, and the collector's share.
 //
 //	go run . [-entries 10000000] [-ops 20000000] [-seed 1] [-skew 1.01]
 //	         [-trace keys.txt] [-garbage 256] [-svg chart.svg] [-quick]
 //
-// It exits with status 1 if the two do not have exactly the same hits.
+// It exits with status 1 if the two do not have exactly the same number of hits.
 package main
 
 import (
@@ -38,7 +37,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main with what a test wants to replace; it returns the exit code.
+// run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
 	if err == nil {
@@ -57,7 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return show(ctx, opts, stdout, stderr)
 }
 
-// show runs both sides, one after the other, and says how it went.
+// show runs both sides, one after the other, and prints the results. It returns the exit code.
 func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	printIntroduction(stdout, opts)
 	var results []result
@@ -91,10 +90,10 @@ func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// check returns an error if the two did not do the same.
+// check returns an error if the results of the two sides differ.
 func check(a, b result) error {
 	if a.Ops != b.Ops || a.Hits != b.Hits || a.Entries != b.Entries {
-		return fmt.Errorf("%s had %d hits in %d operations and %d entries in the end, %s %d in %d and %d",
+		return fmt.Errorf("%s had %d hits in %d operations and %d entries at the end, but %s had %d hits in %d operations and %d entries",
 			a.Side, a.Hits, a.Ops, a.Entries, b.Side, b.Hits, b.Ops, b.Entries)
 	}
 	return nil
@@ -104,41 +103,43 @@ type options struct {
 	plan plan
 	svg  string
 
-	keys int // different ones in the trace file; set by prepare
+	keys int // number of different keys in the trace file; set by prepare
 }
 
-// What is not given on the command line. Quick is for machines that only want to
-// know whether it works.
+// The plans without and with -quick, for all that other flags do not set. quick is for automatic
+// checks that the program works.
 var (
 	usual = plan{Entries: 10_000_000, Ops: 20_000_000, Seed: 1, Skew: 1.01, Garbage: 256}
 	quick = plan{Entries: 500_000, Ops: 2_000_000}
 )
 
 const (
-	// maxEntries leaves room for the numbers of their keys in 32 bits.
+	// With maxEntries entries, the numbers of the keys still fit into 32 bits.
 	maxEntries = 100_000_000
 
-	// maxShards is enough for as many workers; see split for why they do not share.
+	// maxShards is also the maximum number of workers, because workers do not share shards: see
+	// split.
 	maxShards = 64
 
-	// maxSkew leaves but a few keys. Zipf must have more than 1.
+	// With a skew of maxSkew only a few keys are left. Zipf needs a skew above 1.
 	maxSkew = 10
 )
 
-// parse returns an error for a bad command line, which it has not printed.
+// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
+// For -h it prints the usage, and returns flag.ErrHelp.
 func parse(args []string, stderr io.Writer) (options, error) {
 	opts := options{plan: usual}
 	p := &opts.plan
 	fs := flag.NewFlagSet("lru", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are printed once, by run
-	fs.IntVar(&p.Entries, "entries", p.Entries, "`number` of entries that the cache has room for")
-	fs.IntVar(&p.Ops, "ops", p.Ops, "`number` of Gets; with -trace, the lines of the file unless given")
+	fs.SetOutput(io.Discard) // run prints errors
+	fs.IntVar(&p.Entries, "entries", p.Entries, "`number` of entries that fit into the cache")
+	fs.IntVar(&p.Ops, "ops", p.Ops, "`number` of Gets; with -trace, the default is the number of lines in the file")
 	fs.Uint64Var(&p.Seed, "seed", p.Seed, "`seed` of the generated trace")
-	fs.Float64Var(&p.Skew, "skew", p.Skew, "`exponent` of its Zipf distribution, above 1")
-	fs.StringVar(&p.Trace, "trace", "", "read the keys from this `file`, one a line, instead")
-	fs.IntVar(&p.Garbage, "garbage", p.Garbage, "`bytes` that each operation allocates besides, on both sides, as the request around it would")
+	fs.Float64Var(&p.Skew, "skew", p.Skew, "`exponent` of the Zipf distribution of the generated trace, above 1")
+	fs.StringVar(&p.Trace, "trace", "", "read the keys from this `file`, one per line, instead of generating them")
+	fs.IntVar(&p.Garbage, "garbage", p.Garbage, "`bytes` that each operation allocates in addition, on both sides, as the request around it would")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
-	isQuick := fs.Bool("quick", false, fmt.Sprintf("less than 15 s: %d entries and %d Gets, unless given", quick.Entries, quick.Ops))
+	isQuick := fs.Bool("quick", false, fmt.Sprintf("take less than 15 s: %d entries and %d Gets, unless other flags set them", quick.Entries, quick.Ops))
 	err := fs.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -157,7 +158,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return opts, opts.checkValues(given)
 }
 
-// complete sets what follows from -quick and -trace, unless it was given.
+// complete sets what follows from -quick and -trace, unless the command line gives it. It also sets
+// the number of shards.
 func (p *plan) complete(given map[string]bool, isQuick bool) {
 	if isQuick && !given["entries"] {
 		p.Entries = quick.Entries
@@ -172,6 +174,7 @@ func (p *plan) complete(given map[string]bool, isQuick bool) {
 	p.Shards = min(p.Entries, maxShards)
 }
 
+// checkValues returns an error if the value of a flag is out of range, or if flags conflict.
 func (o *options) checkValues(given map[string]bool) error {
 	p := o.plan
 	switch {
@@ -179,19 +182,20 @@ func (o *options) checkValues(given map[string]bool) error {
 		return fmt.Errorf("-entries must be from 1 to %d, not %d", maxEntries, p.Entries)
 	case given["ops"] && p.Ops < 1:
 		return fmt.Errorf("-ops must be at least 1, not %d", p.Ops)
-	case !(p.Skew > 1 && p.Skew <= maxSkew): // NaN neither
+	case !(p.Skew > 1 && p.Skew <= maxSkew): // this form also refuses NaN
 		return fmt.Errorf("-skew must be above 1 and at most %d, not %v", maxSkew, p.Skew)
 	case p.Garbage < 0:
-		return fmt.Errorf("-garbage must not be negative, as %d is", p.Garbage)
+		return fmt.Errorf("-garbage must not be negative: %d", p.Garbage)
 	case given["trace"] && p.Trace == "":
 		return errors.New("-trace must name a file")
 	case given["trace"] && (given["seed"] || given["skew"]):
-		return errors.New("-seed and -skew are of a generated trace, and -trace reads one")
+		return errors.New("-seed and -skew apply to a generated trace, not to one that -trace reads")
 	}
 	return nil
 }
 
-// prepare finds out now, rather than a minute later, that a file does not do.
+// prepare returns an error if a file cannot be used. It finds that out now rather than a minute
+// later. It also sets what follows from the trace file.
 func (o *options) prepare(ctx context.Context) error {
 	if o.svg != "" {
 		if err := tryFile(o.svg); err != nil {
@@ -212,7 +216,7 @@ func (o *options) prepare(ctx context.Context) error {
 	return nil
 }
 
-// tryFile leaves things as they were.
+// tryFile returns an error if path cannot be written. It changes nothing on disk.
 func tryFile(path string) error {
 	_, missing := os.Lstat(path)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)

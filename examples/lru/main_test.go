@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain lets the test binary be its own child, as the program is.
+// TestMain lets the test binary be its own child, as the program does.
 func TestMain(m *testing.M) {
 	if os.Getenv(planVariable) != "" {
 		main()
@@ -26,18 +26,18 @@ func TestMain(m *testing.M) {
 
 var tiny = []string{"-entries", "2000", "-ops", "20000"}
 
-// All of it, children and chart included.
+// The whole program, including its children and the chart.
 func TestShow(t *testing.T) {
 	svg := filepath.Join(t.TempDir(), "lru.svg")
 	var stdout, stderr bytes.Buffer
 	require.Equal(t, 0, run(t.Context(), append(tiny, "-seed", "42", "-svg", svg), &stdout, &stderr), stderr.String())
 	for _, want := range []string{
 		"cache of 2000 entries", "seed 42", "skew 1.01", "pool.Pool    container/list",
-		"hit rate", "p99.9", "collections meanwhile", "one runtime.GC()",
+		"hit rate", "p99.9", "collections in that time", "one runtime.GC()",
 	} {
 		assert.Contains(t, stdout.String(), want)
 	}
-	assert.Regexp(t, `entries in the end +2000 +2000\n`, stdout.String())
+	assert.Regexp(t, `entries at the end +2000 +2000\n`, stdout.String())
 	assert.Regexp(t, `hit rate +(\d\d\.\d{4}) % +(\d\d\.\d{4}) %\n`, stdout.String())
 
 	chart, err := os.ReadFile(svg)
@@ -53,16 +53,16 @@ func TestShow(t *testing.T) {
 	}
 }
 
-// A trace from a file, whose hits can be counted by hand: the second time that a
-// key comes it is there, as all of them have room.
+// The hits of this trace can be counted by hand. All keys fit, so every key is a hit from its
+// second time on.
 func TestShowTrace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	require.NoError(t, os.WriteFile(path, []byte("a\nb\na\nc\nb\na\n"), 0o666))
 	var stdout, stderr bytes.Buffer
 	require.Equal(t, 0, run(t.Context(), []string{"-entries", "1000", "-trace", path}, &stdout, &stderr), stderr.String())
-	assert.Contains(t, stdout.String(), "Trace: 6 keys, 3 of them different")
+	assert.Contains(t, stdout.String(), "Trace: 6 keys, 3 of them distinct")
 	assert.Regexp(t, `hits +3 +3\n`, stdout.String())
-	assert.Regexp(t, `entries in the end +3 +3\n`, stdout.String())
+	assert.Regexp(t, `entries at the end +3 +3\n`, stdout.String())
 }
 
 func TestMeasure(t *testing.T) {
@@ -92,16 +92,16 @@ func TestMeasure(t *testing.T) {
 func TestUnknownSide(t *testing.T) {
 	p := plan{Side: "ring", Entries: 10, Shards: 1, Ops: 10, Skew: 1.1}
 	_, err := runChild(t.Context(), p)
-	assert.ErrorContains(t, err, `no side "ring"`, "what the child says is passed on")
+	assert.ErrorContains(t, err, `unknown side "ring"`, "the error of the child is passed on")
 }
 
-// A wrong value is found: here the cache already has one.
+// operate detects a wrong value, which this test puts into the cache.
 func TestWrongValue(t *testing.T) {
 	c, _ := newPooled(10, 1)
 	tr := &trace{names: []key{{'a'}}}
 	c.Put(tr.key(0), value{1})
 	err := operate(t.Context(), c, tr, [][]uint32{{0, 0}}, 0, &result{})
-	assert.ErrorContains(t, err, "2 of 2 hits had the value of another key")
+	assert.ErrorContains(t, err, "2 of 2 hits returned the value of another key")
 }
 
 func TestBadFlags(t *testing.T) {
@@ -119,14 +119,14 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-skew", "1"}, "-skew must be above 1 and at most 10, not 1"},
 		{[]string{"-skew", "NaN"}, "-skew must be above 1 and at most 10, not NaN"},
 		{[]string{"-seed", "-1"}, `invalid value "-1" for flag -seed`},
-		{[]string{"-garbage", "-1"}, "-garbage must not be negative, as -1 is"},
+		{[]string{"-garbage", "-1"}, "-garbage must not be negative: -1"},
 		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
 		{[]string{"now"}, `unexpected argument "now"`},
 		{[]string{"-trace", ""}, "-trace must name a file"},
 		{[]string{"-trace", missing}, "-trace: open "},
 		{[]string{"-trace", t.TempDir()}, "is a directory"},
-		{[]string{"-trace", longKey}, "keys: line 2: the key has 65 bytes, more than 64"},
-		{[]string{"-trace", longKey, "-seed", "1"}, "-seed and -skew are of a generated trace"},
+		{[]string{"-trace", longKey}, "keys: line 2: the key is 65 bytes long, and the limit is 64"},
+		{[]string{"-trace", longKey, "-seed", "1"}, "-seed and -skew apply to a generated trace"},
 		{[]string{"-svg", missing}, "-svg: open "},
 		{[]string{"-svg", t.TempDir()}, "-svg: open "},
 	} {
@@ -177,7 +177,8 @@ func TestTryFileLeavesNothing(t *testing.T) {
 	assert.Equal(t, "old", string(text))
 }
 
-// The child is busy with a plan of many minutes.
+// The child's plan takes many minutes. The interrupt comes before the child starts or while it is
+// busy; the program must end in either case.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(300*time.Millisecond, cancel)
@@ -195,10 +196,10 @@ func TestInterruptedChild(t *testing.T) {
 	cancel()
 	var stdout, stderr bytes.Buffer
 	assert.Equal(t, exitInterrupted, beChild(ctx, string(text), &stdout, &stderr))
-	assert.Empty(t, stdout.String()+stderr.String(), "the parent says it")
+	assert.Empty(t, stdout.String()+stderr.String(), "the parent prints the reason")
 }
 
-// Each phase ends when Ctrl-C comes, not only the first.
+// Ctrl-C ends every phase, not only the first.
 func TestInterruptedPhases(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -238,7 +239,7 @@ func TestHistogram(t *testing.T) {
 	assert.Zero(t, new(histogram).quantile(0.5))
 }
 
-// The buckets follow upon each other without gap or overlap, to the end.
+// The buckets follow each other without gaps or overlaps, up to the last one.
 func TestBuckets(t *testing.T) {
 	for b := range bucketCount {
 		top := bucketTop(b)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A side is what the cache is made of.
+// A side is one of the two ways to build the cache.
 type side string
 
 const (
@@ -18,7 +18,7 @@ const (
 	listed side = "container/list"
 )
 
-// A plan is what one side has to do.
+// A plan says what one side has to do.
 type plan struct {
 	Side    side
 	Entries int
@@ -26,28 +26,28 @@ type plan struct {
 	Ops     int
 	Seed    uint64
 	Skew    float64
-	Trace   string // a file instead of Seed and Skew
-	Garbage int    // bytes that each operation allocates besides
+	Trace   string // file that replaces Seed and Skew; "": generate the trace
+	Garbage int    // bytes that each operation allocates in addition
 }
 
-// A result is what one side did.
+// A result is what measuring one side gave.
 type result struct {
 	Side    side
-	Entries int // in the cache in the end
+	Entries int // in the cache at the end
 
 	Workers, Processors int
 
 	Fill    time.Duration // how long the warm-up took
 	Ops     int           // Gets
 	Hits    int
-	Elapsed time.Duration // of the operations, until the last worker was done
+	Elapsed time.Duration // from the start of the operations until the last worker was done
 
 	P50, P99, P999, Max time.Duration // of one operation
 
 	GC     collections   // during the operations
-	OneGC  time.Duration // a runtime.GC() afterwards, the cache being full
-	Before int64         // resident before there was a cache
-	After  resident      // after the operations
+	OneGC  time.Duration // one runtime.GC() afterwards, with the cache still full
+	Before int64         // bytes resident before the cache was made
+	After  resident      // resident memory after the operations
 }
 
 // newSide makes the cache of one side.
@@ -59,10 +59,10 @@ func newSide(p plan) (*cache, error) {
 	case listed:
 		return newListed(p.Entries, p.Shards), nil
 	}
-	return nil, fmt.Errorf("no side %q", p.Side)
+	return nil, fmt.Errorf("unknown side %q", p.Side)
 }
 
-// measure does all that the plan says in this process.
+// measure carries out the plan in this process.
 func measure(ctx context.Context, p plan) (result, error) {
 	procs := runtime.GOMAXPROCS(0)
 	r := result{Side: p.Side, Workers: min(procs, p.Shards), Processors: procs}
@@ -74,7 +74,7 @@ func measure(ctx context.Context, p plan) (result, error) {
 	if err != nil {
 		return r, err
 	}
-	debug.FreeOSMemory() // what the trace took on the way
+	debug.FreeOSMemory() // gives back what loading the trace took
 	resetPeak()
 	r.Before = readResident().Now
 
@@ -85,7 +85,7 @@ func measure(ctx context.Context, p plan) (result, error) {
 	if r.Fill, err = fill(ctx, c, t, p, r.Workers); err != nil {
 		return r, err
 	}
-	runtime.GC() // both sides start out at the same point of a collector's cycle
+	runtime.GC() // so that both sides start at the same point of a GC cycle
 	before := readCollections()
 	if err := operate(ctx, c, t, parts, p.Garbage, &r); err != nil {
 		return r, err
@@ -98,8 +98,8 @@ func measure(ctx context.Context, p plan) (result, error) {
 	return r, c.Close()
 }
 
-// timeGC times a collection, after one that finishes what the operations have left
-// to do.
+// timeGC returns how long a collection takes. It runs another one first, to finish what the
+// operations have left to do.
 func timeGC() time.Duration {
 	runtime.GC()
 	start := time.Now()
@@ -107,7 +107,8 @@ func timeGC() time.Duration {
 	return time.Since(start)
 }
 
-// fill puts the keys of the warm-up, each worker those of its shards.
+// fill puts the keys of the warm-up into c. Each worker puts the keys of its own shards. fill
+// returns how long that took.
 func fill(ctx context.Context, c *cache, t *trace, p plan, workers int) (time.Duration, error) {
 	start := time.Now()
 	var wg sync.WaitGroup
@@ -129,7 +130,7 @@ func fill(ctx context.Context, c *cache, t *trace, p plan, workers int) (time.Du
 	return time.Since(start), ctx.Err()
 }
 
-// operate runs the workers and sets what it finds in r.
+// operate runs the workers and stores the results in r.
 func operate(ctx context.Context, c *cache, t *trace, parts [][]uint32, garbage int, r *result) error {
 	workers := make([]*worker, len(parts))
 	for i := range workers {
@@ -155,29 +156,29 @@ func operate(ctx context.Context, c *cache, t *trace, parts [][]uint32, garbage 
 	r.Ops = int(all.total)
 	r.P50, r.P99, r.P999, r.Max = all.quantile(0.5), all.quantile(0.99), all.quantile(0.999), all.max
 	if wrong > 0 {
-		return fmt.Errorf("%d of %d hits had the value of another key", wrong, r.Hits)
+		return fmt.Errorf("%d of %d hits returned the value of another key", wrong, r.Hits)
 	}
 	if r.Ops == 0 {
-		return errors.New("nothing was measured")
+		return errors.New("no operation was measured")
 	}
 	return nil
 }
 
-// A worker goes through its part of the trace. Only it uses its fields.
+// A worker goes through its part of the trace. While it runs, no other goroutine uses its fields.
 type worker struct {
 	cache   *cache
 	trace   *trace
 	ids     []uint32
 	garbage int
-	sink    []byte // where the garbage escapes to
+	sink    []byte // makes the garbage escape to the heap
 
 	hits, wrong int
 	times       histogram
 }
 
-// run does the operations: a Get and, if that misses, a Put. One lasts from the
-// end of the one before to its own, so that no time gets lost between two of them,
-// wherever the collector may have stopped the worker.
+// run does the operations: a Get and, if that misses, a Put. Each lasts from the end of the
+// previous one to its own end. That way no time is lost between two operations, wherever the
+// collector stops the worker.
 func (w *worker) run(ctx context.Context, start time.Time) {
 	last := time.Since(start)
 	for i, id := range w.ids {

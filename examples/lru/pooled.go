@@ -6,38 +6,38 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// An entry is a slot of the pool. Its neighbours are Refs rather than pointers:
-// the garbage collector has nothing to follow, and does not know that there are
-// entries at all.
+// An entry is a slot of the pool. It refers to its neighbours by Refs rather than by pointers, so
+// the garbage collector has nothing to follow, and does not know that the entries exist.
 type entry struct {
 	key          key
 	value        value
-	newer, older pool.Ref[entry] // zero at the ends of the list; under the shard's mu
+	newer, older pool.Ref[entry] // zero at the ends of the list; guarded by the shard's mu
 }
 
-// newPooled returns a cache whose entries are in a pool.
+// newPooled returns a cache whose entries are in a pool, and that pool. Closing the cache closes
+// the pool.
 func newPooled(capacity, shards int) (*cache, *pool.Pool[entry]) {
 	p := pool.New[entry](pool.WithName("lru"))
 	return newCache(capacity, shards, func(part int) shard { return newPooledShard(p, part) }, p.Close), p
 }
 
-// A pooledShard has a list of entries from the one used last to the one that goes
-// next, and an index of them.
+// A pooledShard has a list of its entries, from the most recently used one to the one that is
+// evicted next, and an index of them.
 //
-//	len == entries in the list == used places of the index <= capacity
+//	count == entries in the list == used places of the index <= capacity
 //
-// An entry is got by the put of a new key, and put back with PutRef when it is
-// evicted, both under mu: so nobody else can put what Deref has returned.
+// The put of a new key gets a slot, and evict puts it back with PutRef. Both hold mu, so an entry
+// that Deref has returned stays valid while the caller holds mu.
 type pooledShard struct {
-	entries  *pool.Pool[entry] // of all shards
+	entries  *pool.Pool[entry] // shared by all shards
 	capacity int               // at least 1
 
-	mu             sync.Mutex // for all that follows
+	mu             sync.Mutex // guards the fields below
 	index          index
 	newest, oldest pool.Ref[entry]
 	count          int
 
-	_ [64]byte // so that no two locks share a cache line
+	_ [64]byte // keeps the locks of two shards on different cache lines
 }
 
 func newPooledShard(p *pool.Pool[entry], capacity int) *pooledShard {
@@ -64,9 +64,9 @@ func (s *pooledShard) put(hash uint64, k key, v value) {
 		return
 	}
 	if s.count == s.capacity {
-		s.evict() // first, so that there are never more entries than promised
+		s.evict() // before the Get, so that there are never more than capacity entries
 	}
-	e := s.entries.GetNoZero() // all of it is set here
+	e := s.entries.GetNoZero() // the code below sets all fields
 	e.key, e.value = k, v
 	r := s.entries.Ref(e)
 	s.pushNewest(r, e)
@@ -88,8 +88,8 @@ func (s *pooledShard) drain() {
 	}
 }
 
-// find returns the entry of k, or nil. Two keys may have the same hash, so it also
-// looks at the key in the entry.
+// find returns the entry of k, or nil if there is none. Two keys may have the same hash, so find
+// also compares the key in the entry.
 func (s *pooledShard) find(hash uint64, k *key) (pool.Ref[entry], *entry) {
 	for i := s.index.home(hash); !s.index[i].ref.IsZero(); i = s.index.next(i) {
 		if s.index[i].hash != hash {
@@ -102,7 +102,7 @@ func (s *pooledShard) find(hash uint64, k *key) (pool.Ref[entry], *entry) {
 	return pool.Ref[entry]{}, nil
 }
 
-// use makes e, which is in the list, the newest.
+// use makes e, which is in the list, the newest entry.
 func (s *pooledShard) use(r pool.Ref[entry], e *entry) {
 	if r == s.newest {
 		return
@@ -111,7 +111,7 @@ func (s *pooledShard) use(r pool.Ref[entry], e *entry) {
 	s.pushNewest(r, e)
 }
 
-// pushNewest puts e, which is not in the list, at its head.
+// pushNewest adds e, which is not in the list, as the newest entry.
 func (s *pooledShard) pushNewest(r pool.Ref[entry], e *entry) {
 	e.newer, e.older = pool.Ref[entry]{}, s.newest
 	if head := s.entries.Deref(s.newest); head != nil {
@@ -122,7 +122,7 @@ func (s *pooledShard) pushNewest(r pool.Ref[entry], e *entry) {
 	s.newest = r
 }
 
-// unlink takes e out of the list.
+// unlink removes e from the list.
 func (s *pooledShard) unlink(e *entry) {
 	if e.newer.IsZero() {
 		s.newest = e.older
@@ -136,8 +136,8 @@ func (s *pooledShard) unlink(e *entry) {
 	}
 }
 
-// evict takes the entry used least recently out of the shard and gives it back to
-// the pool. There must be one.
+// evict removes the least recently used entry and gives it back to the pool. The shard must not be
+// empty.
 func (s *pooledShard) evict() {
 	r := s.oldest
 	e := s.entries.Deref(r)

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// resident is what the system says of this process's memory, in bytes.
+// resident is what the system says about this process's resident memory, in bytes.
 type resident struct {
 	Now, Peak int64
-	Known     bool // else it does not say
+	Known     bool // false if the system does not report it
 }
 
 func readResident() resident {
@@ -22,20 +22,21 @@ func readResident() resident {
 	}
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		return resident{} // no /proc here
+		return resident{} // this system has no /proc
 	}
 	now, err1 := parseStatus(text, "VmRSS")
 	peak, err2 := parseStatus(text, "VmHWM")
 	return resident{Now: now, Peak: peak, Known: err1 == nil && err2 == nil}
 }
 
-// resetPeak makes Peak start from what is resident now. Where that does not work,
-// Peak counts from the start of the process.
+// resetPeak sets Peak to what is resident now. On systems where that is impossible, Peak counts
+// from the start of the process.
 func resetPeak() {
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 }
 
-// parseStatus returns a size from a status file (proc_pid_status(5)) in bytes.
+// parseStatus returns the size with the given name from a status file (proc_pid_status(5)), in
+// bytes.
 func parseStatus(text []byte, name string) (int64, error) {
 	for line := range bytes.Lines(text) {
 		fields := bytes.Fields(line)
@@ -51,12 +52,12 @@ func parseStatus(text []byte, name string) (int64, error) {
 	return 0, fmt.Errorf("status: no %s", name)
 }
 
-// collections is what the garbage collector has done since the process began. What
-// it did for a collection that is not finished is not in CPU yet.
+// collections is what the garbage collector has done since the process began. CPU does not yet
+// include a collection that is still under way.
 type collections struct {
 	Cycles uint64
 	Pause  time.Duration
-	CPU    time.Duration // of all processors together
+	CPU    time.Duration // CPU time, summed over all processors
 }
 
 func readCollections() collections {
@@ -65,7 +66,7 @@ func readCollections() collections {
 		{Name: "/cpu/classes/gc/total:cpu-seconds"},
 	}
 	metrics.Read(values)
-	var m runtime.MemStats // runtime/metrics has pauses only as a histogram, not their sum
+	var m runtime.MemStats // runtime/metrics has a histogram of the pauses, but not their sum
 	runtime.ReadMemStats(&m)
 	return collections{
 		Cycles: values[0].Value.Uint64(),

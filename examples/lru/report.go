@@ -8,19 +8,20 @@ import (
 
 func printIntroduction(out io.Writer, o options) {
 	p := o.plan
-	fmt.Fprintf(out, `An LRU cache of %d entries, each a key of %d bytes and a value of %d, in %d
-shards, each an LRU cache with a lock. A Get that misses is followed by a Put.
-Each such operation also allocates %d bytes, as the request around it would.
+	fmt.Fprintf(out, `An LRU cache of %d entries, each with a key of %d bytes and a value of %d
+bytes. It has %d shards; each is an LRU cache with a lock. A Get that misses is
+followed by a Put. Each operation, with or without a Put, also allocates %d bytes, as
+the request around it would.
 `, p.Entries, keySize, valueSize, p.Shards, p.Garbage)
 	if p.Trace != "" {
-		fmt.Fprintf(out, "Trace: %d keys, %d of them different, from %s; the cache is empty at first.\n", p.Ops, o.keys, p.Trace)
+		fmt.Fprintf(out, "Trace: %d keys, %d of them distinct, from %s; the cache is empty at first.\n", p.Ops, o.keys, p.Trace)
 		return
 	}
-	fmt.Fprintf(out, "Trace: %d keys of %d, Zipf with skew %v, seed %d; the cache is filled first.\n",
+	fmt.Fprintf(out, "Trace: %d keys out of %d, Zipf with skew %v, seed %d; the cache is filled first.\n",
 		p.Ops, p.Entries*keysPerEntry, p.Skew, p.Seed)
 }
 
-// printTable prints one column a side.
+// printTable prints one column for each side.
 func printTable(out io.Writer, results []result) {
 	row := func(label string, cell func(r result) string) {
 		fmt.Fprintf(out, "%-34s", label)
@@ -31,44 +32,45 @@ func printTable(out io.Writer, results []result) {
 	}
 	fmt.Fprintln(out)
 	row("", func(r result) string { return string(r.Side) })
-	row("entries in the end", func(r result) string { return fmt.Sprint(r.Entries) })
+	row("entries at the end", func(r result) string { return fmt.Sprint(r.Entries) })
 	row("time to fill", func(r result) string { return r.Fill.Round(time.Millisecond).String() })
 	row("hits", func(r result) string { return fmt.Sprint(r.Hits) })
 	row("hit rate", func(r result) string { return fmt.Sprintf("%.4f %%", 100*float64(r.Hits)/float64(r.Ops)) })
-	row("operations a second", func(r result) string { return fmt.Sprintf("%.0f", r.rate()) })
+	row("operations per second", func(r result) string { return fmt.Sprintf("%.0f", r.rate()) })
 	row("latency: p50", func(r result) string { return short(r.P50) })
 	row("  p99", func(r result) string { return short(r.P99) })
 	row("  p99.9", func(r result) string { return short(r.P999) })
 	row("  max", func(r result) string { return short(r.Max) })
-	row("collections meanwhile", func(r result) string { return fmt.Sprint(r.GC.Cycles) })
-	row("  pauses in all", func(r result) string { return short(r.GC.Pause) })
-	row("  share of the processors", func(r result) string { return fmt.Sprintf("%.2f %%", 100*r.gcShare()) })
+	row("collections in that time", func(r result) string { return fmt.Sprint(r.GC.Cycles) })
+	row("  total pause", func(r result) string { return short(r.GC.Pause) })
+	row("  share of CPU time", func(r result) string { return fmt.Sprintf("%.2f %%", 100*r.gcShare()) })
 	row("one runtime.GC(), cache full", func(r result) string { return short(r.OneGC) })
 	if results[0].After.Known {
 		row("resident before the cache", func(r result) string { return inMiB(r.Before) })
 		row("  after the operations", func(r result) string { return inMiB(r.After.Now) })
 		row("  peak", func(r result) string { return inMiB(r.After.Peak) })
-		row("  peak above before, an entry", func(r result) string { return fmt.Sprintf("%.0f B", r.perEntry()) })
+		row("  growth per entry, at the peak", func(r result) string { return fmt.Sprintf("%.0f B", r.perEntry()) })
 	} else {
-		fmt.Fprintln(out, "resident memory is not known on this system")
+		fmt.Fprintln(out, "resident memory is unknown on this system")
 	}
 	fmt.Fprintf(out, `
-%d workers, each with shards of its own. Latency is from the end of one operation
-to the end of the next: making the key, checking the value and the allocation of
-the request are in it, and whatever the collector took. The trace is resident
-before the cache.
+%d workers, each with its own shards. Latency is the time from the end of one
+operation to the end of the next. It includes making the key, checking the value,
+allocating for the request, and whatever the collector took. The memory that is
+resident before the cache includes the trace.
 `, results[0].Workers)
 }
 
-// rate returns operations a second, of all workers together.
+// rate returns operations per second, of all workers together.
 func (r result) rate() float64 { return float64(r.Ops) / r.Elapsed.Seconds() }
 
-// gcShare returns the collector's part of the time of the processors that the
-// workers had.
+// gcShare returns the collector's share of the CPU time that was available during the operations,
+// from 0 to 1.
 func (r result) gcShare() float64 {
 	return r.GC.CPU.Seconds() / (r.Elapsed.Seconds() * float64(r.Processors))
 }
 
+// perEntry returns how many bytes resident memory grew for each entry, at the peak.
 func (r result) perEntry() float64 {
 	return float64(r.After.Peak-r.Before) / float64(max(r.Entries, 1))
 }
@@ -77,7 +79,7 @@ func inMiB(n int64) string { return fmt.Sprintf("%.0f MiB", mebibytes(n)) }
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
-// short rounds d to three digits.
+// short formats d, rounded to three digits.
 func short(d time.Duration) string {
 	unit := time.Duration(1)
 	for d/unit >= 1000 {

@@ -11,24 +11,24 @@ import (
 	"os"
 )
 
-// A trace is the keys that are asked for, one after the other, as numbers: tens of
-// millions of keys would take more memory than the cache, and a slice of pointers
-// to them would be work for the garbage collector that has nothing to do with it.
+// A trace is the sequence of keys to ask for. It holds the keys as numbers, because tens of
+// millions of keys would take more memory than the cache, and a slice of pointers to them would
+// give the garbage collector work that has nothing to do with the cache.
 type trace struct {
 	ids   []uint32
-	names []key // by number; nil: a key is made from its number
+	names []key // by number; nil if keys are made from their numbers
 }
 
-// keyForm is a key with room for its number.
+// keyForm is the key with number 0. The other keys have other digits.
 const (
 	keyForm  = "https://shop.example/item/0000000000/stock?warehouse=7&unit=each"
 	digitsAt = 26
 	digits   = 10
 )
 
-var _ = [1]struct{}{}[len(keyForm)-keySize] // does not compile unless they are equal
+var _ = [1]struct{}{}[len(keyForm)-keySize] // does not compile unless the two are equal
 
-// key returns the key with a number.
+// key returns the key with number id.
 func (t *trace) key(id uint32) key {
 	if t.names != nil {
 		return t.names[id]
@@ -41,7 +41,7 @@ func (t *trace) key(id uint32) key {
 	return k
 }
 
-// valueOf is what each Put of k puts, so that each Get can be checked.
+// valueOf returns the value that every Put of k stores, so that every Get can be checked.
 func valueOf(k key) value {
 	v := value(k)
 	v[0] ^= 0xff
@@ -49,15 +49,14 @@ func valueOf(k key) value {
 	return v
 }
 
-// keysPerEntry is how many keys a generated trace has for each one that there is
-// room for.
+// keysPerEntry is the ratio of different keys in a generated trace to entries of the cache.
 const keysPerEntry = 10
 
-// look is how many steps of a loop, of well below a microsecond each, go by before
-// it looks whether Ctrl-C was pressed.
+// look is how many steps a loop takes before it checks again for Ctrl-C. A step takes well below a
+// microsecond.
 const look = 1 << 14
 
-// loadTrace reads the trace that the plan names, or generates it.
+// loadTrace reads the trace that the plan names, or generates one.
 func loadTrace(ctx context.Context, p plan) (*trace, error) {
 	if p.Trace == "" {
 		return generate(ctx, p)
@@ -66,7 +65,7 @@ func loadTrace(ctx context.Context, p plan) (*trace, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A trace shorter than Ops is repeated, a longer one cut.
+	// Repeat a trace that is shorter than Ops, and cut one that is longer.
 	once := t.ids
 	for len(t.ids) < p.Ops {
 		if err := ctx.Err(); err != nil {
@@ -80,8 +79,7 @@ func loadTrace(ctx context.Context, p plan) (*trace, error) {
 	return t, nil
 }
 
-// generate draws Ops keys, of which key i comes with a probability in proportion to
-// 1/(1+i)^Skew.
+// generate draws Ops keys. The probability of key i is proportional to 1/(1+i)^Skew.
 func generate(ctx context.Context, p plan) (*trace, error) {
 	zipf := rand.NewZipf(rand.New(rand.NewPCG(p.Seed, 0)), p.Skew, 1, uint64(p.Entries)*keysPerEntry-1)
 	t := &trace{ids: make([]uint32, p.Ops)}
@@ -94,7 +92,7 @@ func generate(ctx context.Context, p plan) (*trace, error) {
 	return t, nil
 }
 
-// readTraceFile reads a file with one key a line.
+// readTraceFile reads a file with one key per line.
 func readTraceFile(ctx context.Context, path string) (*trace, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -108,8 +106,7 @@ func readTraceFile(ctx context.Context, path string) (*trace, error) {
 	return t, nil
 }
 
-// readTrace reads one key a line. Empty lines are skipped, as there often is one
-// at the end.
+// readTrace reads one key per line. It skips empty lines, because there is often one at the end.
 func readTrace(ctx context.Context, in io.Reader) (*trace, error) {
 	t := &trace{names: []key{}}
 	known := map[key]uint32{}
@@ -136,37 +133,36 @@ func readTrace(ctx context.Context, in io.Reader) (*trace, error) {
 	}
 	switch err := lines.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
-		return nil, fmt.Errorf("line %d: the key has more than %d bytes", line, keySize)
+		return nil, fmt.Errorf("line %d: the key is longer than %d bytes", line, keySize)
 	case err != nil:
 		return nil, err
 	case len(t.ids) == 0:
-		return nil, errors.New("there is no key in it")
+		return nil, errors.New("the file contains no keys")
 	}
 	return t, nil
 }
 
-// parseKey refuses what would not come back as it was.
+// parseKey pads text to a key. It refuses text that could not be recovered from the key.
 func parseKey(text []byte) (key, error) {
 	var k key
 	if len(text) > keySize {
-		return k, fmt.Errorf("the key has %d bytes, more than %d", len(text), keySize)
+		return k, fmt.Errorf("the key is %d bytes long, and the limit is %d", len(text), keySize)
 	}
 	for _, b := range text {
 		if b == 0 {
-			return k, errors.New("the key has a zero byte, which is what short keys are padded with")
+			return k, errors.New("the key contains a zero byte, and zero bytes are the padding of short keys")
 		}
 	}
 	copy(k[:], text)
 	return k, nil
 }
 
-// split deals the trace out to workers, by the shard of the key, in the order of
-// the trace; t keeps only the names.
+// split divides the trace among the workers by the shards of the keys, and keeps the order of the
+// trace. It returns each worker's part, and removes the sequence from t.
 //
-// Each worker owns its shards: no other one ever touches them. So each shard sees
-// its keys in the order of the trace, whatever the scheduler does, which makes the
-// hits the same in each run, on each side and with any number of workers. The
-// locks are taken all the same, but nobody waits for them.
+// Each worker owns its shards: no other worker ever touches them. So each shard sees its keys in
+// the order of the trace, whatever the scheduler does. The hits are thus the same in every run, on
+// both sides and with any number of workers. Workers still take the locks, but never wait for one.
 func (t *trace) split(ctx context.Context, shards, workers int) ([][]uint32, error) {
 	parts := make([][]uint32, workers)
 	for i, id := range t.ids {
@@ -180,16 +176,16 @@ func (t *trace) split(ctx context.Context, shards, workers int) ([][]uint32, err
 	return parts, nil
 }
 
-// owner returns which worker has the shard of a key.
+// owner returns the worker that owns the shard of a key.
 func (t *trace) owner(id uint32, shards, workers int) int {
 	k := t.key(id)
 	return shardOf(k.hash(), shards) * workers / shards
 }
 
-// warmUp returns the keys that are put before anything is measured: of a generated
-// trace the most frequent ones, the most frequent of all last, and some more, as
-// the shards do not get exactly the same number of them. A trace from a file
-// starts with the cache empty: its keys are all that there is.
+// warmUp returns the keys to put before anything is measured. For a generated trace these are the
+// most frequent keys, in order of increasing frequency. There are more of them than entries,
+// because the shards do not get exactly the same number. A trace from a file starts with an empty
+// cache, so there are none.
 func (t *trace) warmUp(p plan) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
 		if t.names != nil {

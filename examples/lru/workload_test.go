@@ -27,11 +27,11 @@ func TestReadTrace(t *testing.T) {
 
 func TestReadTraceErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"a\n" + strings.Repeat("k", 65) + "\n":      "line 2: the key has 65 bytes, more than 64",
-		"a\n\n" + strings.Repeat("k", 1<<20) + "\n": "line 3: the key has more than 64 bytes",
-		"a\nb\nc\x00\n": "line 3: the key has a zero byte",
-		"":              "there is no key in it",
-		"\n\n":          "there is no key in it",
+		"a\n" + strings.Repeat("k", 65) + "\n":      "line 2: the key is 65 bytes long, and the limit is 64",
+		"a\n\n" + strings.Repeat("k", 1<<20) + "\n": "line 3: the key is longer than 64 bytes",
+		"a\nb\nc\x00\n": "line 3: the key contains a zero byte",
+		"":              "the file contains no keys",
+		"\n\n":          "the file contains no keys",
 	} {
 		_, err := readTrace(t.Context(), strings.NewReader(text))
 		assert.ErrorContains(t, err, want)
@@ -71,7 +71,7 @@ func TestGenerate(t *testing.T) {
 	require.NoError(t, err)
 	b, err := loadTrace(t.Context(), p)
 	require.NoError(t, err)
-	assert.Equal(t, a, b, "the same seed, the same trace")
+	assert.Equal(t, a, b, "the same seed gives the same trace")
 
 	counts := make([]int, p.Entries*keysPerEntry)
 	for _, id := range a.ids {

@@ -5,12 +5,12 @@ import (
 	"math/bits"
 )
 
-// What the two books have in common. They are the same algorithm twice, statement
-// for statement, in poolbook.go and plainbook.go, so that a diff shows what it
-// takes to hold the orders by Ref. Generic code would hide that, and cost time.
+// This file has what the two books share. poolbook.go and plainbook.go are the same algorithm,
+// statement for statement, so that a diff shows what changes when orders are held by Ref. Generic
+// code would hide that, and cost time.
 
-// A side of the book. Bids and asks share one array of levels: what is at or below
-// the best bid is bids, what is at or above the best ask is asks.
+// A side is a side of the book. Bids and asks share one array of levels: the levels up to the best
+// bid hold bids, and those from the best ask up hold asks.
 type side uint8
 
 const (
@@ -20,8 +20,8 @@ const (
 
 func (s side) other() side { return 1 - s }
 
-// reaches reports whether an order of side s with that limit trades at price. It
-// does so with no other side's none.
+// reaches reports whether an order of side s with the given limit trades at price. It is false if
+// price is none of the other side.
 func (s side) reaches(limit, price int32) bool {
 	if s == buy {
 		return price <= limit
@@ -29,7 +29,7 @@ func (s side) reaches(limit, price int32) bool {
 	return price >= limit
 }
 
-// step leads from a price of side s to the next one that is worse.
+// step returns the difference, in ticks, between a price and the next worse price for side s.
 func (s side) step() int32 {
 	if s == buy {
 		return -1
@@ -37,7 +37,7 @@ func (s side) step() int32 {
 	return 1
 }
 
-// none is the best price of a side without orders: one that nothing reaches.
+// none is the best price of a side without orders. No limit reaches it.
 func (s side) none() int32 {
 	if s == buy {
 		return 0
@@ -53,25 +53,25 @@ func (s side) widest() int32 {
 	return 1
 }
 
-// maxPrice in ticks bounds the array of levels; the least price is 1.
+// maxPrice is the highest price, in ticks. It bounds the array of levels. The lowest price is 1.
 const maxPrice = 1<<20 - 1
 
 type kind uint8
 
 const (
 	add    kind = iota // a limit order
-	cancel             // all of an order, or a part of its quantity
+	cancel             // takes back an order, or a part of its quantity
 	market             // an order that takes any price and never rests
 )
 
-// A message is what a book gets. It holds no pointer, so that a chunk of them is
-// nothing to the garbage collector.
+// A message is an instruction to a book. It contains no pointers, so the garbage collector need not
+// scan a chunk of messages.
 type message struct {
-	id       uint64 // of the order that it brings or cancels
-	price    int32  // of an add
-	quantity uint32 // of a cancel, 0 means all
+	id       uint64 // of the new order, or of the order to cancel
+	price    int32  // in ticks; adds only
+	quantity uint32 // in a cancel, 0 means all
 	kind     kind
-	side     side // of an add or a market order
+	side     side // adds and market orders only
 }
 
 // A book carries out messages.
@@ -79,20 +79,21 @@ type book interface {
 	apply(m message)
 	log() *tape
 
-	// best returns the best price of a side, or its none.
+	// best returns the best price of a side, or s.none() if the side has no orders.
 	best(s side) int32
 
-	// standing returns the orders, by price, and those of a price oldest first.
+	// standing returns the orders from the lowest price to the highest, and at each price from the
+	// oldest to the youngest.
 	standing() iter.Seq[standing]
 
 	// check returns an error if the book's own records contradict each other.
 	check() error
 
-	// close empties the book, and returns an error if something is left.
+	// close empties the book. It returns an error if something is left.
 	close() error
 }
 
-// A standing is an order as it stands in the book.
+// A standing is an order in the book, with the depth of its level.
 type standing struct {
 	price    int32
 	depth    uint64 // quantity of all orders at this price
@@ -101,21 +102,21 @@ type standing struct {
 }
 
 type trade struct {
-	maker, taker uint64 // the order that rested, and that which came
+	maker, taker uint64 // ids of the order that rested and of the one that arrived
 	price        int32
 	quantity     uint32
 }
 
-// A tape is what came of the messages so far.
+// A tape records what the messages so far have caused.
 type tape struct {
 	Trades, Volume uint64
 	Hash           uint64 // of all trades, in order
-	Rested         uint64 // orders that came to stand in the book
-	Cancelled      uint64 // orders, whole ones
-	Reduced        uint64 // orders of which a part was cancelled
-	Rejected       uint64 // cancels of an order that is not there, adds of one that is
+	Rested         uint64 // orders that entered the book
+	Cancelled      uint64 // orders cancelled as a whole
+	Reduced        uint64 // cancels of a part of an order
+	Rejected       uint64 // cancels of an id that is not in the book, and adds of an id that is
 
-	keep bool // for tests
+	keep bool // record the trades in kept, for tests
 	kept []trade
 }
 
@@ -128,14 +129,14 @@ func (t *tape) trade(x trade) {
 	}
 }
 
-// mix returns a hash of h and x. Its order matters: mix(mix(h, x), y) is another
-// one than mix(mix(h, y), x).
+// mix returns a hash of h and x. The order matters: mix(mix(h, x), y) differs from mix(mix(h, y),
+// x).
 func mix(h, x uint64) uint64 {
 	const odd = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
 	return (bits.RotateLeft64(h, 25) ^ x) * odd
 }
 
-// hashBook returns a hash of everything that stands in b.
+// hashBook returns a hash of the contents of b.
 func hashBook(b book) uint64 {
 	h := mix(uint64(b.best(buy)), uint64(b.best(sell)))
 	for s := range b.standing() {
@@ -144,7 +145,8 @@ func hashBook(b book) uint64 {
 	return h
 }
 
-// A ladder has a level L for each price of a range that grows as prices come.
+// A ladder has a level L for each price in a range. The range grows when a price outside it
+// arrives.
 type ladder[L any] struct {
 	lowest int32
 	levels []L
@@ -154,18 +156,18 @@ func (l *ladder[L]) covers(price int32) bool {
 	return price >= l.lowest && price < l.lowest+int32(len(l.levels))
 }
 
-// at returns the level of a price that the ladder covers. It is good until the
-// next reach.
+// at returns the level of a price that the ladder covers. The pointer is valid until the next
+// reach.
 func (l *ladder[L]) at(price int32) *L { return &l.levels[price-l.lowest] }
 
-// reach returns the level of price, after growing the ladder if it must: to twice
-// as many levels at least, for growing moves all.
+// reach returns the level of price. If the ladder does not cover it, reach grows the ladder to at
+// least twice as many levels where prices allow, because growing copies all levels.
 func (l *ladder[L]) reach(price int32) *L {
 	const room = 256
 	if !l.covers(price) {
 		low, high := price-room, price+room+1
 		if n := int32(len(l.levels)); n > 0 {
-			// Prices that went one way go on that way.
+			// Grow in the direction of price: prices will probably move further that way.
 			low, high = min(low, l.lowest), max(high, l.lowest+n)
 			if price < l.lowest {
 				low = min(low, l.lowest-n)

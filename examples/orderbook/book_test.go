@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newTestBook makes a book that keeps its trades and is empty at the end.
+// newTestBook returns a book that keeps its trades. The end of the test closes it.
 func newTestBook(t *testing.T, v variant) book {
 	t.Helper()
 	b, err := newBook(v)
@@ -21,7 +21,7 @@ func newTestBook(t *testing.T, v variant) book {
 	return b
 }
 
-// parsed returns lines of a CSV file as messages.
+// parsed returns the messages in lines of a CSV file.
 func parsed(t *testing.T, lines ...string) []message {
 	t.Helper()
 	var ms []message
@@ -33,25 +33,25 @@ func parsed(t *testing.T, lines ...string) []message {
 	return ms
 }
 
-// A scenario is told in lines of a CSV file.
+// A scenario is a sequence of messages and what a book must do with them.
 type scenario struct {
 	name     string
-	messages []string
+	messages []string // lines of a CSV file
 	trades   []trade
-	book     []string // price, quantity of the level, id, quantity
+	book     []string // each is "price depth: id quantity"
 	rejected uint64
 }
 
 var scenarios = []scenario{
 	{
-		name: "nothing trades while prices do not meet",
+		name: "nothing trades until prices meet",
 		messages: []string{
 			"add,1,buy,99,10", "add,2,sell,101,20", "add,3,buy,98,30", "add,4,sell,100,40",
 		},
 		book: []string{"98 30: 3 30", "99 10: 1 10", "100 40: 4 40", "101 20: 2 20"},
 	},
 	{
-		name: "the best price first, then the oldest order",
+		name: "the best price trades first, then the oldest order",
 		messages: []string{
 			"add,1,sell,101,10", "add,2,sell,100,10", "add,3,sell,100,10", "add,4,sell,101,10",
 			"add,5,buy,101,35",
@@ -60,7 +60,7 @@ var scenarios = []scenario{
 		book:   []string{"101 5: 4 5"},
 	},
 	{
-		name: "the same for those who sell",
+		name: "the same for a seller",
 		messages: []string{
 			"add,1,buy,99,10", "add,2,buy,100,10", "add,3,buy,100,10", "add,4,buy,99,10",
 			"add,5,sell,99,35",
@@ -69,7 +69,7 @@ var scenarios = []scenario{
 		book:   []string{"99 5: 4 5"},
 	},
 	{
-		name: "an order partly filled stays first",
+		name: "a partly filled order stays first",
 		messages: []string{
 			"add,1,sell,100,10", "add,2,sell,100,10",
 			"add,3,buy,100,4", "add,4,buy,100,4", "add,5,buy,100,4",
@@ -78,7 +78,7 @@ var scenarios = []scenario{
 		book:   []string{"100 8: 2 8"},
 	},
 	{
-		name: "what is left of an order that trades rests at its own price",
+		name: "the rest of an order that trades goes to its own price",
 		messages: []string{
 			"add,1,sell,100,10", "add,2,sell,102,10",
 			"add,3,buy,101,25", "add,4,sell,101,5",
@@ -87,7 +87,7 @@ var scenarios = []scenario{
 		book:   []string{"101 10: 3 10", "102 10: 2 10"},
 	},
 	{
-		name: "over several levels and gaps between them",
+		name: "an order trades across levels and the gaps between them",
 		messages: []string{
 			"add,1,sell,100,10", "add,2,sell,105,10", "add,3,sell,5000,10", "add,4,buy,1,1",
 			"add,5,buy,6000,40",
@@ -96,7 +96,7 @@ var scenarios = []scenario{
 		book:   []string{"1 1: 4 1", "6000 10: 5 10"},
 	},
 	{
-		name: "a part cancelled keeps the place, of an order partly filled too",
+		name: "a partly cancelled order keeps its place, even if it is partly filled",
 		messages: []string{
 			"add,1,sell,100,10", "add,2,sell,100,10",
 			"market,3,buy,,3", "cancel,1,,,5", "market,4,buy,,3",
@@ -105,7 +105,7 @@ var scenarios = []scenario{
 		book:   []string{"100 9: 2 9"},
 	},
 	{
-		name: "all of an order partly filled is what is left",
+		name: "cancelling all of a partly filled order cancels what is left",
 		messages: []string{
 			"add,1,buy,100,10", "add,2,buy,100,10",
 			"market,3,sell,,4", "cancel,1,,,",
@@ -114,13 +114,13 @@ var scenarios = []scenario{
 		book:   []string{"100 10: 2 10"},
 	},
 	{
-		name: "more than there is cancels all",
+		name: "cancelling more than there is cancels all",
 		messages: []string{
 			"add,1,buy,100,10", "cancel,1,,,11", "add,2,buy,99,10", "cancel,2,,,10",
 		},
 	},
 	{
-		name: "first, middle and last of a level can go",
+		name: "the first, middle and last order of a level can be cancelled",
 		messages: []string{
 			"add,1,buy,100,1", "add,2,buy,100,2", "add,3,buy,100,4", "add,4,buy,100,8", "add,5,buy,100,16",
 			"cancel,3,,,", "cancel,1,,,", "cancel,5,,,", "add,6,buy,100,32",
@@ -128,7 +128,7 @@ var scenarios = []scenario{
 		book: []string{"100 42: 2 2", "100 42: 4 8", "100 42: 6 32"},
 	},
 	{
-		name: "after the best level the next one is the best",
+		name: "when the best level is empty, the next one is the best",
 		messages: []string{
 			"add,1,buy,100,1", "add,2,buy,90,1", "add,3,sell,110,1", "add,4,sell,120,1",
 			"cancel,1,,,", "cancel,3,,,", "add,5,sell,100,1", "add,6,buy,115,1",
@@ -137,7 +137,7 @@ var scenarios = []scenario{
 		book:   []string{"90 1: 2 1", "120 1: 4 1"},
 	},
 	{
-		name: "what is not there is not cancelled",
+		name: "an order that is not in the book cannot be cancelled",
 		messages: []string{
 			"cancel,1,,,", "add,2,buy,100,5", "market,3,sell,,5", "cancel,2,,,", "cancel,3,,,1",
 		},
@@ -145,7 +145,7 @@ var scenarios = []scenario{
 		rejected: 3,
 	},
 	{
-		name: "an id is free again when its order is gone",
+		name: "an id can be used again when its order is gone",
 		messages: []string{
 			"add,1,buy,100,5", "add,1,buy,101,5", "cancel,1,,,", "add,1,sell,101,5",
 		},
@@ -162,7 +162,7 @@ var scenarios = []scenario{
 	},
 }
 
-// told returns what stands in b as scenarios tell it.
+// told returns the contents of b in the format of scenarios.
 func told(b book) []string {
 	var lines []string
 	for s := range b.standing() {
@@ -188,7 +188,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// naive is a book that is too simple to be wrong: all orders in one slice.
+// A naive book is too simple to be wrong: all orders are in one slice.
 type naive struct {
 	orders []message // oldest first
 	trades []trade
@@ -198,8 +198,8 @@ func (n *naive) index(id uint64) int {
 	return slices.IndexFunc(n.orders, func(o message) bool { return o.id == id })
 }
 
-// candidates returns the orders of a side, the best price first and the oldest of
-// a price first.
+// candidates returns the orders of a side, the best price first, and at each price the oldest order
+// first.
 func (n *naive) candidates(s side) []*message {
 	var found []*message
 	for i := range n.orders {
@@ -263,8 +263,8 @@ func (n *naive) best(s side) int32 {
 	return s.none()
 }
 
-// randomMessage is one of few ids and mostly few prices, so that all that can
-// happen does.
+// randomMessage returns a message with one of a few ids and, mostly, one of a few prices. That
+// makes everything happen that can happen.
 func randomMessage(rng *rand.Rand) message {
 	m := message{
 		id: 1 + rng.Uint64N(60), side: side(rng.IntN(2)),
@@ -313,7 +313,7 @@ func TestAgainstNaive(t *testing.T) {
 	}
 }
 
-// Whatever is another book has another hash.
+// Different books have different hashes.
 func TestHashes(t *testing.T) {
 	seen := map[uint64]string{}
 	for _, lines := range [][]string{
@@ -346,5 +346,5 @@ func TestHashes(t *testing.T) {
 
 func TestUnknownVariant(t *testing.T) {
 	_, err := newBook("malloc")
-	assert.ErrorContains(t, err, `no variant "malloc"`)
+	assert.ErrorContains(t, err, `unknown variant "malloc"`)
 }

@@ -21,15 +21,15 @@ const (
 	chartHeight = 5 * vg.Inch
 )
 
-// Told apart by lightness and dashes as well as by hue.
+// The lines differ in lightness and dashes as well as in hue.
 var (
 	poolColor = color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff}
 	heapColor = color.RGBA{R: 0xd9, G: 0x7a, B: 0x1e, A: 0xff}
 	gridColor = color.Gray{Y: 0xe4}
 )
 
-// writeChart draws how long the messages took, by percentile. The results are in
-// the order of variants.
+// writeChart draws how long the messages took, by percentile. The results must be in the order of
+// variants.
 func writeChart(path string, results []result) error {
 	p, err := newChart(results)
 	if err != nil {
@@ -37,7 +37,7 @@ func writeChart(path string, results []result) error {
 	}
 	svg := vgsvg.New(chartWidth, chartHeight)
 	canvas := draw.New(svg)
-	canvas.SetColor(color.White) // also around the plot, for viewers that are dark
+	canvas.SetColor(color.White) // also around the plot, for viewers with a dark background
 	canvas.Fill(canvas.Rectangle.Path())
 	p.Draw(draw.Crop(canvas, vg.Points(8), vg.Points(-28), vg.Points(8), vg.Points(-8)))
 	var buf bytes.Buffer
@@ -47,14 +47,15 @@ func writeChart(path string, results []result) error {
 	return os.WriteFile(path, buf.Bytes(), 0o666)
 }
 
-// newChart makes both axes logarithmic: each step to the right is a tenth of the
-// messages to the left of it, where the collector shows.
+// newChart makes both axes logarithmic. From each tick on the X axis to the next, the share of
+// slower messages falls to a tenth. That shows the slowest messages, where the collector has its
+// effect.
 func newChart(results []result) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = fmt.Sprintf("Latency of %d messages", results[0].Latency.Total)
 	p.Title.Padding = vg.Points(8)
-	p.X.Label.Text = "share of the messages that took no longer"
-	p.Y.Label.Text = "time of a message"
+	p.X.Label.Text = "share of messages that took no longer"
+	p.Y.Label.Text = "time per message"
 	p.Y.Scale = plot.LogScale{}
 	p.X.Tick.Marker, p.Y.Tick.Marker = nineTicks{}, decadeTicks{}
 	grid := plotter.NewGrid()
@@ -93,16 +94,16 @@ func newChart(results []result) (*plot.Plot, error) {
 // firstShare is where the curves begin.
 const firstShare = 0.1
 
-// nines returns 1 for 90 %, 2 for 99 %, and so on.
+// nines returns 1 for a share of 90 %, 2 for 99 %, and so on.
 func nines(share float64) float64 { return -math.Log10(1 - share) }
 
-// decade returns the power of ten, in nanoseconds, next to d.
+// decade returns a power of ten next to d, in nanoseconds. round chooses the one below or above.
 func decade(d time.Duration, round func(float64) float64) float64 {
 	return math.Pow(10, round(math.Log10(float64(max(d, 1)))))
 }
 
-// curve has a point for each bucket that is not empty, but for the share 1, which
-// no axis of nines has room for: that point is where all but one message are.
+// curve returns a point for each bucket that is not empty. The share of the last one would be 1,
+// which is infinitely far to the right. curve puts that point at the share of all messages but one.
 func curve(h *histogram) plotter.XYs {
 	var xys plotter.XYs
 	var seen uint64
@@ -135,7 +136,7 @@ func (nineTicks) Ticks(lo, hi float64) []plot.Tick {
 	return ticks
 }
 
-// decadeTicks are at powers of ten of nanoseconds.
+// decadeTicks are at powers of ten, in nanoseconds.
 type decadeTicks struct{}
 
 func (decadeTicks) Ticks(lo, hi float64) []plot.Tick {
@@ -148,7 +149,7 @@ func (decadeTicks) Ticks(lo, hi float64) []plot.Tick {
 
 var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}
 
-// useSans sets all text of p, which is serif by default.
+// useSans sets all text of p in a sans-serif font. The default is serif.
 func useSans(p *plot.Plot) {
 	p.Title.TextStyle.Font = font.From(sans, 13)
 	p.X.Label.TextStyle.Font = font.From(sans, 10)

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// Each variant runs in a child process, which is this program again: the heap of
-// one is not the other's. A child finds its plan in the environment and writes its
-// result to standard output.
+// Each variant runs in a child process, which is this program again, so that the heap of one does
+// not affect the other. A child finds its plan in the environment and writes its result to standard
+// output.
 
-// planVariable makes a process a child.
+// planVariable is the environment variable that makes a process a child. It holds the plan as JSON.
 const planVariable = "WARMPAGE_ORDERBOOK_PLAN"
 
-// beChild is main of a child; it returns the exit code.
+// beChild is the main function of a child. It returns the exit code.
 func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	var p plan
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
@@ -33,7 +33,7 @@ func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	var bad badInput
 	switch {
 	case errors.Is(err, context.Canceled):
-		return exitInterrupted // the parent says why
+		return exitInterrupted // the parent prints the reason
 	case errors.As(err, &bad):
 		fmt.Fprintln(stderr, err)
 		return exitBadInput
@@ -44,9 +44,9 @@ func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// runChild carries out p in a process of its own, which has ended when runChild
-// returns. The error is context.Canceled if Ctrl-C, which both get, reached the
-// child first, and a badInput if the file is to blame.
+// runChild carries out p in a child process, which has ended when runChild returns. The error is
+// context.Canceled if ctx ended, or if Ctrl-C, which goes to both processes, reached the child
+// first. It is a badInput if the input file is to blame.
 func runChild(ctx context.Context, p plan) (r result, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -61,7 +61,7 @@ func runChild(ctx context.Context, p plan) (r result, err error) {
 	cmd.Env = append(os.Environ(), planVariable+"="+string(text))
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 2 * time.Second // then it is killed: Windows cannot interrupt
+	cmd.WaitDelay = 2 * time.Second // then kill it: Windows cannot interrupt
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil || cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == exitInterrupted:
@@ -72,7 +72,7 @@ func runChild(ctx context.Context, p plan) (r result, err error) {
 		return r, fmt.Errorf("child: %w\n%s", err, errs.String())
 	}
 	if err := json.Unmarshal([]byte(out.String()), &r); err != nil {
-		return r, fmt.Errorf("what the child wrote: %w", err)
+		return r, fmt.Errorf("reading the output of the child: %w", err)
 	}
 	return r, nil
 }

@@ -10,24 +10,23 @@ import (
 	"strconv"
 )
 
-// csvHeader is the first line of a file of messages. README.md says what the
-// columns mean.
+// csvHeader is the first line of a file of messages. README.md describes the columns.
 const csvHeader = "type,id,side,price,quantity"
 
-// A badInput is an error in what the user gave, rather than in the program.
+// A badInput is an error in the user's input rather than in the program.
 type badInput struct{ error }
 
 func (e badInput) Unwrap() error { return e.error }
 
-// A csvSource is a file of messages. It does not use encoding/csv, which makes a
-// string of each line: collections because of these would be counted to the books.
+// A csvSource reads messages from a file. It does not use encoding/csv, which makes a string of
+// each line: the collections that these cause would count against the books.
 type csvSource struct {
 	name  string
 	lines *bufio.Scanner
-	line  int
+	line  int // number of the last line read, from 1
 }
 
-// newCSV reads the header.
+// newCSV returns a source that reads in, after checking the header. name is for error messages.
 func newCSV(name string, in io.Reader) (*csvSource, error) {
 	c := &csvSource{name: name, lines: bufio.NewScanner(in)}
 	header, err := c.next()
@@ -42,7 +41,7 @@ func newCSV(name string, in io.Reader) (*csvSource, error) {
 	return c, nil
 }
 
-// next returns the next line, which is good until next is called again.
+// next returns the next line, which is valid until the next call, or io.EOF.
 func (c *csvSource) next() ([]byte, error) {
 	c.line++
 	if c.lines.Scan() {
@@ -54,6 +53,7 @@ func (c *csvSource) next() ([]byte, error) {
 	return nil, io.EOF
 }
 
+// wrap adds the file name and the line number to err, and makes it a badInput.
 func (c *csvSource) wrap(err error) error {
 	return badInput{fmt.Errorf("%s:%d: %w", c.name, c.line, err)}
 }
@@ -71,7 +71,7 @@ func (c *csvSource) read(dst []message) (int, error) {
 	return len(dst), nil
 }
 
-// parseMessage reads a line that is not the header.
+// parseMessage parses a line other than the header.
 func parseMessage(line []byte) (m message, err error) {
 	var fields [5][]byte
 	rest, more := line, true
@@ -146,12 +146,13 @@ func parseNumber(column string, text []byte, most uint64) (uint64, error) {
 	return n, nil
 }
 
+// wantEmpty returns an error unless side and price are empty. what is the kind of the message.
 func wantEmpty(what string, side, price []byte) error {
 	switch {
 	case len(side) > 0:
-		return fmt.Errorf("a %s has no side, and this one has %.40q", what, side)
+		return fmt.Errorf("a %s has no side, but this one has %.40q", what, side)
 	case len(price) > 0:
-		return fmt.Errorf("a %s has no price, and this one has %.40q", what, price)
+		return fmt.Errorf("a %s has no price, but this one has %.40q", what, price)
 	}
 	return nil
 }

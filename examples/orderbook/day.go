@@ -5,42 +5,42 @@ import (
 	"math/rand/v2"
 )
 
-// A source has the messages of a day, in order.
+// A source supplies the messages of a day, in order.
 type source interface {
-	// read fills dst with the next messages and returns how many. Less than all
-	// of dst come only together with io.EOF or another error.
+	// read fills dst with the next messages and returns how many. It returns fewer than len(dst)
+	// only together with io.EOF or another error.
 	read(dst []message) (int, error)
 }
 
-// A day is a source that makes the messages up. They follow from the seed, and
-// from nothing that a book does with them.
+// A day is a source that generates the messages. They depend on the seed only, not on what a book
+// does with them.
 //
-// Two kinds of orders rest in the book. Patient ones lie thousands of ticks deep
-// and stay for long; there are as many as the plan says. Quotes lie near the price
-// and are soon cancelled; there are a few thousand. The day opens with patient
-// orders only. Then one message in ten is aggressive: it trades at once. The others
-// add and cancel by turns. The price that all refer to is a random walk.
+// Two kinds of orders rest in the book. Patient orders lie thousands of ticks deep and stay for a
+// long time; there are as many as the plan says. Quotes lie near the price and are soon cancelled;
+// there are a few thousand. The day opens with patient orders only. After that, one message in ten
+// is aggressive: it trades at once. The others are adds and cancels. All prices are relative to a
+// random walk.
 type day struct {
 	rng     *rand.Rand
-	left    int // messages
-	opening int // of these, the ones that fill the book first
-	price   int32
+	left    int   // messages still to come
+	opening int   // how many of these fill the book first
+	price   int32 // the present price, in ticks
 	lastID  uint64
 	patient flock
 	quotes  flock
 }
 
-// A flock is the orders of a kind as far as those who sent them know: some may
-// have been filled, and a cancel comes too late for them.
+// A flock is the orders of one kind that were sent and not cancelled. The senders do not know what
+// the book did: an order may be filled already, and then a cancel comes too late for it.
 type flock struct {
 	sent   []sent
-	target int   // how many there are to be
-	depth  int32 // they lie 1 to depth ticks from the price
+	target int   // how many there should be
+	depth  int32 // the orders lie 1 to depth ticks from the price
 }
 
 type sent struct {
 	id       uint64
-	quantity uint32 // less what was cancelled
+	quantity uint32 // without what was cancelled
 }
 
 const (
@@ -49,19 +49,19 @@ const (
 	patientDepth = 10_000
 
 	firstPrice = 50_000
-	// minPrice and topPrice keep the walk where all that lies around it has a price.
+	// The walk stays between minPrice and topPrice, so that all orders around it have valid prices.
 	minPrice = patientDepth + 1
 	topPrice = maxPrice - patientDepth
 
-	moveEvery  = 2000 // messages, on average
-	aggressive = 10   // of a hundred messages
-	nearTouch  = 70   // of a hundred adds and cancels, those that are quotes
+	moveEvery  = 2000 // the price moves once in this many messages, on average
+	aggressive = 10   // percentage of messages
+	nearTouch  = 70   // percentage of adds and cancels that concern quotes
 
-	mostQuantity  = 200 // of an order that rests
-	mostAggressor = 120 // of one that trades: it seldom takes more than one order
+	mostQuantity  = 200 // largest quantity of an order that rests
+	mostAggressor = 120 // largest quantity of one that trades at once; it seldom takes more than one order
 )
 
-// newDay makes a day in which there are about live orders in the book.
+// newDay returns a day with the given number of messages, and with about live orders in the book.
 func newDay(seed uint64, messages, live int) *day {
 	return &day{
 		rng:     rand.New(rand.NewPCG(seed, 0)),
@@ -98,7 +98,7 @@ func (d *day) next() message {
 	if d.rng.IntN(100) < nearTouch {
 		f = &d.quotes
 	}
-	// As many adds as cancels, but for what it takes to replace those filled.
+	// There are about as many adds as cancels, and enough more adds to replace filled orders.
 	adds := 40
 	if len(f.sent) < f.target {
 		adds = 60
@@ -109,7 +109,7 @@ func (d *day) next() message {
 	return d.cancel(f)
 }
 
-// move is the random walk. It turns back at its ends.
+// move does a step of the random walk, or none. The price does not go beyond minPrice and topPrice.
 func (d *day) move() {
 	if d.rng.IntN(moveEvery) > 0 {
 		return
@@ -123,7 +123,7 @@ func (d *day) move() {
 
 func (d *day) side() side { return side(d.rng.IntN(2)) }
 
-// from returns the price that is distance ticks worse than the present one.
+// from returns the price that is distance ticks worse, for side s, than the present one.
 func (d *day) from(s side, distance int32) int32 { return d.price + s.step()*distance }
 
 func (d *day) quantity(most int) uint32 { return uint32(1 + d.rng.IntN(most)) }
@@ -140,7 +140,7 @@ func (d *day) add(f *flock) message {
 	return m
 }
 
-// cancel takes back an order that is picked at random, or, of one in eight, a part.
+// cancel takes back a random order of f. For one order in eight it takes back only a part.
 func (d *day) cancel(f *flock) message {
 	i := d.rng.IntN(len(f.sent))
 	x := &f.sent[i]
@@ -156,8 +156,8 @@ func (d *day) cancel(f *flock) message {
 	return m
 }
 
-// aggress is a market order or, as often, a limit order that goes a few ticks into
-// the other side. Nobody cancels what is left of that: it lies where it trades soon.
+// aggress returns a market order or, just as often, a limit order that goes a few ticks into the
+// other side. No message cancels what is left of a limit order: it lies where it will trade soon.
 func (d *day) aggress() message {
 	d.lastID++
 	s := d.side()

@@ -1,8 +1,7 @@
-// Orderbook is a limit order book with price-time priority whose orders live in a
-// pool and refer to each other by Ref, and beside it the same book with Go
-// pointers. Both replay the same day, each in a process of its own. It prints how
-// long messages took and what the garbage collector had to do, and checks that both
-// books made the same trades and end up the same.
+// Orderbook has two limit order books with price-time priority. In one, orders live in a pool and
+// refer to each other by Ref. The other is the same book with Go pointers. Both replay the same
+// day, each in its own process. The program prints how long messages took and how much work the
+// garbage collector had. It checks that both books made the same trades and end up the same.
 //
 //	go run . [-messages 20000000] [-seed 1] [-csv day.csv] [-quick] [-svg chart.svg]
 //
@@ -21,8 +20,8 @@ import (
 
 const (
 	exitFailed      = 1
-	exitUsage       = 2   // flags, or the file that they name
-	exitBadInput    = 3   // of a child, for which the parent exits with exitUsage; 2 is also a panic
+	exitUsage       = 2   // bad flags, or a bad input file
+	exitBadInput    = 3   // only from a child: the parent then exits with exitUsage; 2 could also be a panic
 	exitInterrupted = 130 // what a shell reports for Ctrl-C
 )
 
@@ -38,7 +37,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main with what a test wants to replace; it returns the exit code.
+// run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
 	switch {
@@ -51,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return show(ctx, opts, stdout, stderr)
 }
 
-// show runs both variants, one after the other, and says how it went.
+// show runs both variants, one after the other, and prints the results. It returns the exit code.
 func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	printIntroduction(stdout, opts.plan)
 	var results []result
@@ -104,20 +103,21 @@ const (
 	usualLive = 1_000_000
 )
 
-// liveOf returns how many orders the book of a short day has: a fifth of it may go
-// by with filling it.
+// liveOf returns how many orders the book should have. On a short day these are fewer, so that
+// filling the book takes no more than a fifth of the messages.
 func liveOf(messages int) int { return min(usualLive, messages/5) }
 
-// parse returns an error for a bad command line, which it has not printed.
+// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
+// For -h it prints the usage, and returns flag.ErrHelp.
 func parse(args []string, stderr io.Writer) (options, error) {
 	var opts options
 	var quick bool
 	fs := flag.NewFlagSet("orderbook", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are printed once, by run
-	fs.IntVar(&opts.plan.Messages, "messages", usualMessages, "`number` of messages of the day")
-	fs.Uint64Var(&opts.plan.Seed, "seed", usualSeed, "`number` that the day follows from")
-	fs.StringVar(&opts.plan.CSV, "csv", "", "replay the messages in this `file` instead; README.md has its format")
-	fs.BoolVar(&quick, "quick", false, "a few seconds: 2000000 messages, unless given")
+	fs.SetOutput(io.Discard) // run prints errors
+	fs.IntVar(&opts.plan.Messages, "messages", usualMessages, "`number` of messages in the day")
+	fs.Uint64Var(&opts.plan.Seed, "seed", usualSeed, "`number` from which the day is generated")
+	fs.StringVar(&opts.plan.CSV, "csv", "", "replay the messages in this `file` instead; README.md describes the format")
+	fs.BoolVar(&quick, "quick", false, "take only a few seconds: 2000000 messages, unless -messages is given")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
 	err := fs.Parse(args)
 	given := map[string]bool{}
@@ -138,14 +138,14 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	case opts.plan.Messages < 1 || opts.plan.Messages > maxMessages:
 		return opts, fmt.Errorf("-messages must be from 1 to %d, not %d", maxMessages, opts.plan.Messages)
 	case opts.plan.CSV != "" && (given["messages"] || given["seed"] || given["quick"]):
-		return opts, errors.New("-csv says what the messages are; -messages, -seed and -quick do not go with it")
+		return opts, errors.New("-messages, -seed and -quick cannot be used with -csv")
 	}
 	opts.plan.Live = liveOf(opts.plan.Messages)
 	return opts, opts.tryFiles()
 }
 
-// tryFiles finds out now that a file cannot be read or written, rather than when
-// all has been measured. It leaves things as they were.
+// tryFiles returns an error if a file cannot be read or written. It finds that out before all the
+// measuring rather than after it. It changes nothing on disk.
 func (o options) tryFiles() error {
 	if o.plan.CSV != "" {
 		o.plan.Messages = 0

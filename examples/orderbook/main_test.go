@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain lets the test binary be its own child, as the program is.
+// TestMain lets the test binary be its own child, as the program does.
 func TestMain(m *testing.M) {
 	if os.Getenv(planVariable) != "" {
 		main()
@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 
 var tiny = plan{Messages: 3*chunkSize + 7, Seed: 3, Live: 20_000}
 
+// all reads src to the end, size messages at a time.
 func all(t *testing.T, src source, size int) []message {
 	t.Helper()
 	var ms []message
@@ -40,8 +41,7 @@ func all(t *testing.T, src source, size int) []message {
 	}
 }
 
-// The day follows from the seed alone, however it is read, and has all that a day
-// should have.
+// A day depends on the seed alone, and not on how it is read. It has the right mix of messages.
 func TestDay(t *testing.T) {
 	ms := all(t, newDay(1, 200_000, 20_000), 1<<10)
 	require.Len(t, ms, 200_000)
@@ -91,14 +91,14 @@ func TestCompare(t *testing.T) {
 	assert.NotContains(t, err.Error(), "volume")
 }
 
-// All of it, children and chart included.
+// The whole program, including its children and the chart.
 func TestShow(t *testing.T) {
 	svg := filepath.Join(t.TempDir(), "orderbook.svg")
 	var stdout, stderr bytes.Buffer
 	require.Zero(t, run(t.Context(), []string{"-messages", "100000", "-seed", "5", "-svg", svg}, &stdout, &stderr), stderr.String())
 	for _, want := range []string{
 		"100000 messages from seed 5", "hash of all trades", "hash of the book", "messages/s",
-		"p50", "p99 ", "p99.9 ", "p99.99 ", "max", "GC cycles", "pauses in all", "runtime.GC() with the final book", "resident memory",
+		"p50", "p99 ", "p99.9 ", "p99.99 ", "max", "GC cycles", "total pause", "runtime.GC() with the final book", "resident memory",
 	} {
 		assert.Contains(t, stdout.String(), want)
 	}
@@ -114,6 +114,7 @@ func TestShow(t *testing.T) {
 	}
 }
 
+// write writes lines to a new file and returns its path.
 func write(t *testing.T, lines ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "day.csv")
@@ -127,7 +128,7 @@ func TestShowCSV(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	require.Zero(t, run(t.Context(), []string{"-csv", path, "-svg", svg}, &stdout, &stderr), stderr.String())
 	assert.Contains(t, stdout.String(), "the messages of "+path)
-	assert.Contains(t, stdout.String(), "Both: 5 messages; 2 orders rested, 1 were cancelled, 1 reduced")
+	assert.Contains(t, stdout.String(), "Both: 5 messages; 2 orders rested, 1 cancelled, 1 reduced")
 	assert.Contains(t, stdout.String(), "1 trades, volume 4,")
 	assert.Contains(t, stdout.String(), "1 orders in the book")
 	assert.FileExists(t, svg)
@@ -157,9 +158,9 @@ func TestBadCSV(t *testing.T) {
 		{[]string{csvHeader, "add,1,buy,1,0"}, `:2: quantity "0", want a number from 1 to 4294967295`},
 		{[]string{csvHeader, "add,1,buy,1,4294967296"}, `:2: quantity "4294967296", want`},
 		{[]string{csvHeader, "add,1,buy,1,"}, `:2: quantity "", want`},
-		{[]string{csvHeader, "cancel,1,buy,,"}, `:2: a cancel has no side, and this one has "buy"`},
-		{[]string{csvHeader, "cancel,1,,7,3"}, `:2: a cancel has no price, and this one has "7"`},
-		{[]string{csvHeader, "market,1,buy,7,3"}, `:2: a market order has no price, and this one has "7"`},
+		{[]string{csvHeader, "cancel,1,buy,,"}, `:2: a cancel has no side, but this one has "buy"`},
+		{[]string{csvHeader, "cancel,1,,7,3"}, `:2: a cancel has no price, but this one has "7"`},
+		{[]string{csvHeader, "market,1,buy,7,3"}, `:2: a market order has no price, but this one has "7"`},
 		{[]string{csvHeader, strings.Repeat("x", 1<<17)}, ":2: bufio.Scanner: token too long"},
 	} {
 		path := write(t, test.lines...)
@@ -171,7 +172,7 @@ func TestBadCSV(t *testing.T) {
 	}
 }
 
-// An error beyond the header is seen by the child.
+// The child finds an error after the header, and the parent reports it.
 func TestBadCSVInChild(t *testing.T) {
 	path := write(t, csvHeader, "add,1,buy,100,ten")
 	var stdout, stderr bytes.Buffer
@@ -194,7 +195,7 @@ func TestInterruptedChild(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	assert.Equal(t, exitInterrupted, beChild(ctx, `{"Variant":"new","Messages":2000000000}`, &stdout, &stderr))
 	assert.Empty(t, stdout.String())
-	assert.Empty(t, stderr.String(), "the parent says it")
+	assert.Empty(t, stderr.String(), "the parent prints the reason")
 }
 
 func TestBadChildPlan(t *testing.T) {
@@ -203,7 +204,7 @@ func TestBadChildPlan(t *testing.T) {
 	assert.Contains(t, stderr.String(), planVariable)
 
 	_, err := runChild(t.Context(), plan{Variant: "malloc"})
-	assert.ErrorContains(t, err, `no variant "malloc"`, "what the child says is passed on")
+	assert.ErrorContains(t, err, `unknown variant "malloc"`, "the error of the child is passed on")
 	var bad badInput
 	assert.NotErrorAs(t, err, &bad)
 }
@@ -220,7 +221,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"now"}, `unexpected argument "now"`},
 		{[]string{"-csv", filepath.Join(t.TempDir(), "missing.csv")}, "-csv: open "},
 		{[]string{"-csv", write(t, "a,b")}, "-csv: "},
-		{[]string{"-csv", "x", "-seed", "2"}, "-messages, -seed and -quick do not go with it"},
+		{[]string{"-csv", "x", "-seed", "2"}, "-messages, -seed and -quick cannot be used with -csv"},
 		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "chart.svg")}, "-svg: open "},
 		{[]string{"-svg", t.TempDir()}, "-svg: open "},
 	} {
@@ -296,10 +297,10 @@ func TestStatusBytes(t *testing.T) {
 	assert.EqualValues(t, 2<<20, statusBytes(text, "VmHWM"))
 	assert.Zero(t, statusBytes(text, "VmOdd"))
 	assert.Zero(t, statusBytes(text, "VmSwap"))
-	assert.Equal(t, "not known", inMiB(0))
+	assert.Equal(t, "unknown", inMiB(0))
 }
 
-// A ladder keeps what it has wherever it grows to.
+// A ladder keeps its levels when it grows in either direction.
 func TestLadder(t *testing.T) {
 	var l ladder[int32]
 	prices := []int32{50_000, 50_257, 49_000, 1, maxPrice, 70_000}

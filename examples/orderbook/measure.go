@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A variant is what the orders of a book live in.
+// A variant says where the orders of a book live.
 type variant string
 
 const (
@@ -21,45 +21,45 @@ const (
 
 var variants = []variant{thisPool, goHeap}
 
-// A plan is what one variant has to do.
+// A plan says what one variant has to do.
 type plan struct {
 	Variant  variant
-	CSV      string `json:",omitempty"` // the day is in this file; else it is made up from the rest
+	CSV      string `json:",omitempty"` // file with the day; "": generate one from the fields below
 	Messages int
 	Seed     uint64
-	Live     int // orders to be in the book at a time, about
+	Live     int // approximate number of orders in the book
 }
 
-// A result is what came of it.
+// A result is what measuring one variant gave.
 type result struct {
 	Outcome  outcome
 	Latency  histogram
-	Busy     time.Duration // all messages; without what it takes to make them or to read the file
-	Wall     time.Duration // with that
+	Busy     time.Duration // time for all messages, without generating or reading them
+	Wall     time.Duration // time for all messages, including that
 	GC       gcTotals      // during Wall
-	Stall    time.Duration // the longest in which the machine let nothing run, in some of the time
-	FinalGC  time.Duration // a collection with the book as it is in the end
-	Resident int64         // bytes, with that book
-	Peak     int64
+	Stall    time.Duration // see stall
+	FinalGC  time.Duration // time for a collection with the final book
+	Resident int64         // resident bytes with the final book; 0: unknown
+	Peak     int64         // the most resident bytes; 0: unknown
 }
 
-// An outcome is what must be the same, whatever the orders live in.
+// An outcome is the part of the result that must be the same for both variants.
 type outcome struct {
 	Messages uint64
 	Tape     tape
-	Standing int // orders in the book in the end
+	Standing int // orders in the book at the end
 	BookHash uint64
 }
 
-// gcTotals is what the Go runtime says of its collections.
+// gcTotals is what the Go runtime says about its collections.
 type gcTotals struct {
 	Cycles uint64
-	Pauses time.Duration
-	CPU    float64 // seconds
+	Pauses time.Duration // sum of all pauses
+	CPU    float64       // CPU time in seconds
 }
 
-// share returns what part of the processor time the collector took. The rest of
-// the process is one goroutine that never waits.
+// share returns the collector's share of the CPU time, from 0 to 1. The rest of the process is one
+// goroutine that never waits.
 func (r result) share() float64 { return r.GC.CPU / (r.GC.CPU + r.Wall.Seconds()) }
 
 func newBook(v variant) (book, error) {
@@ -69,10 +69,10 @@ func newBook(v variant) (book, error) {
 	case goHeap:
 		return newPlainBook(), nil
 	}
-	return nil, fmt.Errorf("no variant %q", v)
+	return nil, fmt.Errorf("unknown variant %q", v)
 }
 
-// open returns the source of the plan, and what closes it.
+// open returns the source of the plan, and a function that closes it.
 func (p plan) open() (source, func() error, error) {
 	if p.CSV == "" {
 		return newDay(p.Seed, p.Messages, p.Live), func() error { return nil }, nil
@@ -88,7 +88,7 @@ func (p plan) open() (source, func() error, error) {
 	return src, f.Close, nil
 }
 
-// measure replays the day of p with a new book.
+// measure replays the day of p with a new book, in this process.
 func measure(ctx context.Context, p plan) (r result, err error) {
 	b, err := newBook(p.Variant)
 	if err != nil {
@@ -113,11 +113,11 @@ func measure(ctx context.Context, p plan) (r result, err error) {
 	r.GC = readGC().since(before)
 	r.Resident, r.Peak = readResident()
 
-	runtime.GC() // so that the next one starts with nothing left to sweep
+	runtime.GC() // so that the next one has nothing left to sweep
 	start = time.Now()
 	runtime.GC()
 	r.FinalGC = time.Since(start)
-	runtime.KeepAlive(src) // is in the memory of either variant to the end
+	runtime.KeepAlive(src) // so that both variants have it in memory until here
 
 	if err := b.check(); err != nil {
 		return r, err
@@ -133,12 +133,12 @@ func measure(ctx context.Context, p plan) (r result, err error) {
 	return r, nil
 }
 
-// stallPart is what part of the replay's time goes to find how long the machine
-// stalls a process that does nothing but look at the clock.
+// The search for the longest stall takes 1/stallPart of the replay's time.
 const stallPart = 8
 
-// stall returns the longest time between two looks at the clock during d. The
-// longest messages can be no shorter on such a machine.
+// stall reads the clock again and again for d, and returns the longest time between two readings.
+// That is how long the machine stalls a process that does nothing else, so the slowest messages
+// cannot be expected to take less.
 func stall(d time.Duration) (longest time.Duration) {
 	start := time.Now()
 	for last := time.Duration(0); last < d; {
@@ -149,10 +149,12 @@ func stall(d time.Duration) (longest time.Duration) {
 	return longest
 }
 
-// chunkSize messages are made, then replayed. They take 1.5 MiB.
+// chunkSize is the number of messages that are generated and then replayed together. They take 1.5
+// MiB.
 const chunkSize = 1 << 16
 
-// replay has b carry out all that src has, and returns how long that took.
+// replay applies all messages of src to b, and records the time of each in h. It returns how long
+// they took together, without the time for reading src.
 func replay(ctx context.Context, src source, b book, h *histogram) (busy time.Duration, err error) {
 	chunk := make([]message, chunkSize)
 	for {
@@ -160,7 +162,7 @@ func replay(ctx context.Context, src source, b book, h *histogram) (busy time.Du
 		if err != nil && !errors.Is(err, io.EOF) {
 			return busy, err
 		}
-		// One look at the clock a message: it ends the one and begins the next.
+		// Read the clock once per message: the end of one message is the start of the next.
 		var last time.Duration
 		start := time.Now()
 		for _, m := range chunk[:n] {
@@ -186,7 +188,7 @@ func readGC() gcTotals {
 	}
 	metrics.Read(values)
 	var m runtime.MemStats
-	runtime.ReadMemStats(&m) // which has the exact sum of the pauses, and runtime/metrics a histogram
+	runtime.ReadMemStats(&m) // has the exact sum of the pauses; runtime/metrics has only a histogram
 	return gcTotals{
 		Cycles: values[0].Value.Uint64(),
 		Pauses: time.Duration(m.PauseTotalNs),

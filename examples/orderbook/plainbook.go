@@ -5,18 +5,18 @@ import (
 	"iter"
 )
 
-// A plainOrder is an order in the book as one writes it without this library.
+// A plainOrder is an order in the book as one would write it without this library.
 type plainOrder struct {
 	id         uint64
-	prev, next *plainOrder // at this price; prev is the older one
+	prev, next *plainOrder // neighbours at this price; prev is older
 	price      int32
 	quantity   uint32
 }
 
-// A plainLevel is the orders at one price, oldest first.
+// A plainLevel is the list of orders at one price, oldest first.
 type plainLevel struct {
 	head, tail *plainOrder
-	depth      uint64 // sum of their quantities
+	depth      uint64 // sum of the quantities
 }
 
 type plainBook struct {
@@ -50,8 +50,8 @@ func (b *plainBook) apply(m message) {
 	}
 }
 
-// match trades m with the other side, the best price first and the oldest order of
-// a price first, and returns what is left of its quantity.
+// match trades m with the other side. It takes the best price first, and at each price the oldest
+// order first. It returns what is left of the quantity of m.
 func (b *plainBook) match(m message, limit int32) (left uint32) {
 	other := m.side.other()
 	left = m.quantity
@@ -70,7 +70,7 @@ func (b *plainBook) match(m message, limit int32) (left uint32) {
 	return left
 }
 
-// rest puts an order at the end of its level.
+// rest adds an order at the end of its level.
 func (b *plainBook) rest(m message, quantity uint32) {
 	level := b.levels.reach(m.price)
 	o := &plainOrder{id: m.id, prev: level.tail, price: m.price, quantity: quantity}
@@ -88,8 +88,8 @@ func (b *plainBook) rest(m message, quantity uint32) {
 	b.tape.Rested++
 }
 
-// cancel takes back the quantity that m says, or all that is left. What remains of
-// the order keeps its place.
+// cancel takes back the quantity in m, or all that is left of the order. What remains keeps its
+// place.
 func (b *plainBook) cancel(m message) {
 	o := b.index[m.id]
 	if o == nil {
@@ -108,8 +108,7 @@ func (b *plainBook) cancel(m message) {
 	b.tape.Reduced++
 }
 
-// remove takes o out of its level and of the index, and so leaves it to the garbage
-// collector.
+// remove takes o out of its level and out of the index, and leaves it to the garbage collector.
 func (b *plainBook) remove(o *plainOrder, level *plainLevel) {
 	if older := o.prev; older != nil {
 		older.next = o.next
@@ -127,7 +126,8 @@ func (b *plainBook) remove(o *plainOrder, level *plainLevel) {
 	delete(b.index, o.id)
 }
 
-// emptied moves the best price away from a level without orders, if it was that.
+// emptied is called when the level at price has no orders left. If price was the best price of a
+// side, emptied finds the next best one.
 func (b *plainBook) emptied(price int32) {
 	for s, best := range b.bests {
 		if best != price {
@@ -166,7 +166,7 @@ func (b *plainBook) check() error {
 		listed++
 	}
 	if listed != len(b.index) {
-		return fmt.Errorf("%d orders are in the levels, %d in the index", listed, len(b.index))
+		return fmt.Errorf("%d orders in the levels, but %d in the index", listed, len(b.index))
 	}
 	return nil
 }

@@ -7,20 +7,20 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// A poolOrder is an order in the book of this library. Its Refs, like those in the
-// levels and in the index, are numbers to the garbage collector: it neither scans
-// the orders nor follows a list.
+// A poolOrder is an order in the book that uses this library. To the garbage collector, its Refs
+// and those in the levels and the index are numbers: it neither scans the orders nor follows a
+// list.
 type poolOrder struct {
 	id         uint64
-	prev, next pool.Ref[poolOrder] // at this price; prev is the older one
+	prev, next pool.Ref[poolOrder] // neighbours at this price; prev is older
 	price      int32
 	quantity   uint32
 }
 
-// A poolLevel is the orders at one price, oldest first.
+// A poolLevel is the list of orders at one price, oldest first.
 type poolLevel struct {
 	head, tail pool.Ref[poolOrder]
-	depth      uint64 // sum of their quantities
+	depth      uint64 // sum of the quantities
 }
 
 type poolBook struct {
@@ -56,8 +56,8 @@ func (b *poolBook) apply(m message) {
 	}
 }
 
-// match trades m with the other side, the best price first and the oldest order of
-// a price first, and returns what is left of its quantity.
+// match trades m with the other side. It takes the best price first, and at each price the oldest
+// order first. It returns what is left of the quantity of m.
 func (b *poolBook) match(m message, limit int32) (left uint32) {
 	other := m.side.other()
 	left = m.quantity
@@ -76,7 +76,7 @@ func (b *poolBook) match(m message, limit int32) (left uint32) {
 	return left
 }
 
-// rest puts an order at the end of its level.
+// rest adds an order at the end of its level.
 func (b *poolBook) rest(m message, quantity uint32) {
 	level := b.levels.reach(m.price)
 	o := b.orders.GetNoZero()
@@ -96,8 +96,8 @@ func (b *poolBook) rest(m message, quantity uint32) {
 	b.tape.Rested++
 }
 
-// cancel takes back the quantity that m says, or all that is left. What remains of
-// the order keeps its place.
+// cancel takes back the quantity in m, or all that is left of the order. What remains keeps its
+// place.
 func (b *poolBook) cancel(m message) {
 	o := b.orders.Deref(b.index[m.id])
 	if o == nil {
@@ -116,7 +116,7 @@ func (b *poolBook) cancel(m message) {
 	b.tape.Reduced++
 }
 
-// remove takes o out of its level and of the index and puts it back into the pool.
+// remove takes o out of its level and out of the index, and puts it back into the pool.
 func (b *poolBook) remove(o *poolOrder, level *poolLevel) {
 	if older := b.orders.Deref(o.prev); older != nil {
 		older.next = o.next
@@ -135,7 +135,8 @@ func (b *poolBook) remove(o *poolOrder, level *poolLevel) {
 	b.orders.Put(o)
 }
 
-// emptied moves the best price away from a level without orders, if it was that.
+// emptied is called when the level at price has no orders left. If price was the best price of a
+// side, emptied finds the next best one.
 func (b *poolBook) emptied(price int32) {
 	for s, best := range b.bests {
 		if best != price {
@@ -174,7 +175,7 @@ func (b *poolBook) check() error {
 		listed++
 	}
 	if out := b.orders.Stats().Live; listed != len(b.index) || out != listed {
-		return fmt.Errorf("%d orders are in the levels, %d in the index, %d out of the pool", listed, len(b.index), out)
+		return fmt.Errorf("%d orders in the levels, but %d in the index and %d in use in the pool", listed, len(b.index), out)
 	}
 	return nil
 }

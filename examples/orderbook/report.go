@@ -8,18 +8,18 @@ import (
 )
 
 func printIntroduction(out io.Writer, p plan) {
-	what := fmt.Sprintf("%d messages from seed %d, about %d orders\nin the book", p.Messages, p.Seed, p.Live)
+	what := fmt.Sprintf("%d messages from seed %d, with about %d\norders in the book", p.Messages, p.Seed, p.Live)
 	if p.CSV != "" {
 		what = "the messages of " + p.CSV
 	}
-	fmt.Fprintf(out, `A day of a limit order book: %s. It is replayed
-with orders in a pool that refer to each other by Ref, then with new and Go
-pointers, each in a process of its own.
+	fmt.Fprintf(out, `A day of a limit order book: %s.
+It is replayed twice: first with orders in a pool that refer to each other by Ref,
+then with new and Go pointers. Each replay runs in its own process.
 
 `, what)
 }
 
-// compare returns an error that lists what is not the same.
+// compare returns an error that lists all differences.
 func compare(a, b outcome) error {
 	var errs []error
 	same := func(what string, x, y any) {
@@ -42,15 +42,15 @@ func compare(a, b outcome) error {
 
 func printOutcome(out io.Writer, o outcome) {
 	t := o.Tape
-	fmt.Fprintf(out, `Both: %d messages; %d orders rested, %d were cancelled, %d reduced,
-%d messages rejected (most of them cancels that came too late)
+	fmt.Fprintf(out, `Both: %d messages; %d orders rested, %d cancelled, %d reduced,
+%d messages rejected (mostly cancels that came too late)
 %d trades, volume %d, hash of all trades %016x
-%d orders in the book in the end, hash of the book %016x
+%d orders in the book at the end, hash of the book %016x
 
 `, o.Messages, t.Rested, t.Cancelled, t.Reduced, t.Rejected, t.Trades, t.Volume, t.Hash, o.Standing, o.BookHash)
 }
 
-// quantiles are those of the table.
+// quantiles are the ones that the table shows.
 var quantiles = []struct {
 	name  string
 	share float64
@@ -71,29 +71,30 @@ func printTable(out io.Writer, results []result) {
 	for i, q := range quantiles {
 		label := "  " + q.name
 		if i == 0 {
-			label = "latency of a message, " + q.name
+			label = "latency per message, " + q.name
 		}
 		row(label, func(r result) string { return short(r.Latency.quantile(q.share)) })
 	}
 	row("  max", func(r result) string { return short(r.Latency.Max) })
-	row("longest stall without any book", func(r result) string { return short(r.Stall) })
+	row("longest stall without a book", func(r result) string { return short(r.Stall) })
 	row("GC cycles", func(r result) string { return fmt.Sprint(r.GC.Cycles) })
-	row("  pauses in all", func(r result) string { return short(r.GC.Pauses) })
-	row("  share of the processor time", func(r result) string { return fmt.Sprintf("%.1f %%", 100*r.share()) })
+	row("  total pause", func(r result) string { return short(r.GC.Pauses) })
+	row("  share of CPU time", func(r result) string { return fmt.Sprintf("%.1f %%", 100*r.share()) })
 	row("runtime.GC() with the final book", func(r result) string { return short(r.FinalGC) })
-	row("resident memory in the end", func(r result) string { return inMiB(r.Resident) })
+	row("resident memory at the end", func(r result) string { return inMiB(r.Resident) })
 	row("  peak", func(r result) string { return inMiB(r.Peak) })
 	fmt.Fprintf(out, `
-A message's time includes one look at the clock; making the messages is not in it.
-The stall is the longest of a loop that only looks at the clock, for 1/%d of the
-time: what the machine does to any process.
-Memory includes what makes them, which is the same on both sides.
+The time of a message includes one reading of the clock, but not making the message.
+The stall is the longest one in a loop that does nothing but read the clock, for 1/%d
+of the time. It shows what the machine does to any process. Memory includes what makes
+the messages, which is the same on both sides.
 `, stallPart)
 }
 
+// rate returns messages per second.
 func (r result) rate() float64 { return float64(r.Latency.Total) / max(r.Busy.Seconds(), 1e-9) }
 
-// short prints three digits or so of d.
+// short formats d with about three digits.
 func short(d time.Duration) string {
 	unit, name := time.Nanosecond, "ns"
 	switch {
@@ -117,7 +118,7 @@ func short(d time.Duration) string {
 
 func inMiB(n int64) string {
 	if n == 0 {
-		return "not known"
+		return "unknown"
 	}
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }

@@ -22,14 +22,14 @@ const (
 	chartHeight = 5 * vg.Inch
 )
 
-// Told apart by lightness and dashes as well as by hue.
+// The lines differ in lightness and dashes as well as in hue.
 var (
 	poolColor = color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff}
 	syncColor = color.RGBA{R: 0xd9, G: 0x7a, B: 0x1e, A: 0xff}
 	gridColor = color.Gray{Y: 0xe4}
 )
 
-// writeChart draws how many packets took longer than how long, for both sides.
+// writeChart draws, for both sides, which share of the packets took longer than a given time.
 func writeChart(path string, results []result) error {
 	p, err := newChart(results)
 	if err != nil {
@@ -37,7 +37,7 @@ func writeChart(path string, results []result) error {
 	}
 	svg := vgsvg.New(chartWidth, chartHeight)
 	canvas := draw.New(svg)
-	canvas.SetColor(color.White) // also around the plot, for viewers that are dark
+	canvas.SetColor(color.White) // also around the plot, for viewers with a dark background
 	canvas.Fill(canvas.Rectangle.Path())
 	p.Draw(draw.Crop(canvas, vg.Points(8), vg.Points(-16), vg.Points(8), vg.Points(-8)))
 	var buf bytes.Buffer
@@ -59,7 +59,7 @@ func newChart(results []result) (*plot.Plot, error) {
 	grid := plotter.NewGrid()
 	grid.Vertical.Color, grid.Horizontal.Color = gridColor, gridColor
 	p.Add(grid)
-	// The pool is drawn last, over the other where they are the same.
+	// The pool's line is drawn last, so that it is on top where both are the same.
 	drawn := make([]*plotter.Line, len(results))
 	for i := len(results) - 1; i >= 0; i-- {
 		line, err := plotter.NewLine(slower(&results[i].Counts.Latency))
@@ -78,7 +78,8 @@ func newChart(results []result) (*plot.Plot, error) {
 		p.Legend.Add(fmt.Sprintf("%s: %.0f packets/s, %d allocations", r.Plan.Side, r.perSecond(r.Counts.Parsed), r.Mallocs), drawn[i])
 	}
 	setRanges(p)
-	// At the bottom on the left, where no line comes, with the text to the right.
+	// The legend is at the bottom left, where no line passes. Its text is to the right of the
+	// lines.
 	p.Legend.Top, p.Legend.Left = false, true
 	p.Legend.XOffs, p.Legend.YOffs = vg.Points(8), vg.Points(8)
 	p.Legend.Padding = vg.Points(2)
@@ -87,8 +88,8 @@ func newChart(results []result) (*plot.Plot, error) {
 	return p, nil
 }
 
-// slower returns for the end of each bucket that was hit which part of all came
-// after it. The last is left out: no logarithm of 0 can be drawn.
+// slower returns, for the end of each bucket that is not empty, the share of durations that are
+// longer. It leaves out the last bucket, because the logarithm of 0 cannot be drawn.
 func slower(h *histogram) plotter.XYs {
 	var points plotter.XYs
 	all, rest := float64(h.total()), h.total()
@@ -104,12 +105,12 @@ func slower(h *histogram) plotter.XYs {
 		}
 	}
 	if points == nil {
-		points = plotter.XYs{{X: 1, Y: 1}} // of nothing, nothing
+		points = plotter.XYs{{X: 1, Y: 1}} // a line needs at least one point
 	}
 	return points
 }
 
-// setRanges widens the axes of p to whole decades, of which there is one at least.
+// setRanges widens the axes of p to whole decades, and to at least one.
 func setRanges(p *plot.Plot) {
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
 		axis.Min = math.Pow(10, math.Floor(math.Log10(axis.Min)+1e-9))
@@ -120,7 +121,7 @@ func setRanges(p *plot.Plot) {
 	}
 }
 
-// decades are ticks at powers of ten, with a label each, and small ones between.
+// decades are ticks at powers of ten, with labels, and small ticks between them.
 type decades func(float64) string
 
 func (label decades) Ticks(lo, hi float64) []plot.Tick {
@@ -139,7 +140,7 @@ func (label decades) Ticks(lo, hi float64) []plot.Tick {
 
 var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}
 
-// useSans sets all text of p, which is serif by default.
+// useSans sets all text of p in a sans-serif font. The default is serif.
 func useSans(p *plot.Plot) {
 	p.Title.TextStyle.Font = font.From(sans, 13)
 	p.X.Label.TextStyle.Font = font.From(sans, 10)

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// Each side runs in a child process, which is this program again, so that neither
-// finds the heap as the other has left it. A child finds its plan in the
-// environment and writes its result to standard output.
+// Each side runs in a child process, which is this program again, so that the heap of one side does
+// not affect the other. A child finds its plan in the environment and writes its result to standard
+// output.
 
-// planVariable makes a process a child.
+// planVariable is the environment variable that makes a process a child. It holds the plan as JSON.
 const planVariable = "WARMPAGE_PACKETS_PLAN"
 
-// beChild is main of a child; it returns the exit code.
+// beChild is the main function of a child. It returns the exit code.
 func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	var p plan
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
@@ -32,7 +32,7 @@ func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return exitInterrupted // the parent says why
+		return exitInterrupted // the parent prints the reason
 	case errors.Is(err, errSockets):
 		fmt.Fprintln(stderr, err)
 		return exitUsage
@@ -43,9 +43,9 @@ func beChild(ctx context.Context, text string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// runChild carries out p in a process of its own, which has ended when runChild
-// returns. The error is context.Canceled if Ctrl-C, which both get, reached the
-// child first, and errSockets if it got no sockets.
+// runChild carries out p in a child process, which has ended when runChild returns. The error is
+// context.Canceled if ctx ended, or if Ctrl-C, which goes to both processes, reached the child
+// first. It wraps errSockets if the system refused the child a socket.
 func runChild(ctx context.Context, p plan) (result, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -60,7 +60,7 @@ func runChild(ctx context.Context, p plan) (result, error) {
 	cmd.Env = append(os.Environ(), planVariable+"="+string(text))
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 2 * time.Second // then it is killed: on Windows, which cannot interrupt
+	cmd.WaitDelay = 2 * time.Second // then kill it: Windows cannot interrupt
 	err = cmd.Run()
 	said := strings.TrimSpace(errs.String())
 	code := -1
@@ -77,7 +77,7 @@ func runChild(ctx context.Context, p plan) (result, error) {
 	}
 	var r result
 	if err := json.Unmarshal([]byte(out.String()), &r); err != nil {
-		return result{}, fmt.Errorf("what the child wrote: %w", err)
+		return result{}, fmt.Errorf("reading the output of the child: %w", err)
 	}
 	return r, nil
 }

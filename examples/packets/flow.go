@@ -10,27 +10,29 @@ import (
 	"time"
 )
 
-// A packet is what a slot holds. It has room for more than a frame, so that one
-// that is too long is seen to be so, rather than cut.
+// A packet is the contents of a slot. It has room for more than a frame, so that a datagram that is
+// too long is detected rather than cut.
 type packet struct {
 	data [2048]byte
-	n    int // bytes of data that were received
+	n    int // bytes received into data
 }
 
-// queueSize is how many packets may wait for a worker. Readers do not wait for
-// room, they drop, so that what is lost is lost where it can be counted.
+// queueSize is how many packets may wait for a worker. Readers do not wait for room. They drop the
+// packet, so that packets are lost where they can be counted.
 const queueSize = 1024
 
-// readBuffer is what each reader asks the kernel to keep for it. It may get less.
+// readBuffer is the size in bytes of the receive buffer that each reader asks the kernel for. The
+// kernel may give it less.
 const readBuffer = 4 << 20
 
 var begin = time.Now()
 
-// now is the clock of the frames. It goes on evenly when the wall clock is set.
+// now returns the time since the process began, for the time stamps in frames. It is not affected
+// when the wall clock is set.
 func now() time.Duration { return time.Since(begin) }
 
-// A flow is all of it at work: lines, each a sender and its reader, and workers
-// that take from all readers.
+// A flow consists of lines, each with a sender and its reader, and of workers that serve all
+// readers.
 type flow struct {
 	store   store
 	lines   []*line
@@ -45,40 +47,42 @@ type line struct {
 	out, in *net.UDPConn
 	peer    netip.AddrPort // of out
 	rng     *rand.Rand     // sender only
-	next    uint64         // sequence number; sender only
+	next    uint64         // next sequence number; sender only
 
-	sent uint64 // in this phase; sender only, until it is done
+	sent uint64 // packets sent in this phase; sender only, until it is done
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards the fields below
 	tally lineTally
-	ended byte // the last phase of which the end mark was read
+	ended byte // the last phase whose end mark was read
 }
 
+// A lineTally counts the packets that a reader has handled in this phase.
 type lineTally struct {
-	read      uint64 // packets
-	full      uint64 // of these, dropped because the queue had no room
-	sequences uint64 // sum of the numbers of those that were not
+	read      uint64 // packets read
+	full      uint64 // of these, dropped because the queue was full
+	sequences uint64 // sum of the sequence numbers of the others
 }
 
-// A worker counts what it has parsed.
+// A worker parses packets and counts them.
 type worker struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // guards tally
 	tally workerTally
 }
 
+// A workerTally counts the packets that a worker has handled in this phase.
 type workerTally struct {
 	packets   uint64
-	bad       uint64 // of these, not what was sent
-	bytes     uint64
-	sequences uint64 // sum
-	latency   histogram
+	bad       uint64    // of these, corrupted
+	bytes     uint64    // of the frames that were not
+	sequences uint64    // sum of their sequence numbers
+	latency   histogram // from send to parse
 }
 
-// errSockets is what the system's refusal of a socket is told by.
-var errSockets = errors.New("UDP over loopback is needed, and the system refuses it")
+// errSockets says that the system refused a socket.
+var errSockets = errors.New("this program needs UDP over loopback, but the system refuses it")
 
-// newFlow opens the sockets and starts readers and workers, which wait. What goes
-// wrong with them later is told to fail.
+// newFlow opens the sockets and starts readers and workers, which wait for packets. It passes later
+// errors of the readers to fail.
 func newFlow(p plan, s store, fail func(error)) (*flow, error) {
 	f := &flow{store: s, queue: make(chan *packet, queueSize)}
 	for i := range p.Readers {
@@ -103,6 +107,7 @@ func newFlow(p plan, s store, fail func(error)) (*flow, error) {
 	return f, nil
 }
 
+// newLine opens the two sockets of a line on the address host.
 func newLine(host string, seed uint64) (*line, error) {
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
@@ -112,7 +117,7 @@ func newLine(host string, seed uint64) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	// With the system's default, which a refusal leaves, more is dropped.
+	// If this fails, the default size remains, and more packets are dropped.
 	_ = in.SetReadBuffer(readBuffer)
 	out, err := net.DialUDP("udp4", nil, in.LocalAddr().(*net.UDPAddr))
 	if err != nil {
@@ -126,7 +131,7 @@ func newLine(host string, seed uint64) (*line, error) {
 	}, nil
 }
 
-// close ends readers and workers, and returns when all slots are back.
+// close ends the readers and workers. When it returns, all slots are back in the store.
 func (f *flow) close() error {
 	var errs []error
 	for _, l := range f.lines {
@@ -138,8 +143,8 @@ func (f *flow) close() error {
 	return errors.Join(errs...)
 }
 
-// readAll takes packets from the socket until that is closed. Once the queue has
-// a packet, it is the worker's.
+// readAll receives packets from the socket until it is closed. A packet in the queue belongs to the
+// worker that takes it.
 func (l *line) readAll(queue chan<- *packet, s store) error {
 	for {
 		p := s.get()
@@ -152,7 +157,7 @@ func (l *line) readAll(queue chan<- *packet, s store) error {
 			s.put(p)
 			return err
 		case from != l.peer || n == markSize:
-			// Any process of this machine may write to the socket; that is not counted.
+			// Any process on this machine may write to the socket. Do not count such packets.
 			if from == l.peer {
 				l.end(p.data[0])
 			}
@@ -164,7 +169,7 @@ func (l *line) readAll(queue chan<- *packet, s store) error {
 	}
 }
 
-// pass hands p to the workers, or drops it.
+// pass hands p to the workers, or drops it if the queue is full.
 func (l *line) pass(p *packet, queue chan<- *packet, s store) {
 	sequence := sequenceOf(p.data[:p.n])
 	l.mu.Lock()
@@ -179,7 +184,7 @@ func (l *line) pass(p *packet, queue chan<- *packet, s store) {
 	}
 }
 
-// work parses what comes until the queue is closed.
+// work parses the packets in the queue until the queue is closed.
 func (w *worker) work(queue <-chan *packet, s store) {
 	for p := range queue {
 		h, payload, err := parse(p.data[:p.n])

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// From senders to workers, in this process.
+// Everything from senders to workers, in this process.
 func TestMeasure(t *testing.T) {
 	for _, s := range []side{thisPool, syncPool} {
 		p := tiny
@@ -36,7 +36,7 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// As fast as they can, into a queue that is hardly emptied, all is still counted.
+// When senders send as fast as they can and the queue runs over, every packet is still counted.
 func TestDrops(t *testing.T) {
 	p := tiny
 	p.Side, p.Rate, p.Workers = thisPool, 0, 1
@@ -44,7 +44,7 @@ func TestDrops(t *testing.T) {
 	require.NoError(t, err)
 	f, err := newFlow(p, s, func(err error) { t.Error(err) })
 	require.NoError(t, err)
-	f.workers[0].mu.Lock() // it hangs, until the queue has run over
+	f.workers[0].mu.Lock() // the worker hangs until the queue has run over
 	full := func() (n uint64) {
 		for _, l := range f.lines {
 			l.mu.Lock()
@@ -66,11 +66,10 @@ func TestDrops(t *testing.T) {
 	assert.GreaterOrEqual(t, c.Sent, c.Read)
 	assert.Equal(t, c.Queued, c.Worked)
 	require.NoError(t, f.close())
-	assert.NoError(t, s.close(), "every slot is back")
+	assert.NoError(t, s.close(), "every slot must be back")
 }
 
-// Of each phase only what it sent is counted, and what others write to the socket
-// in none.
+// Each phase counts only what it sent, and never what others write to the socket.
 func TestPhases(t *testing.T) {
 	p := tiny
 	p.Side, p.Readers = thisPool, 1
@@ -97,8 +96,8 @@ func TestPhases(t *testing.T) {
 	assert.NoError(t, s.close())
 }
 
-// What the counting of allocations is for: a store that makes a new packet each
-// time must be seen to, and must not pass.
+// This is why the program counts allocations: a store that makes a new packet each time must not
+// pass.
 func TestAllocationsAreCounted(t *testing.T) {
 	var made atomic.Uint64
 	s := store{
@@ -118,11 +117,11 @@ func TestAllocationsAreCounted(t *testing.T) {
 	require.NoError(t, f.close())
 	assert.GreaterOrEqual(t, r.Mallocs, r.Counts.Parsed)
 	assert.GreaterOrEqual(t, made.Load(), r.Counts.Parsed)
-	assert.ErrorContains(t, check([]result{r}), "allocations a packet, want less than 0.01")
+	assert.ErrorContains(t, check([]result{r}), "allocations per packet, want less than 0.01")
 }
 
-// A slot in two hands is what the checksums are for.
-func TestSharedSlotIsSeen(t *testing.T) {
+// This is what the checksums are for: they detect a slot that has two users.
+func TestSharedSlotIsDetected(t *testing.T) {
 	shared := new(packet)
 	s := store{get: func() *packet { return shared }, put: func(*packet) {}}
 	w := new(worker)
@@ -137,6 +136,7 @@ func TestSharedSlotIsSeen(t *testing.T) {
 	assert.EqualValues(t, 2, w.tally.bad)
 }
 
+// made returns a result that passes the check.
 func made(s side) result {
 	r := result{
 		Plan:    plan{Side: s},
@@ -149,8 +149,8 @@ func made(s side) result {
 	return r
 }
 
-// What the program is for: it must not pass a library that mixes packets up or
-// allocates, nor counters that do not count.
+// This is what the program is for: check must reject a library that mixes up packets or allocates,
+// and counters that do not count.
 func TestCheck(t *testing.T) {
 	assert.NoError(t, check([]result{made(thisPool), made(syncPool)}))
 	for _, test := range []struct {
@@ -160,10 +160,10 @@ func TestCheck(t *testing.T) {
 		{"no packet came through", func(r *result) { r.Counts = counts{} }},
 		{"this does not add up", func(r *result) { r.Counts.Parsed-- }},
 		{"this does not add up", func(r *result) { r.Counts.Sent = 0 }},
-		{"1 packets were not what was sent, want 0", func(r *result) { r.Counts.Bad = 1 }},
+		{"1 packets were corrupted, want 0", func(r *result) { r.Counts.Bad = 1 }},
 		{"not those that were queued", func(r *result) { r.Counts.Worked++ }},
-		{"the pool had no memory", func(r *result) { r.Mapped = 0 }},
-		{"0.010 allocations a packet, want less than 0.01", func(r *result) { r.Mallocs = 9 }},
+		{"the pool has no memory", func(r *result) { r.Mapped = 0 }},
+		{"0.010 allocations per packet, want less than 0.01", func(r *result) { r.Mallocs = 9 }},
 	} {
 		bad := made(thisPool)
 		test.spoil(&bad)
@@ -171,7 +171,7 @@ func TestCheck(t *testing.T) {
 	}
 	theirs := made(syncPool)
 	theirs.Mallocs, theirs.Mapped = 900, 0
-	assert.NoError(t, check([]result{made(thisPool), theirs}), "of sync.Pool nothing is promised")
+	assert.NoError(t, check([]result{made(thisPool), theirs}), "sync.Pool may allocate")
 	theirs.Counts.Bad = 1
 	assert.ErrorContains(t, check([]result{made(thisPool), theirs}), "sync.Pool: 1 packets")
 }
@@ -218,7 +218,7 @@ func TestChart(t *testing.T) {
 	}
 }
 
-// assertXML reads text to its end as XML.
+// assertXML fails the test if text is not well-formed XML.
 func assertXML(t *testing.T, text []byte) {
 	t.Helper()
 	for d := xml.NewDecoder(bytes.NewReader(text)); ; {

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// A frame is what a datagram holds, in big-endian byte order:
+// A frame is the contents of a datagram. Numbers are in big-endian byte order:
 //
-//	0  checksum of all that follows, CRC-32C
-//	4  length of the payload
+//	0  checksum of everything that follows, CRC-32C
+//	4  length of the payload in bytes
 //	8  sequence number
-//	16 time of sending, in nanoseconds since this process began
+//	16 time of sending, in nanoseconds since the process began
 //	24 payload
 const (
 	headerSize = 24
@@ -22,20 +22,20 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// What parse returns is one of these, as it is: wrapping it would allocate.
+// The errors that parse returns. It does not wrap them, because that would allocate.
 var (
 	errShort    = errors.New("shorter than a header")
-	errLength   = errors.New("not of the length that its header says")
+	errLength   = errors.New("length differs from the one in the header")
 	errChecksum = errors.New("wrong checksum")
 )
 
-// A header is a frame but for its payload.
+// A header has the sequence number of a frame and the time at which it was sent.
 type header struct {
 	sequence uint64
 	sent     time.Duration
 }
 
-// encode makes a frame at the start of dst, which has room for it, and returns it.
+// encode writes a frame to the start of dst, which must have room for it. It returns the frame.
 func encode(dst []byte, h header, payload []byte) []byte {
 	frame := dst[:headerSize+len(payload)]
 	binary.BigEndian.PutUint32(frame[4:], uint32(len(payload)))
@@ -46,7 +46,7 @@ func encode(dst []byte, h header, payload []byte) []byte {
 	return frame
 }
 
-// parse takes a frame apart. The payload is part of it, not a copy.
+// parse checks a frame and returns its parts. The payload is a part of frame, not a copy.
 func parse(frame []byte) (h header, payload []byte, err error) {
 	if len(frame) < headerSize {
 		return header{}, nil, errShort
@@ -64,7 +64,7 @@ func parse(frame []byte) (h header, payload []byte, err error) {
 	return h, frame[headerSize:], nil
 }
 
-// sequenceOf returns the sequence number of a frame that nobody has checked, or 0.
+// sequenceOf returns the sequence number of an unchecked frame, or 0 if the frame is too short.
 func sequenceOf(frame []byte) uint64 {
 	if len(frame) < headerSize {
 		return 0

@@ -24,7 +24,7 @@ func TestFrame(t *testing.T) {
 	}
 }
 
-// Whatever single bit is wrong, and wherever the frame is cut.
+// parse detects every wrong bit, and every cut.
 func TestCorruption(t *testing.T) {
 	var buf [maxFrame]byte
 	frame := encode(buf[:], header{sequence: 42, sent: time.Second}, []byte("fifteen letters"))
@@ -63,7 +63,7 @@ func TestFrameAllocatesNothing(t *testing.T) {
 		}
 		frame[0]++
 		if _, _, err := parse(frame); err == nil {
-			t.Error("the checksum is wrong")
+			t.Error("parse did not detect a wrong checksum")
 		}
 	}))
 }

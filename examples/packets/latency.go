@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// A histogram counts durations in buckets that are at most an eighth wide: exact
-// enough for a table, and small enough to be part of what it belongs to, so that
-// counting allocates nothing.
+// A histogram counts durations in buckets. Each bucket is at most an eighth wider than its lower
+// end, which is exact enough for a table. A histogram is small enough to be a field of a struct, so
+// that counting allocates nothing.
 type histogram [48 * steps]uint64
 
-const steps = 8 // buckets for each power of two
+const steps = 8 // buckets per power of two
 
 // bucketOf returns the bucket that d belongs to.
 func bucketOf(d time.Duration) int {
@@ -47,8 +47,8 @@ func (h *histogram) total() (n uint64) {
 	return n
 }
 
-// percentile returns a duration that p percent of all are below, rounded up to
-// the end of its bucket.
+// percentile returns the duration that p percent of all durations are below, rounded up to the end
+// of its bucket. It returns 0 if there are none.
 func (h *histogram) percentile(p float64) time.Duration {
 	rest := uint64(float64(h.total()) * p / 100)
 	for i, n := range h {

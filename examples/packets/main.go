@@ -1,13 +1,13 @@
-// Packets sends small frames over UDP, through the loopback interface, to readers
-// that receive them into slots and hand these to workers, which check and count
-// them: first with slots of this library, then of sync.Pool, each in a process of
-// its own. It prints how many came through, how fast, what was dropped where, and
-// what was allocated on the way.
+// Packets sends small frames over UDP, through the loopback interface. Readers receive them into
+// slots and hand the slots to workers, which check and count the frames. It does so first with
+// slots of this library, then with those of a sync.Pool, each in its own process. It prints how
+// many frames came through, how fast, how many were dropped and where, and how much was allocated.
 //
-//	go run . [-time 5s] [-rate 50000] [-readers 2] [-workers 2] [-size 1500] [-gc 100ms] [-quick] [-svg chart.svg]
+//	go run . [-time 5s] [-rate 50000] [-readers 2] [-workers 2] [-size 1500] [-gc 100ms]
+//	         [-quick] [-svg chart.svg]
 //
-// It exits with status 1 if the pool's side allocates 0.01 times a packet or more,
-// or if on either side a packet was not what had been sent.
+// It exits with status 1 if the pool's side makes 0.01 allocations per packet or more, or if a
+// packet arrives corrupted on either side.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 
 const (
 	exitFailed      = 1
-	exitUsage       = 2   // also if the system has no sockets for this
+	exitUsage       = 2   // also if the system refuses the sockets
 	exitInterrupted = 130 // what a shell reports for Ctrl-C
 )
 
@@ -39,7 +39,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main with what a test wants to replace; it returns the exit code.
+// run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parseFlags(args, stderr)
 	switch {
@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return show(ctx, opts, stdout, stderr)
 }
 
-// show runs both sides, one after the other, and says how it went.
+// show runs both sides, one after the other, and prints the results. It returns the exit code.
 func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	printIntroduction(stdout, opts.plan)
 	var results []result
@@ -94,34 +94,35 @@ type options struct {
 	svg  string
 }
 
-// usual is what is not given on the command line.
+// usual is the plan without any flags.
 var usual = plan{
 	Host: "127.0.0.1", Readers: 2, Workers: 2, Size: maxPayload, Rate: 50_000,
 	WarmUp: time.Second, Time: 5 * time.Second, GC: 100 * time.Millisecond,
 }
 
-// Quick is for machines that only want to know whether it works: both sides take
-// three seconds.
+// With -quick, both sides together take three seconds. It is for automatic checks that the program
+// works.
 const (
 	quickWarmUp = time.Second / 2
 	quickTime   = time.Second
 )
 
-const maxGoroutines = 64 // of a kind
+const maxGoroutines = 64 // maximum number of readers, and of workers
 
-// parseFlags returns an error for a bad command line, which it has not printed.
+// parseFlags reads the command line. It returns an error if that is bad, and leaves the printing to
+// run. For -h it prints the usage, and returns flag.ErrHelp.
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	opts := options{plan: usual}
 	p := &opts.plan
 	fs := flag.NewFlagSet("packets", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are printed once, by run
+	fs.SetOutput(io.Discard) // run prints errors
 	fs.DurationVar(&p.Time, "time", usual.Time, "`duration` of the measured part of each side")
-	fs.IntVar(&p.Rate, "rate", usual.Rate, "`packets` a second that all senders send together; 0: as fast as they can")
+	fs.IntVar(&p.Rate, "rate", usual.Rate, "`packets` per second, of all senders together; 0: as fast as possible")
 	fs.IntVar(&p.Readers, "readers", usual.Readers, "`number` of readers, each with a socket and a sender")
-	fs.IntVar(&p.Workers, "workers", usual.Workers, "`number` of workers, which take from all readers")
-	fs.IntVar(&p.Size, "size", usual.Size, "the largest payload, in `bytes`; they vary from 0 to this")
-	fs.DurationVar(&p.GC, "gc", usual.GC, "run a collection each `duration`, as a program that does other things would; 0: none")
-	quick := fs.Bool("quick", false, "three seconds in all, unless -time is given")
+	fs.IntVar(&p.Workers, "workers", usual.Workers, "`number` of workers, which all serve all readers")
+	fs.IntVar(&p.Size, "size", usual.Size, "largest payload in `bytes`; payloads vary from 0 to this")
+	fs.DurationVar(&p.GC, "gc", usual.GC, "run a collection every `duration`, as a program that does other work would; 0: never")
+	quick := fs.Bool("quick", false, "take only three seconds in total, unless -time is given")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
 	err := fs.Parse(args)
 	switch {
@@ -150,7 +151,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	return opts, err
 }
 
-// check returns an error, in words of the command line, if p cannot be done.
+// check returns an error if a value in p is out of range. The error names the flag.
 func (p plan) check() error {
 	switch {
 	case p.Time <= 0:
@@ -164,7 +165,7 @@ func (p plan) check() error {
 	case p.Size < 0 || p.Size > maxPayload:
 		return fmt.Errorf("-size must be from 0 to %d, not %d", maxPayload, p.Size)
 	case p.GC < 0:
-		return fmt.Errorf("-gc must not be negative, as %v is", p.GC)
+		return fmt.Errorf("-gc must not be negative: %v", p.GC)
 	}
 	return nil
 }
@@ -175,8 +176,8 @@ func given(fs *flag.FlagSet, name string) (found bool) {
 	return found
 }
 
-// tryFile finds out now that path cannot be written, rather than when all has
-// been measured. It leaves things as they were.
+// tryFile returns an error if path cannot be written. It finds that out before all the measuring
+// rather than after it. It changes nothing on disk.
 func tryFile(path string) error {
 	_, err := os.Lstat(path)
 	isNew := errors.Is(err, os.ErrNotExist)

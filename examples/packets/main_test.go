@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain lets the test binary be its own child, as the program is.
+// TestMain lets the test binary be its own child, as the program does.
 func TestMain(m *testing.M) {
 	if os.Getenv(planVariable) != "" {
 		main()
@@ -21,29 +21,28 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tiny is small enough for the whole of it to take no time, and long enough for
-// packets to come through on a busy machine.
+// tiny takes almost no time, but is long enough for packets to come through on a busy machine.
 var tiny = plan{
 	Host: "127.0.0.1", Readers: 2, Workers: 3, Size: 200, Rate: 20_000,
 	WarmUp: 50 * time.Millisecond, Time: 200 * time.Millisecond, GC: 20 * time.Millisecond,
 }
 
-// All of it, children and chart included.
+// The whole program, including its children and the chart.
 func TestShow(t *testing.T) {
 	svg := filepath.Join(t.TempDir(), "packets.svg")
 	var stdout, stderr bytes.Buffer
 	code := show(t.Context(), options{plan: tiny, svg: svg}, &stdout, &stderr)
-	// A few hundred allocations are too many for the few packets of a slow machine,
-	// which is not for a test of this program to judge.
+	// On a slow machine, a few hundred allocations are too many for the few packets that come
+	// through. This test does not judge that.
 	if code != 0 {
-		require.Contains(t, stderr.String(), "allocations a packet")
+		require.Contains(t, stderr.String(), "allocations per packet")
 		require.NotContains(t, stderr.String(), string(syncPool))
 		require.Equal(t, exitFailed, code)
 	}
 	for _, want := range []string{
-		"2 senders and readers, 3 workers", "20000 packets a second", "A collection runs every 20ms",
-		"this pool", "sync.Pool", "dropped by the kernel", "no room in the queue", "not what was sent",
-		"packets/s", "MB/s", "p50", "p99", "allocations (Mallocs)", "a packet", "GC cycles", "pauses in all",
+		"2 senders and readers, 3 workers", "20000 packets per second", "A collection runs every 20ms",
+		"this pool", "sync.Pool", "dropped by the kernel", "dropped because of a full queue", "of these, corrupted",
+		"packets/s", "MB/s", "p50", "p99", "allocations (Mallocs)", "per packet", "GC cycles", "total pause",
 	} {
 		assert.Contains(t, stdout.String(), want)
 	}
@@ -56,15 +55,15 @@ func TestShow(t *testing.T) {
 
 func TestNoSockets(t *testing.T) {
 	p := tiny
-	p.Host = "192.0.2.1" // reserved for documentation: no machine has it
+	p.Host = "192.0.2.1" // reserved for documentation, so no machine has it
 	var stdout, stderr bytes.Buffer
 	assert.Equal(t, exitUsage, show(t.Context(), options{plan: p}, &stdout, &stderr))
-	assert.Regexp(t, `^packets: UDP over loopback is needed, and the system refuses it: listen udp4 192\.0\.2\.1:0: .*\n$`, stderr.String())
+	assert.Regexp(t, `^packets: this program needs UDP over loopback, but the system refuses it: listen udp4 192\.0\.2\.1:0: .*\n$`, stderr.String())
 }
 
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(300*time.Millisecond, cancel) // before or after the child begins, it must end
+	time.AfterFunc(300*time.Millisecond, cancel) // the program must end, whether the child has started or not
 	p := tiny
 	p.Time = time.Hour
 	var stdout, stderr bytes.Buffer
@@ -79,14 +78,14 @@ func TestChild(t *testing.T) {
 	assert.Contains(t, stderr.String(), planVariable)
 
 	_, err := runChild(t.Context(), plan{Side: "malloc"})
-	assert.ErrorContains(t, err, `no side "malloc"`, "what the child says is passed on")
+	assert.ErrorContains(t, err, `unknown side "malloc"`, "the error of the child is passed on")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	stderr.Reset()
 	assert.Equal(t, exitInterrupted, beChild(ctx, `{"Side":"this pool","Host":"127.0.0.1","Readers":1,"Workers":1,"Time":1}`, &stdout, &stderr))
 	assert.Empty(t, stdout.String())
-	assert.Empty(t, stderr.String(), "the parent says it")
+	assert.Empty(t, stderr.String(), "the parent prints the reason")
 }
 
 func TestBadFlags(t *testing.T) {
@@ -102,7 +101,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-workers", "0"}, "-workers must be from 1 to 64, not 0"},
 		{[]string{"-size", "-1"}, "-size must be from 0 to 1500, not -1"},
 		{[]string{"-size", "1501"}, "-size must be from 0 to 1500, not 1501"},
-		{[]string{"-gc", "-1s"}, "-gc must not be negative, as -1s is"},
+		{[]string{"-gc", "-1s"}, "-gc must not be negative: -1s"},
 		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
 		{[]string{"now"}, `unexpected argument "now"`},
 		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "packets.svg")}, "-svg: open "},

@@ -11,7 +11,7 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// A side is what the packets come from.
+// A side is one of the two sources of packets.
 type side string
 
 const (
@@ -19,41 +19,41 @@ const (
 	syncPool side = "sync.Pool"
 )
 
-// A plan is what one side has to do.
+// A plan says what one side has to do.
 type plan struct {
 	Side    side
 	Host    string // an address of this machine
-	Readers int    // and as many senders
+	Readers int    // there are as many senders
 	Workers int
-	Size    int           // of the largest payload
-	Rate    int           // packets a second of all senders together; 0: as fast as they can
-	WarmUp  time.Duration // of sending that is not measured
-	Time    time.Duration // of sending that is
-	GC      time.Duration // from one runtime.GC to the next; 0: none but the runtime's own
+	Size    int           // largest payload in bytes
+	Rate    int           // packets per second, of all senders together; 0: as fast as possible
+	WarmUp  time.Duration // how long to send before measuring
+	Time    time.Duration // how long to send while measuring
+	GC      time.Duration // time between calls of runtime.GC; 0: leave collections to the runtime
 }
 
-// A result is what the measured phase of one side came to.
+// A result is what the measured phase of one side gave.
 type result struct {
 	Plan    plan
 	Counts  counts
 	Elapsed time.Duration // from the first packet sent to the last one parsed
-	Mallocs uint64        // of the whole process
-	Cycles  uint32
-	Pause   time.Duration
-	Mapped  int64 // address space of the pool's slots; 0 for sync.Pool
+	Mallocs uint64        // allocations of the whole process
+	Cycles  uint32        // collections
+	Pause   time.Duration // sum of all pauses
+	Mapped  int64         // address space of the pool in bytes; 0 for sync.Pool
 }
 
-// A store is one of the two sides at work.
+// A store is the implementation of a side.
 type store struct {
-	get    func() *packet // not zeroed: what is read goes over what was there
+	get    func() *packet // not zeroed, because readers overwrite the data
 	put    func(*packet)
-	mapped func() int64
-	close  func() error
+	mapped func() int64 // address space of the pool in bytes; 0 for sync.Pool
+	close  func() error // returns an error if a slot was not put back
 }
 
-// queuePages is how many pages the packets of a full queue take. The queue may run
-// full at any time and be empty for seconds before and after; without these, pages
-// would be released and taken again meanwhile, for an allocation or two each.
+// queuePages is how many pages the packets of a full queue take. The queue may fill up at any time,
+// and be empty for seconds before and after. If the pool did not keep these pages, it would release
+// them and take them again in between, for an allocation or two each.
 const queuePages = queueSize*int(unsafe.Sizeof(packet{}))/(64<<10) + 2
 
 func newStore(s side) (store, error) {
@@ -71,10 +71,10 @@ func newStore(s side) (store, error) {
 			close:  func() error { return nil },
 		}, nil
 	}
-	return store{}, fmt.Errorf("no side %q", s)
+	return store{}, fmt.Errorf("unknown side %q", s)
 }
 
-// measure has one side at work: first to warm up, then for the record.
+// measure carries out p in this process: first a phase to warm up, then the measured one.
 func measure(ctx context.Context, p plan) (result, error) {
 	s, err := newStore(p.Side)
 	if err != nil {
@@ -91,15 +91,15 @@ func measure(ctx context.Context, p plan) (result, error) {
 		err = closeErr
 	}
 	if cause := context.Cause(ctx); cause != nil {
-		return result{}, cause // rather than that it was the context
+		return result{}, cause // says more than the error of the context
 	}
 	if err != nil {
 		return result{}, err
 	}
-	return r, s.close() // says so if a slot was not put back
+	return r, s.close()
 }
 
-// record is measure between the opening of the sockets and their closing.
+// record does the part of measure during which the sockets are open.
 func (f *flow) record(ctx context.Context, p plan) (result, error) {
 	stopGC := func() {}
 	if p.GC > 0 {
@@ -124,7 +124,8 @@ func (f *flow) record(ctx context.Context, p plan) (result, error) {
 	return r, err
 }
 
-// every calls f each period, until stop is called.
+// every calls f once per period on a goroutine of its own. stop ends that, and waits for a call
+// that is under way.
 func every(period time.Duration, f func()) (stop func()) {
 	var wg sync.WaitGroup
 	quit := make(chan struct{})

@@ -9,35 +9,36 @@ import (
 	"time"
 )
 
-// A phase is some time of sending, and as long as it takes until nothing is under
-// way any more, so that its numbers add up. An end mark tells when all has been
-// read: a datagram of one byte, the number of the phase, that each sender sends
-// last. Loopback keeps the order, so what was not read before the mark was
-// dropped by the kernel. The mark may be, too, and is sent until it is seen.
+// A phase lasts for some time of sending, and then until no packet is under way any more, so that
+// its numbers add up. An end mark shows when everything has been read. It is a datagram of one
+// byte, the number of the phase, that each sender sends last. Loopback keeps the order, so the
+// kernel has dropped every packet that was not read before the mark. It may also drop the mark, so
+// the sender repeats the mark until it is read.
 const (
 	markSize   = 1
 	markPeriod = time.Millisecond
-	drainTime  = 5 * time.Second // then something is wrong
+	drainTime  = 5 * time.Second // after this something is wrong
 )
 
-// counts are those of a phase.
+// counts are the results of a phase.
 type counts struct {
 	Sent   uint64
-	Read   uint64 // the kernel has dropped the others
-	Full   uint64 // of these, dropped for want of room in the queue
-	Parsed uint64
-	Bad    uint64 // of these, not what was sent
-	Bytes  uint64 // of frames that were as they should
+	Read   uint64 // of these; the kernel has dropped the others
+	Full   uint64 // of those read, dropped because the queue was full
+	Parsed uint64 // of those read, parsed by a worker
+	Bad    uint64 // of those parsed, corrupted
+	Bytes  uint64 // of the frames that were not
 
-	// The sums of the sequence numbers that went through the queue. Were a slot in
-	// two hands, a whole packet could take the place of another, with a checksum
-	// that is right: then these differ.
+	// Queued and Worked are sums of the sequence numbers at the two ends of the queue. If a slot
+	// had two users, a whole packet with a valid checksum could replace another. Then the sums
+	// would differ.
 	Queued, Worked uint64
 
 	Latency histogram
 }
 
-// phase sends for d, or until ctx ends, and returns what came of it.
+// phase sends for d and returns the counts. If ctx ends first, it returns an error. number must
+// differ from that of the previous phase, and must not be 0.
 func (f *flow) phase(ctx context.Context, p plan, number byte, d time.Duration) (counts, error) {
 	var senders sync.WaitGroup
 	errs := make([]error, len(f.lines))
@@ -54,13 +55,13 @@ func (f *flow) phase(ctx context.Context, p plan, number byte, d time.Duration) 
 	return f.take(), nil
 }
 
-// Senders look at the clock for more than the time stamp once for each batch.
+// A sender checks whether ctx has ended once per batch of packets.
 const batch = 32
 
-// slack is how far behind its rate a sender may be and still make up for it.
+// slack is how far a sender may fall behind its rate and still catch up.
 const slack = 5 * time.Millisecond
 
-// send sends packets at its part of p.Rate or, if that is 0, as fast as it can.
+// send sends packets for d, at the line's share of p.Rate or, if that is 0, as fast as it can.
 func (l *line) send(ctx context.Context, p plan, d time.Duration) error {
 	var frame [maxFrame]byte
 	payloads := make([]byte, 2*maxPayload)
@@ -98,13 +99,13 @@ func (l *line) send(ctx context.Context, p plan, d time.Duration) error {
 	}
 }
 
-// payload returns a part of payloads of 0 to size bytes, from anywhere in it.
+// payload returns a random part of payloads, of 0 to size bytes.
 func (l *line) payload(payloads []byte, size int) []byte {
 	from := l.rng.IntN(len(payloads) - size)
 	return payloads[from : from+l.rng.IntN(size+1)]
 }
 
-// write sends a datagram. Where a full buffer is an error, it waits for room.
+// write sends a datagram. On systems where a full buffer is an error, it waits for room.
 func (l *line) write(datagram []byte) error {
 	for {
 		_, err := l.out.Write(datagram)
@@ -115,8 +116,8 @@ func (l *line) write(datagram []byte) error {
 	}
 }
 
-// drain waits until all that was sent has been read or dropped, and all that was
-// read parsed or dropped.
+// drain waits until every packet that was sent has been read or dropped, and every packet that was
+// read has been parsed or dropped.
 func (f *flow) drain(ctx context.Context, number byte) error {
 	mark := []byte{number}
 	tick := time.NewTicker(markPeriod)
@@ -131,7 +132,7 @@ func (f *flow) drain(ctx context.Context, number byte) error {
 			}
 		}
 		if now()-start > drainTime {
-			return fmt.Errorf("packets are still under way %v after the last was sent", drainTime)
+			return fmt.Errorf("packets are still under way %v after the last one was sent", drainTime)
 		}
 		select {
 		case <-tick.C:
@@ -142,6 +143,7 @@ func (f *flow) drain(ctx context.Context, number byte) error {
 	return nil
 }
 
+// drained reports whether no packet of the phase is under way any more.
 func (f *flow) drained(number byte) bool {
 	waiting := uint64(0)
 	for _, l := range f.lines {
@@ -161,20 +163,21 @@ func (f *flow) drained(number byte) bool {
 	return waiting == 0
 }
 
-// end notes that all of a phase has been read.
+// end records that everything the line sent in a phase has been read.
 func (l *line) end(number byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = number
 }
 
+// lastEnd returns the number of the last phase whose end mark was read.
 func (l *line) lastEnd() byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.ended
 }
 
-// take returns what has been counted and starts anew. The flow is drained.
+// take returns the counts and resets the tallies. The flow must be drained.
 func (f *flow) take() counts {
 	var c counts
 	for _, l := range f.lines {

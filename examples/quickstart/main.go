@@ -1,5 +1,5 @@
-// Quickstart does the same work three times - with slots of a pool.Pool, with a
-// sync.Pool, and with plain new - and prints what each cost.
+// Quickstart does the same work three times: with a pool.Pool, with a sync.Pool, and with plain
+// new. It prints what each of them cost.
 //
 //	go run ./examples/quickstart
 //	go run ./examples/quickstart -pairs 5000000 -goroutines 4
@@ -24,9 +24,9 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// An Order is what is pooled. It holds no Go pointer at any depth: no string, no
-// slice, no time.Time. That is what lets it live where the garbage collector
-// does not look; pool.CheckType tells for any type.
+// An Order is the type that the program pools. It holds no Go pointer at any depth: no string, no
+// slice, no time.Time. That is why it can live where the garbage collector does not look.
+// pool.CheckType checks any type for this.
 type Order struct {
 	ID          uint64
 	ClientID    uint64
@@ -46,7 +46,7 @@ type Order struct {
 }
 
 const (
-	window  = 500 // orders that a goroutine has live at a time
+	window  = 500 // orders that a goroutine keeps live at a time
 	repeats = 15  // runs of each allocator; the median is shown
 
 	exitUsage       = 2
@@ -61,7 +61,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main with what a test wants to replace; it returns the exit code.
+// run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	w, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -84,19 +84,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// work is what every allocator is put to.
+// work is the task that every allocator gets.
 type work struct {
-	pairs      int
+	pairs      int // in total, over all goroutines
 	goroutines int
 }
 
-// parse returns an error for a bad command line, which it has not printed.
+// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
+// For -h it prints the usage, and returns flag.ErrHelp.
 func parse(args []string, stderr io.Writer) (work, error) {
 	var w work
 	fs := flag.NewFlagSet("quickstart", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are printed once, by run
-	fs.IntVar(&w.pairs, "pairs", 1_000_000, "Get/Put pairs in a run, over all goroutines")
-	fs.IntVar(&w.goroutines, "goroutines", 8, "goroutines that share them")
+	fs.SetOutput(io.Discard) // run prints errors
+	fs.IntVar(&w.pairs, "pairs", 1_000_000, "Get/Put pairs in a run, in total over all goroutines")
+	fs.IntVar(&w.goroutines, "goroutines", 8, "number of goroutines that share the pairs")
 	err := fs.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -116,15 +117,15 @@ func parse(args []string, stderr io.Writer) (work, error) {
 	return w, nil
 }
 
-// An allocator is one of the three ways to come by an Order.
+// An allocator is one of the three ways to obtain an Order.
 type allocator struct {
-	get func() *Order // zeroed
+	get func() *Order // returns a zeroed Order
 	put func(*Order)
-	// finish says what the pool did, and ends it.
+	// finish returns the pool's statistics, and closes the pool.
 	finish func() (pool.Stats, error)
 }
 
-// contenders makes a new allocator of each kind, in the order they are shown.
+// contenders are the three kinds of allocator, in the order in which the report shows them.
 var contenders = []struct {
 	name string
 	make func() allocator
@@ -141,8 +142,8 @@ func newPool() allocator {
 		put: p.Put,
 		finish: func() (pool.Stats, error) {
 			st := p.Stats()
-			// Close alone leaves the memory ready for other pools for a second.
-			// Trim gives it back now, so that the next run does not start with it.
+			// Close alone keeps the memory ready for other pools for a second. Trim gives it back
+			// now, so that the next run does not start with it.
 			p.Trim()
 			return st, p.Close()
 		},
@@ -154,7 +155,7 @@ func newSyncPool() allocator {
 	return allocator{
 		get: func() *Order {
 			o := p.Get().(*Order)
-			*o = Order{} // as the two others return it
+			*o = Order{} // the other two return it zeroed
 			return o
 		},
 		put:    func(o *Order) { p.Put(o) },
@@ -170,22 +171,22 @@ func newPlain() allocator {
 	}
 }
 
-// result is one run of one allocator.
+// result is what one run of one allocator gave.
 type result struct {
 	time     time.Duration
 	gcCycles uint32
 	gcCPU    time.Duration
 	gcPause  time.Duration
 	mallocs  uint64
-	rss      int64 // bytes gained, if rssOK
+	rss      int64 // bytes of resident memory gained, if rssOK
 	rssOK    bool
-	turnover int64 // what the work computed
+	turnover int64 // the sum that the work computed
 	stats    pool.Stats
 }
 
-// measureAll runs the contenders in turn, several times, so that whatever else
-// the machine does meets all of them. It returns for each the run with the
-// median time: all numbers of one column belong together.
+// measureAll runs the contenders in turn, several times, so that other load on the machine affects
+// all of them. For each contender it returns the run with the median time, so that all numbers in a
+// column come from the same run.
 func measureAll(ctx context.Context, w work) ([]result, error) {
 	all := make([][]result, len(contenders))
 	for range repeats {
@@ -202,15 +203,15 @@ func measureAll(ctx context.Context, w work) ([]result, error) {
 		slices.SortFunc(rs, func(a, b result) int { return cmp.Compare(a.time, b.time) })
 		medians = append(medians, rs[len(rs)/2])
 		if got, want := rs[0].turnover, all[0][0].turnover; got != want {
-			return nil, fmt.Errorf("%s: computed %d, others %d", contenders[i].name, got, want)
+			return nil, fmt.Errorf("%s computed %d, but %s computed %d", contenders[i].name, got, contenders[0].name, want)
 		}
 	}
 	return medians, nil
 }
 
-// measure runs w once on a.
+// measure runs w once with a, and then finishes a.
 func measure(ctx context.Context, w work, a allocator) (result, error) {
-	debug.FreeOSMemory() // each run starts with a small heap, and none of it free
+	debug.FreeOSMemory() // so that each run starts with a small heap and no free memory in it
 	before := snapshot()
 	start := time.Now()
 	turnover := trade(ctx, w, a)
@@ -227,8 +228,8 @@ func measure(ctx context.Context, w work, a allocator) (result, error) {
 	return r, errors.Join(err, ctx.Err())
 }
 
-// trade does the work: each goroutine makes its share of the orders, keeps each
-// for as long as window others take, and adds up what they are worth.
+// trade does the work. Each goroutine makes its share of the orders, keeps each one until it has
+// made window more, and adds up what they are worth. trade returns the sum.
 func trade(ctx context.Context, w work, a allocator) int64 {
 	sums := make([]int64, w.goroutines)
 	var wg sync.WaitGroup
@@ -249,21 +250,21 @@ func trade(ctx context.Context, w work, a allocator) int64 {
 	return turnover
 }
 
-// tradeRange is one goroutine's share. When ctx ends it stops early, with all its
-// orders put back.
+// tradeRange does one goroutine's share. When ctx ends, it stops early. It always puts back all of
+// its orders.
 func tradeRange(ctx context.Context, a allocator, first, last int) (turnover int64) {
 	var live [window]*Order
 	settle := func(slot **Order) {
 		if o := *slot; o != nil {
 			turnover += o.Price * int64(o.Quantity)
 			a.put(o)
-			*slot = nil // o is not ours any more
+			*slot = nil // o no longer belongs to us
 		}
 	}
 	for n := first; n < last; n++ {
 		if n%1024 == 0 {
-			// Let another go on, as waiting for the network would: so the orders of
-			// all goroutines are live at once, and goroutines change threads.
+			// Yield, as waiting for the network would. That way the orders of all goroutines are
+			// live at once, and goroutines move between threads.
 			runtime.Gosched()
 			if ctx.Err() != nil {
 				break
@@ -281,8 +282,7 @@ func tradeRange(ctx context.Context, a allocator, first, last int) (turnover int
 	return turnover
 }
 
-// fill writes an order whose fields follow from n, so that every allocator must
-// come to the same turnover.
+// fill sets the fields of o from n, so that the turnover is the same with every allocator.
 func fill(o *Order, n uint64) {
 	o.ID = n
 	o.ClientID = n % 977
@@ -300,7 +300,7 @@ func fill(o *Order, n uint64) {
 	o.Active = true
 }
 
-// usage is what the process has used so far.
+// usage is what the process has used since it started.
 type usage struct {
 	mem   runtime.MemStats
 	gcCPU time.Duration
@@ -318,7 +318,8 @@ func snapshot() usage {
 	return u
 }
 
-// readRSS returns the resident bytes of the process, where the system tells.
+// readRSS returns the resident memory of the process, in bytes. ok is false if the system does not
+// report it.
 func readRSS() (bytes int64, ok bool) {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
@@ -332,9 +333,9 @@ func readRSS() (bytes int64, ok bool) {
 }
 
 func report(out io.Writer, w work, runs []result) {
-	fmt.Fprintf(out, "%d orders made and given up by %d goroutines (GOMAXPROCS %d), each with up to %d live at a time.\n",
+	fmt.Fprintf(out, "%d orders, shared by %d goroutines (GOMAXPROCS %d); each goroutine holds up to %d at a time.\n",
 		w.pairs, w.goroutines, runtime.GOMAXPROCS(0), window)
-	fmt.Fprintf(out, "Each column is the run with the median time out of %d.\n\n", repeats)
+	fmt.Fprintf(out, "Each column shows the run with the median time out of %d runs.\n\n", repeats)
 
 	row := func(label string, cell func(r result) string) {
 		fmt.Fprintf(out, "%-24s", label)
@@ -349,7 +350,7 @@ func report(out io.Writer, w work, runs []result) {
 	}
 	fmt.Fprintln(out)
 	row("time", func(r result) string { return millis(r.time) })
-	row("  a Get/Put pair", func(r result) string {
+	row("  per Get/Put pair", func(r result) string {
 		return fmt.Sprintf("%.1f ns", float64(r.time.Nanoseconds())/float64(w.pairs))
 	})
 	row("GC cycles", func(r result) string { return fmt.Sprint(r.gcCycles) })
@@ -365,20 +366,21 @@ func report(out io.Writer, w work, runs []result) {
 
 	reportPool(out, w, runs[0].stats)
 	fmt.Fprint(out, `
-The time is that of the whole work, filling in and adding up included, and varies
-from run to run and from machine to machine; GC cycles and heap objects vary
-little. Slots of the pool are not on the Go heap: using them does not trigger the
-garbage collector, and it does not scan them. sync.Pool is on the heap and loses
-what it holds to GC cycles, of which this program, allocating nothing else, sees
-few. A Get is slow when no free slot lay ready and some had to be fetched first. Here
-each order is put just before the next is got, which is what sync.Pool does best;
-where many are got before the first is put, the pool takes less: see README.md.
+The time covers the whole work, including filling in the orders and adding them up.
+It varies from run to run and from machine to machine; GC cycles and heap objects
+vary little. The pool's slots are not on the Go heap: using them does not trigger
+the garbage collector, and it does not scan them. A sync.Pool is on the heap and
+loses what it holds to GC cycles. This program sees few of these, because it
+allocates nothing else. A Get is slow when no free slot is ready and it has to fetch
+some first. Here, each Put comes just before the next Get, which is what sync.Pool
+does best. When many Gets come before the first Put, this pool is the faster one: see
+README.md.
 `)
 }
 
-// reportPool says what the pool did in its run, with all orders put back.
+// reportPool prints what the pool did in its run. By then all orders have been put back.
 func reportPool(out io.Writer, w work, st pool.Stats) {
-	fmt.Fprintf(out, "\nThe pool at the end of its run, when all orders had been put back:\n\n")
+	fmt.Fprintf(out, "\nThe pool at the end of its run, after all orders were put back:\n\n")
 	row := func(label, format string, args ...any) {
 		fmt.Fprintf(out, "%-24s%14s\n", label, fmt.Sprintf(format, args...))
 	}

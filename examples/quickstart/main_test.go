@@ -33,8 +33,8 @@ func TestFewerPairsThanGoroutines(t *testing.T) {
 	assert.Equal(t, 0, code, stderr)
 }
 
-// Plain new allocates each order; if the count of heap objects did not show that,
-// the pool's small one would mean nothing.
+// Plain new allocates every order. If the count of heap objects did not show that, the pool's small
+// count would mean nothing.
 func TestCountsAreAlive(t *testing.T) {
 	w := work{pairs: 5000, goroutines: 2}
 	runs, err := measureAll(t.Context(), w)

@@ -10,7 +10,7 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// A variant is what scratch and sessions come from.
+// A variant says where scratch slots and sessions come from.
 type variant string
 
 const (
@@ -18,7 +18,7 @@ const (
 	useSync variant = "sync"
 )
 
-// String is the variant's name in tables.
+// String returns the variant's name in tables.
 func (v variant) String() string {
 	if v == usePool {
 		return "this pool"
@@ -26,7 +26,8 @@ func (v variant) String() string {
 	return "sync.Pool"
 }
 
-// A source hands out values of T, to put back when their last user is done.
+// A source hands out values of T. The last user of a value puts it back. The methods are safe for
+// concurrent use.
 type source[T any] interface {
 	get() (*T, error)
 	put(*T)
@@ -34,22 +35,22 @@ type source[T any] interface {
 	close() error
 }
 
-// usage is what a source has handed out and holds.
+// usage is what a source has handed out, and what it holds.
 type usage struct {
 	Name        string
-	SlotSize    int
-	Live        int    // slots that are out
-	Gets        uint64 // slots that were asked for
-	SlowGets    uint64 // of these, not ready when they were; for sync.Pool: newly allocated
-	FailedGets  uint64 // of these, refused
+	SlotSize    int    // in bytes
+	Live        int    // slots in use
+	Gets        uint64 // slots asked for
+	SlowGets    uint64 // of these, how many were not ready; for sync.Pool: how many were allocated
+	FailedGets  uint64 // of these, how many were refused
 	LimitBytes  int64  // 0: none
-	LiveBytes   int64
-	FreeBytes   int64 // the rest of pages with a slot that is out
-	WarmBytes   int64 // empty pages that the pool keeps
-	PurgedBytes int64 // given back to the system since the start
+	LiveBytes   int64  // of the slots in use
+	FreeBytes   int64  // the rest of the pages that have a slot in use
+	WarmBytes   int64  // empty pages that the pool keeps
+	PurgedBytes int64  // given back to the system since the start
 }
 
-// A pooled source is a pool of this library.
+// A pooled source uses a pool of this library.
 type pooled[T any] struct{ *pool.Pool[T] }
 
 func newPooled[T any](name string, limit int64) pooled[T] {
@@ -70,12 +71,12 @@ func (p pooled[T]) usage() usage {
 	if st.Pages > 0 {
 		u.WarmBytes = st.MappedBytes / int64(st.Pages) * int64(st.WarmPages)
 	}
-	// The numbers are from slightly different moments while others use the pool.
+	// While the pool is in use, the numbers come from slightly different moments.
 	u.FreeBytes = max(st.MappedBytes-u.WarmBytes-u.LiveBytes, 0)
 	return u
 }
 
-// A recycled source is a sync.Pool, which counts nothing itself. It has no limit.
+// A recycled source uses a sync.Pool, and counts because a sync.Pool does not. It has no limit.
 type recycled[T any] struct {
 	name              string
 	pool              sync.Pool
@@ -91,7 +92,8 @@ func newRecycled[T any](name string) *recycled[T] {
 	return r
 }
 
-// get returns what was put, as it was: who uses it clears what has to be clear.
+// get does not clear the value: it may hold what it held when it was put. The caller clears what
+// must be clear.
 func (r *recycled[T]) get() (*T, error) {
 	r.gets.Add(1)
 	return r.pool.Get().(*T), nil
@@ -103,14 +105,14 @@ func (r *recycled[T]) put(x *T) {
 }
 
 func (r *recycled[T]) usage() usage {
-	puts := r.puts.Load() // first, so that Live is not negative
+	puts := r.puts.Load() // before gets, so that Live is not negative
 	u := usage{Name: r.name, SlotSize: int(unsafe.Sizeof(*new(T))), Gets: r.gets.Load(), SlowGets: r.fresh.Load()}
 	u.Live = int(u.Gets - puts)
 	u.LiveBytes = int64(u.Live) * int64(u.SlotSize)
 	return u
 }
 
-// close says what Close of a pool would.
+// close returns the error that Close of a pool would return.
 func (r *recycled[T]) close() error {
 	if n := r.usage().Live; n != 0 {
 		return fmt.Errorf("%s: %w: %d", r.name, pool.ErrInUse, n)
@@ -118,13 +120,13 @@ func (r *recycled[T]) close() error {
 	return nil
 }
 
-// memory is what the process holds for its objects. Live + Free + Warm is all that
+// memory is what the process holds for its objects, in bytes. Live + Free + Warm is all memory that
 // the pools, or the Go heap, have from the system.
 type memory struct {
-	Live   int64 // scratch and sessions that are out
-	Free   int64 // around these, in the same pages; of the Go heap: all else in spans that are in use, garbage included
-	Warm   int64 // not used, and not given back yet
-	Purged int64 // given back since the start; of the Go heap: what is not taken again
+	Live   int64 // scratch slots and sessions in use
+	Free   int64 // the rest of the same pages; for the Go heap, the rest of the spans in use, garbage included
+	Warm   int64 // unused, but not given back yet
+	Purged int64 // given back since the start; for the Go heap, without what it has taken again
 }
 
 func readMemory(v variant, sources []usage) (m memory) {

@@ -22,7 +22,7 @@ const (
 	chartHeight = 4.5 * vg.Inch
 )
 
-// Told apart by lightness and dashes as well as by hue.
+// The lines differ in lightness and dashes as well as in hue.
 var (
 	poolColor = color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff}
 	syncColor = color.RGBA{R: 0xd9, G: 0x7a, B: 0x1e, A: 0xff}
@@ -30,7 +30,7 @@ var (
 	gridColor = color.Gray{Y: 0xec}
 )
 
-// writeChart draws what was resident in the two servers over time.
+// writeChart draws the resident memory of the two servers over time.
 func writeChart(path string, w workload, results []result) error {
 	p, err := newChart(w, results)
 	if err != nil {
@@ -38,7 +38,7 @@ func writeChart(path string, w workload, results []result) error {
 	}
 	svg := vgsvg.New(chartWidth, chartHeight)
 	canvas := draw.New(svg)
-	canvas.SetColor(color.White) // also around the plot, for viewers that are dark
+	canvas.SetColor(color.White) // also around the plot, for viewers with a dark background
 	canvas.Fill(canvas.Rectangle.Path())
 	p.Draw(draw.Crop(canvas, vg.Points(8), vg.Points(-12), vg.Points(8), vg.Points(-8)))
 	var buf bytes.Buffer
@@ -50,7 +50,7 @@ func writeChart(path string, w workload, results []result) error {
 
 func newChart(w workload, results []result) (*plot.Plot, error) {
 	p := plot.New()
-	p.Title.Text = fmt.Sprintf("A server with %d sessions, and %d more for a while", w.Members, w.Visitors)
+	p.Title.Text = fmt.Sprintf("A server with %d sessions, and %d more during a burst", w.Members, w.Visitors)
 	p.Title.Padding = vg.Points(8)
 	p.X.Label.Text = "seconds since the steady phase began"
 	p.Y.Label.Text = "resident memory of the server, MiB"
@@ -77,8 +77,8 @@ func newChart(w workload, results []result) (*plot.Plot, error) {
 		return nil, err
 	}
 	p.Legend.Add("burst", band)
-	// On the left with the text to the right, where it may be longer than reckoned
-	// if the viewer has another font.
+	// The legend is on the left, with its text to the right of the lines. There the text has room
+	// to be longer than expected, if the viewer has a different font.
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.XOffs, p.Legend.YOffs = vg.Points(6), vg.Points(-4)
 	p.Legend.Padding = vg.Points(2)
@@ -87,7 +87,7 @@ func newChart(w workload, results []result) (*plot.Plot, error) {
 	return p, nil
 }
 
-// burstBand shades the time in which the burst was to be.
+// burstBand returns a band that shades the planned time of the burst, up to top.
 func burstBand(w workload, top float64) (*plotter.Polygon, error) {
 	from, to := w.Steady.Seconds(), (w.Steady + max(w.Burst, time.Millisecond)).Seconds()
 	band, err := plotter.NewPolygon(plotter.XYs{{X: from, Y: 0}, {X: from, Y: top}, {X: to, Y: top}, {X: to, Y: 0}})
@@ -99,7 +99,7 @@ func burstBand(w workload, top float64) (*plotter.Polygon, error) {
 }
 
 func addLines(p *plot.Plot, results []result) error {
-	// The pool is drawn last, over the other where they are the same.
+	// The pool's line is drawn last, so that it is on top where both are the same.
 	drawn := make([]*plotter.Line, len(results))
 	for i := len(results) - 1; i >= 0; i-- {
 		points := plotter.XYs{}
@@ -107,7 +107,7 @@ func addLines(p *plot.Plot, results []result) error {
 			points = append(points, plotter.XY{X: at.At.Seconds(), Y: float64(at.Resident) / mib})
 		}
 		if len(points) == 0 {
-			points = plotter.XYs{{}} // of nothing, nothing
+			points = plotter.XYs{{}} // a line needs at least one point
 		}
 		line, err := plotter.NewLine(points)
 		if err != nil {
@@ -127,8 +127,7 @@ func addLines(p *plot.Plot, results []result) error {
 	return nil
 }
 
-// roundTicks are at multiples of 1, 2 or 5 times a power of ten, with plain
-// numbers.
+// roundTicks are at multiples of 1, 2 or 5 times a power of ten, and labelled with plain numbers.
 type roundTicks struct{}
 
 func (roundTicks) Ticks(lo, hi float64) []plot.Tick {
@@ -149,7 +148,7 @@ func (roundTicks) Ticks(lo, hi float64) []plot.Tick {
 
 var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}
 
-// useSans sets all text of p, which is serif by default.
+// useSans sets all text of p in a sans-serif font. The default is serif.
 func useSans(p *plot.Plot) {
 	p.Title.TextStyle.Font = font.From(sans, 13)
 	p.X.Label.TextStyle.Font = font.From(sans, 10)

@@ -13,17 +13,19 @@ import (
 	"time"
 )
 
-// Each variant's server is a child process, which is this program again: neither
-// finds the heap as the other has left it, and the load is not in its numbers. A child finds
-// its config in the environment, writes its addresses to standard output, and serves until its
-// standard input ends, which it also does when the parent is gone.
+// Each variant's server is a child process, which is this program again. That way the heap of one
+// does not affect the other, and the load is not in the server's numbers. A child finds its config
+// in the environment and writes its addresses to standard output. It serves until its standard
+// input ends, which also happens when the parent dies.
 
-// configVariable makes a process a child.
+// configVariable is the environment variable that makes a process a child. It holds the config as
+// JSON.
 const configVariable = "WARMPAGE_SERVER_CONFIG"
 
+// addresses are the addresses on which a server listens, as host:port.
 type addresses struct{ Service, Ops string }
 
-// beChild is main of a child; it returns the exit code.
+// beChild is the main function of a child. It returns the exit code.
 func beChild(ctx context.Context, text string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var c config
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
@@ -54,15 +56,16 @@ func (s *server) addresses() addresses {
 	return addresses{s.apiListener.Addr().String(), s.adminListener.Addr().String()}
 }
 
-// A child is a server in a process of its own.
+// A child is a server in a child process.
 type child struct {
 	addresses
 	cmd  *exec.Cmd
-	end  io.Closer // of its standard input
-	errs strings.Builder
+	end  io.Closer       // the child's standard input; closing it ends the child
+	errs strings.Builder // what the child writes to standard error
 }
 
-// startChild returns when the server listens. It is told to end when ctx does.
+// startChild starts a child, and returns when its server listens. When ctx ends, the child is told
+// to end as well.
 func startChild(ctx context.Context, c config) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -79,7 +82,7 @@ func startChild(ctx context.Context, c config) (*child, error) {
 		return nil, err
 	}
 	ch.cmd.Cancel = ch.end.Close
-	ch.cmd.WaitDelay = c.Grace + 2*time.Second // then it is killed
+	ch.cmd.WaitDelay = c.Grace + 2*time.Second // then kill it
 	out, err := ch.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -93,8 +96,8 @@ func startChild(ctx context.Context, c config) (*child, error) {
 	return ch, nil
 }
 
-// stop has the server shut down, and returns an error if it did not end well: if
-// a pool had slots in use, say.
+// stop makes the server shut down, and waits for the child to end. It returns an error if the
+// server failed, for example because a pool had slots in use.
 func (ch *child) stop() error {
 	_ = ch.end.Close()
 	if err := ch.cmd.Wait(); err != nil {
@@ -103,7 +106,7 @@ func (ch *child) stop() error {
 	return nil
 }
 
-// sample asks the server how it is.
+// sample asks the server for a sample.
 func (ch *child) sample(ctx context.Context) (s sample, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
@@ -119,19 +122,21 @@ func (ch *child) sample(ctx context.Context) (s sample, err error) {
 	return s, errors.Join(err, resp.Body.Close())
 }
 
-// A watcher notes from time to time what a server has.
+// A watcher records points at regular intervals.
 type watcher struct {
 	points []point
 	stop   chan struct{}
 	done   chan struct{}
 }
 
+// A point is what a server had at one point in time.
 type point struct {
 	At       time.Duration // since the steady phase began
-	Resident int64
+	Resident int64         // resident memory in bytes
 	Sessions int
 }
 
+// watch starts a watcher that asks the server once per period.
 func (ch *child) watch(ctx context.Context, period time.Duration) *watcher {
 	w := &watcher{stop: make(chan struct{}), done: make(chan struct{})}
 	start := time.Now()
@@ -146,7 +151,7 @@ func (ch *child) watch(ctx context.Context, period time.Duration) *watcher {
 	return w
 }
 
-// end returns what was noted.
+// end stops the watcher and returns the points.
 func (w *watcher) end() []point {
 	close(w.stop)
 	<-w.done

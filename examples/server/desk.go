@@ -8,28 +8,28 @@ import (
 	"time"
 )
 
-// The desk's business: a request has legs, each an instrument to buy or sell; they are
-// filled against the levels of the instrument's book, and the fills are booked in the
-// session. All prices follow from the instrument's number, so that the same requests have
-// the same answers wherever they are made.
+// This file has the business of the desk. A request has legs; each is an instrument to buy or sell.
+// The desk fills the legs against the levels of the instrument's book, and books the fills in the
+// session. All prices are computed from the instrument's number, so that the same requests always
+// have the same answers.
 const (
 	instruments = 4096
 	maxLegs     = 64
 	maxQuantity = 10_000
-	maxBody     = 1024 // bytes; 64 of the longest legs have 960
-	depth       = 64   // levels of a book's side
+	maxBody     = 1024 // bytes; 64 of the longest legs take 960
+	depth       = 64   // levels on each side of a book
 )
 
-// A scratch is what a request works in: too large for the stack of each connection's
-// goroutine, and needed by nobody once the answer is written.
+// A scratch is the working memory of a request. It is too large for the stack of each connection's
+// goroutine, and it is not needed any more once the answer is written.
 type scratch struct {
-	body   [maxBody + 1]byte // one more, to see that a body is too long
+	body   [maxBody + 1]byte // one byte more, to detect a body that is too long
 	legs   [maxLegs]leg
 	fills  [maxLegs]fill
 	levels [depth]level
-	n      int // of legs and fills
+	n      int // number of legs, and of fills
 
-	// Copied from the session while it is locked.
+	// These are copied from the session while it is locked.
 	requests uint64
 	cash     int64
 	exposure int64
@@ -42,24 +42,24 @@ type leg struct {
 	sell                 bool
 }
 
-// A fill is what became of a leg.
+// A fill is the result of a leg. Its quantity and cost are negative if the leg sells.
 type fill struct {
-	instrument, quantity int32 // sold: negative
-	cost                 int64 // in cents; sold: negative
+	instrument, quantity int32
+	cost                 int64 // in cents
 }
 
 type level struct{ price, size int64 }
 
-// A state is what a session remembers.
+// A state is the contents of a session.
 type state struct {
 	id       uint64
 	lastUse  time.Duration // since the server's start
 	kind     kind
 	requests uint64
 	cash     int64
-	sectors  [32]int64 // quantity held of the instruments of each
-	recent   [12]fill  // a ring
-	booked   uint64    // fills so far
+	sectors  [32]int64 // quantity held, by sector of the instrument
+	recent   [12]fill  // ring buffer of the last fills
+	booked   uint64    // number of fills so far
 }
 
 var (
@@ -67,7 +67,7 @@ var (
 	errMany  = fmt.Errorf("more than %d legs", maxLegs)
 )
 
-// parse reads body, which is part of sc, into legs: one a line, as in "B 17 300".
+// parse reads the legs in body, which is a part of sc. There is one leg per line, as in "B 17 300".
 func (sc *scratch) parse(body []byte) error {
 	sc.n = 0
 	for line := range bytes.Lines(body) {
@@ -77,7 +77,7 @@ func (sc *scratch) parse(body []byte) error {
 		}
 		l, ok := parseLeg(line)
 		if !ok {
-			return fmt.Errorf("line %d: %q is not B or S, an instrument below %d, and a quantity from 1 to %d", sc.n+1, line, instruments, maxQuantity)
+			return fmt.Errorf("line %d: %q: want B or S, an instrument below %d, and a quantity from 1 to %d", sc.n+1, line, instruments, maxQuantity)
 		}
 		sc.legs[sc.n] = l
 		sc.n++
@@ -97,7 +97,7 @@ func parseLeg(line []byte) (l leg, ok bool) {
 	return leg{i, q, isSell}, ok1 && ok2 && q > 0 && (isSell || bytes.Equal(side, []byte("B")))
 }
 
-// parseNumber reads decimal digits, without the string that strconv would want.
+// parseNumber parses decimal digits. Unlike strconv, it does not need a string.
 func parseNumber(digits []byte, most int32) (n int32, ok bool) {
 	for _, d := range digits {
 		if d < '0' || d > '9' {
@@ -130,7 +130,7 @@ func (sc *scratch) price() {
 	}
 }
 
-// openBook sets levels to the side of the book that a leg is filled against, best
+// openBook sets levels to the side of the book against which a leg is filled, with the best level
 // first.
 func (sc *scratch) openBook(l leg) {
 	h := mix(uint64(l.instrument))
@@ -145,7 +145,7 @@ func (sc *scratch) openBook(l leg) {
 	}
 }
 
-// book adds the fills of sc to the session.
+// book adds the fills of sc to the session, and copies the new totals to sc.
 func (st *state) book(sc *scratch) {
 	st.requests++
 	for _, f := range sc.fills[:sc.n] {
@@ -163,7 +163,7 @@ func (st *state) book(sc *scratch) {
 	}
 }
 
-// write makes the reply. It fits: a fill takes 48 bytes at most.
+// write returns the reply, which is in sc. It always fits, because a fill takes at most 48 bytes.
 func (sc *scratch) write(id uint64) []byte {
 	b := sc.reply[:0]
 	for _, f := range sc.fills[:sc.n] {
@@ -186,7 +186,8 @@ func (sc *scratch) write(id uint64) []byte {
 	return append(b, '\n')
 }
 
-// mix is a step of splitmix64: every bit of x changes about half of the result's.
+// mix is a step of splitmix64: a change of any bit of x changes about half of the bits of the
+// result.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A histogram counts durations in buckets whose width grows with them: each power
-// of two has 32, so that a value is known to 1/32 of it, in 15 KiB and a few
-// instructions. Below 64 ns each value has a bucket.
+// A histogram counts durations in buckets that get wider for longer durations. Each power of two
+// has 32 buckets, so that a quantile is exact to 1/32 of its value. Below 64 ns each value has its
+// own bucket. A histogram takes 15 KiB, and recording takes a few instructions.
 type histogram struct {
 	Counts [bucketCount]uint64
 	Total  uint64
@@ -17,15 +17,15 @@ type histogram struct {
 
 const (
 	bucketBits  = 5
-	buckets     = 1 << bucketBits // of a power of two
+	buckets     = 1 << bucketBits // per power of two
 	bucketCount = (64 - bucketBits) * buckets
 )
 
-// bucketOf returns the bucket of d, which is not negative.
+// bucketOf returns the bucket of d, which must not be negative.
 func bucketOf(d time.Duration) int {
 	v := uint64(d)
-	// The top 6 bits tell buckets apart; the first of them is always 1, but in the
-	// lowest two powers of two, where all of v does.
+	// The top 6 bits of v determine the bucket. The first of these is always 1, except for v below
+	// 32, where all bits of v count.
 	shift := max(bits.Len64(v)-bucketBits-1, 0)
 	return shift*buckets + int(v>>shift)
 }
@@ -43,8 +43,8 @@ func (h *histogram) record(d time.Duration) {
 	h.Max = max(h.Max, d)
 }
 
-// quantile returns a duration that the share q of the recorded ones, rounded up to
-// a whole one, do not exceed.
+// quantile returns a duration that the share q of the recorded durations did not exceed, where
+// their number is rounded up. It returns 0 if there are none.
 func (h *histogram) quantile(q float64) time.Duration {
 	rank := uint64(math.Ceil(q * float64(h.Total)))
 	var seen uint64

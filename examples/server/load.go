@@ -15,20 +15,20 @@ import (
 	"time"
 )
 
-// The load is open: each request has a time at which it is to be sent, whatever became
-// of those before it, and its latency counts from that time. A server that stops for
-// 100 ms then has 100 ms of requests that were late, as with clients who do not wait for
-// each other, rather than one slow request a connection. Each connection has requests of its
-// own, and sessions that no other connection uses, so that the answers do not depend on how
+// The load is an open one: each request is due at a fixed time, whatever happens to the requests
+// before it, and its latency counts from that time. If a server stops for 100 ms, all requests that
+// are due in these 100 ms are late, as they are with clients that do not wait for each other. With
+// a closed load, only one request per connection would be slow. Each connection has its own
+// requests, and sessions that no other connection uses. The answers thus do not depend on how the
 // requests of different connections interleave.
 
-// A workload is what a server has to take.
+// A workload describes the load for a server.
 type workload struct {
 	Seed        uint64
 	Connections int
 	Members     int // sessions that stay
-	Visitors    int // sessions opened in the burst, that expire after it
-	Rate        int // trades a second; twice as many in the burst
+	Visitors    int // sessions that the burst opens, and that expire after it
+	Rate        int // trades per second; the burst has twice as many
 	WarmUp      time.Duration
 	Steady      time.Duration
 	Burst       time.Duration
@@ -36,21 +36,21 @@ type workload struct {
 }
 
 const (
-	openBatch    = 250 // sessions a request
+	openBatch    = 250 // sessions per request
 	firstVisitor = 1 << 40
 	legsAtMost   = 16
-	requestTime  = 10 * time.Second // then something is wrong
+	requestTime  = 10 * time.Second // after this something is wrong
 )
 
-// A tally is what came of the requests of a phase.
+// A tally counts the requests of a phase and their answers.
 type tally struct {
-	Requests uint64
-	Refused  uint64 // of these, answered 503
-	Failed   uint64 // of these, answered otherwise than with 200
-	Opened   uint64 // requests that opened sessions, which are not counted above
-	Checksum uint64 // of all answers
-	Latency  histogram
-	Late     histogram // how much of it had passed when the request was sent
+	Requests uint64    // trades
+	Refused  uint64    // requests answered with 503
+	Failed   uint64    // requests answered with neither 200 nor 503
+	Opened   uint64    // requests that opened sessions; Requests does not include them
+	Checksum uint64    // of all answers
+	Latency  histogram // of trades, from the time that the request was due
+	Late     histogram // the part of the latency before the request was sent
 }
 
 func (t *tally) add(other *tally) {
@@ -58,19 +58,19 @@ func (t *tally) add(other *tally) {
 	t.Refused += other.Refused
 	t.Failed += other.Failed
 	t.Opened += other.Opened
-	t.Checksum += other.Checksum // the same in whatever order the connections come
+	t.Checksum += other.Checksum // does not depend on the order of the connections
 	t.Latency.merge(&other.Latency)
 	t.Late.merge(&other.Late)
 }
 
-// A client is the connections that trade.
+// A client is the set of connections that send trades.
 type client struct {
 	load    workload
 	address string
 	conns   []*connection
 }
 
-// A connection sends one request at a time. Only its goroutine uses it.
+// A connection sends one request at a time. Only one goroutine at a time may use it.
 type connection struct {
 	net    net.Conn
 	reader *bufio.Reader
@@ -82,15 +82,16 @@ type connection struct {
 	answer        [8 << 10]byte
 }
 
-// openers is how many more connections open the visitors' sessions.
+// openers is the number of additional connections, which open the visitors' sessions.
 const openers = 4
 
+// connect opens the connections of a client to the server at address.
 func connect(ctx context.Context, address string, w workload) (*client, error) {
 	conns, err := dial(ctx, address, w.Seed, 0, w.Connections)
 	return &client{w, address, conns}, err
 }
 
-// dial makes n connections, numbered from first.
+// dial opens n connections, numbered from first.
 func dial(ctx context.Context, address string, seed uint64, first, n int) (conns []*connection, err error) {
 	for number := first; number < first+n; number++ {
 		var d net.Dialer
@@ -116,7 +117,8 @@ func hangUp(conns []*connection) error {
 
 func (c *client) close() error { return hangUp(c.conns) }
 
-// each runs f for each connection, on a goroutine of its own, and adds up the tallies.
+// each runs f for each connection on a goroutine of its own, waits for all of them, and returns the
+// sum of the tallies.
 func each(conns []*connection, f func(i int, k *connection) error) (tally, error) {
 	var wg sync.WaitGroup
 	errs := make([]error, len(conns))
@@ -134,20 +136,20 @@ func each(conns []*connection, f func(i int, k *connection) error) (tally, error
 	return t, errors.Join(errs...)
 }
 
-// openMembers opens all sessions that stay, as fast as it goes.
+// openMembers opens all members' sessions, as fast as possible.
 func (c *client) openMembers(ctx context.Context) (tally, error) {
 	return each(c.conns, func(i int, k *connection) error {
 		return k.open(ctx, "member", i, len(c.conns), c.load.Members, func(int) time.Duration { return 0 })
 	})
 }
 
-// steady trades for d.
+// steady sends rate trades per second for d.
 func (c *client) steady(ctx context.Context, rate int, d time.Duration) (tally, error) {
 	start := time.Now()
 	return each(c.conns, func(_ int, k *connection) error { return c.trades(ctx, k, start, rate, d) })
 }
 
-// burst trades at twice the rate, while in its first half visitors open sessions.
+// burst sends trades at twice the rate. In its first half it also opens the visitors' sessions.
 func (c *client) burst(ctx context.Context) (t tally, err error) {
 	extra, err := dial(ctx, c.address, c.load.Seed, len(c.conns), openers)
 	if err != nil {
@@ -168,8 +170,8 @@ func (c *client) burst(ctx context.Context) (t tally, err error) {
 	})
 }
 
-// trades sends this connection's part of rate requests a second. How many these are does
-// not depend on how fast the server is.
+// trades sends this connection's share of rate requests per second for d. The number of requests
+// does not depend on the speed of the server.
 func (c *client) trades(ctx context.Context, k *connection, start time.Time, rate int, d time.Duration) error {
 	all := int(float64(rate) * d.Seconds())
 	if all > 0 && c.load.Members < len(c.conns) {
@@ -193,7 +195,7 @@ func (c *client) trades(ctx context.Context, k *connection, start time.Time, rat
 	return nil
 }
 
-// count notes an answer in the tally.
+// count adds an answer to the tally.
 func (k *connection) count(status int, answer []byte) {
 	switch status {
 	case http.StatusOK:
@@ -207,14 +209,14 @@ func (k *connection) count(status int, answer []byte) {
 	k.tally.Checksum = h.Sum64()
 }
 
-// member draws one of the sessions of this connection, which are each conns-th of all.
+// member returns a random session of this connection. A connection has every conns-th session.
 func (k *connection) member(members, conns int) uint64 {
 	mine := (members - k.number + conns - 1) / conns
 	return uint64(k.rng.IntN(mine)*conns + k.number)
 }
 
-// open opens sessions 0 to all: of their batches, those of connection i of n, each when it
-// is due, in so long.
+// open opens this connection's share of all sessions, in batches. The connection is number i of n,
+// and opens every n-th batch. due returns how long to wait before a batch is due.
 func (k *connection) open(ctx context.Context, kind string, i, n, all int, due func(batch int) time.Duration) error {
 	first := 0
 	if kind == "visitor" {
@@ -237,7 +239,7 @@ func (k *connection) open(ctx context.Context, kind string, i, n, all int, due f
 	return nil
 }
 
-// makeTrade sets request to one of 1 to 16 legs.
+// makeTrade sets request to a trade with 1 to 16 legs in session id.
 func (k *connection) makeTrade(id uint64) {
 	k.body = k.body[:0]
 	for range 1 + k.rng.IntN(legsAtMost) {
@@ -248,7 +250,7 @@ func (k *connection) makeTrade(id uint64) {
 	k.request = append(k.request, k.body...)
 }
 
-// do sends the request and returns the answer, which is good until the next one.
+// do sends the request and returns the answer, which is valid until the next do.
 func (k *connection) do() (status int, answer []byte, err error) {
 	if err := k.net.SetDeadline(time.Now().Add(requestTime)); err != nil {
 		return 0, nil, err
@@ -264,7 +266,7 @@ func (k *connection) do() (status int, answer []byte, err error) {
 	return resp.StatusCode, k.answer[:n], tooSlow(errors.Join(err, resp.Body.Close()))
 }
 
-// tooSlow says what a deadline means.
+// tooSlow replaces errors of the connection by ones that say what they mean to the user.
 func tooSlow(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no answer in %v: the machine is too slow for this -rate", requestTime)
@@ -275,7 +277,7 @@ func tooSlow(err error) error {
 	return err
 }
 
-// sleep waits for d, or until ctx ends.
+// sleep returns after d, or with an error as soon as ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()

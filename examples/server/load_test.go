@@ -19,7 +19,7 @@ var tiny = workload{
 	WarmUp: 10 * time.Millisecond, Steady: 100 * time.Millisecond, Burst: 100 * time.Millisecond, Idle: 200 * time.Millisecond,
 }
 
-// fake starts a server for a client to talk to.
+// fake starts a server with the given handler, and connects a client to it.
 func fake(t *testing.T, w workload, handler http.HandlerFunc) *client {
 	t.Helper()
 	s := httptest.NewServer(handler)
@@ -30,12 +30,12 @@ func fake(t *testing.T, w workload, handler http.HandlerFunc) *client {
 	return c
 }
 
-// How many requests there are, and which, does not depend on the server; each session
-// belongs to one connection.
+// The number and the contents of the requests do not depend on the server. Each session belongs to
+// one connection.
 func TestLoadIsDeterministic(t *testing.T) {
 	record := func(seed uint64, status int) (map[string]string, tally) {
 		var mu sync.Mutex
-		requests := make(map[string]string) // by session: who asked, and what
+		requests := make(map[string]string) // by session: the sender, and what it sent
 		w := tiny
 		w.Seed = seed
 		c := fake(t, w, func(rw http.ResponseWriter, r *http.Request) {
@@ -43,7 +43,7 @@ func TestLoadIsDeterministic(t *testing.T) {
 			mu.Lock()
 			from, what, _ := strings.Cut(requests[r.URL.Path], "\n")
 			if from != "" && from != r.RemoteAddr {
-				t.Errorf("%s by %s and %s", r.URL.Path, from, r.RemoteAddr)
+				t.Errorf("%s used by %s and by %s", r.URL.Path, from, r.RemoteAddr)
 			}
 			requests[r.URL.Path] = r.RemoteAddr + "\n" + what + string(body)
 			mu.Unlock()
@@ -70,12 +70,12 @@ func TestLoadIsDeterministic(t *testing.T) {
 	_, refused := record(1, 503)
 	assert.EqualValues(t, 40, refused.Refused)
 	assert.Zero(t, refused.Failed)
-	assert.NotEqual(t, total.Checksum, refused.Checksum, "the status counts")
+	assert.NotEqual(t, total.Checksum, refused.Checksum, "the checksum must include the status")
 	_, failed := record(1, 404)
 	assert.EqualValues(t, 40, failed.Failed)
 }
 
-// One answer that differs, in one byte, is seen.
+// The checksum detects a single answer that differs by one byte.
 func TestChecksum(t *testing.T) {
 	run := func(spoil int) uint64 {
 		var mu sync.Mutex
@@ -105,9 +105,9 @@ func TestChecksum(t *testing.T) {
 	assert.Len(t, seen, 5)
 }
 
-// A server that stops makes all requests late that were to be sent meanwhile, not just the
-// one that it was busy with.
-func TestLatencyCountsFromTheIntendedTime(t *testing.T) {
+// If a server stops, all requests that are due in that time are late, not just the one that it was
+// busy with.
+func TestLatencyCountsFromTheDueTime(t *testing.T) {
 	const stop = 200 * time.Millisecond
 	w := tiny
 	w.Connections, w.Members, w.Rate = 1, 1, 1000
@@ -116,13 +116,13 @@ func TestLatencyCountsFromTheIntendedTime(t *testing.T) {
 	total, err := c.steady(t.Context(), w.Rate, stop/2)
 	require.NoError(t, err)
 	require.EqualValues(t, 100, total.Requests)
-	// The first is answered no sooner than after 200 ms, when all 100 should have been.
+	// The first answer comes after 200 ms at the earliest. By then all 100 requests were due.
 	assert.GreaterOrEqual(t, total.Latency.quantile(0.0001), stop/2)
 	assert.GreaterOrEqual(t, total.Latency.Max, stop)
-	assert.GreaterOrEqual(t, total.Late.quantile(0.02), stop/2, "all but the first had to wait for it")
+	assert.GreaterOrEqual(t, total.Late.quantile(0.02), stop/2, "all requests but the first had to wait for the first")
 }
 
-// Members and visitors are opened once each, whatever the connections.
+// Every session of a member or visitor is opened exactly once, by any of the connections.
 func TestOpens(t *testing.T) {
 	w := tiny
 	w.Members, w.Visitors = 2*openBatch+1, 3*openBatch-1
@@ -148,8 +148,8 @@ func TestOpens(t *testing.T) {
 	total, err = c.burst(t.Context())
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, total.Opened)
-	assert.EqualValues(t, 80, total.Requests, "at twice the rate")
-	assert.EqualValues(t, 80, total.Latency.Total, "opening is not in the latency of trades")
+	assert.EqualValues(t, 80, total.Requests, "the burst has twice the rate")
+	assert.EqualValues(t, 80, total.Latency.Total, "the latency must not include opening sessions")
 	assert.Equal(t, 80, trades)
 	assert.Equal(t, map[string]int{
 		"kind=visitor&first=1099511627776&count=250": 1, "kind=visitor&first=1099511628026&count=250": 1, "kind=visitor&first=1099511628276&count=249": 1,
@@ -162,6 +162,7 @@ func TestServerGone(t *testing.T) {
 	assert.ErrorContains(t, err, "trade: the server has closed the connection")
 }
 
+// made returns a result that passes the check.
 func made(v variant) result {
 	r := result{Variant: v, Steady: tally{Requests: 40, Checksum: 5}, Burst: tally{Requests: 80, Checksum: 6}, Open: tally{Checksum: 7}}
 	r.IdleEnd.Sources[1].Live = tiny.Members
@@ -173,8 +174,8 @@ func made(v variant) result {
 	return r
 }
 
-// What the program is for: it must not pass a service that loses slots or answers
-// otherwise, nor counters that do not count.
+// This is what the program is for: check must reject a service that loses slots or gives different
+// answers, and counters that do not count.
 func TestCheck(t *testing.T) {
 	assert.NoError(t, check(tiny, []result{made(usePool), made(useSync)}))
 	for _, test := range []struct {
@@ -183,11 +184,11 @@ func TestCheck(t *testing.T) {
 	}{
 		{"119 trades were answered, want 120", func(r *result) { r.Steady.Requests-- }},
 		{"0 trades were answered", func(r *result) { r.Steady, r.Burst = tally{Checksum: 5}, tally{Checksum: 6} }},
-		{"1 requests had another answer than 200 or 503", func(r *result) { r.Burst.Failed = 1 }},
-		{"2 requests had another answer than 200 or 503", func(r *result) { r.Open.Failed = 2 }},
-		{"501 sessions are left, want the 500 members'", func(r *result) { r.IdleEnd.Sources[1].Live++ }},
-		{"1 requests have not put back their scratch", func(r *result) { r.IdleEnd.Sources[0].Live = 1 }},
-		{"the answers are not those of this pool: checksum 0000000000000013, want 0000000000000012", func(r *result) { r.Burst.Checksum++ }},
+		{"1 requests got an answer other than 200 or 503", func(r *result) { r.Burst.Failed = 1 }},
+		{"2 requests got an answer other than 200 or 503", func(r *result) { r.Open.Failed = 2 }},
+		{"501 sessions are left, want the 500 of members", func(r *result) { r.IdleEnd.Sources[1].Live++ }},
+		{"1 requests have not put back their scratch slot", func(r *result) { r.IdleEnd.Sources[0].Live = 1 }},
+		{"the answers differ from those of this pool: checksum 0000000000000013, want 0000000000000012", func(r *result) { r.Burst.Checksum++ }},
 	} {
 		bad := made(useSync)
 		test.spoil(&bad)
@@ -195,5 +196,5 @@ func TestCheck(t *testing.T) {
 	}
 	refusing := made(usePool)
 	refusing.Burst.Refused, refusing.Burst.Checksum, refusing.IdleEnd.Sources[1].Live = 1, 9, 3
-	assert.NoError(t, check(tiny, []result{refusing, made(useSync)}), "what was refused cannot be compared")
+	assert.NoError(t, check(tiny, []result{refusing, made(useSync)}), "answers cannot be compared after a refusal")
 }

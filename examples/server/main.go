@@ -1,15 +1,16 @@
-// Server is an HTTP service that works in slots: a scratch for each request, and a
-// session, held by a Ref, for each client. It shows the same service on sync.Pool and
-// the heap beside it: by default it starts a server process of each kind in turn, gives it the
-// same load over the loopback interface, and prints how long requests took, what was in memory and
-// what the garbage collector did.
+// Server is an HTTP service that works in slots: a scratch slot for each request, and a session for
+// each client, which the service holds by a Ref. The same service is also there with sync.Pool and
+// the heap. By default, the program starts a server process of each kind in turn and gives both the
+// same load over the loopback interface. It prints how long requests took, how much memory was in
+// use, and what the garbage collector did.
 //
-//	go run . [-rate n] [-members n] [-visitors n] [-connections n] [-seed n] [-steady d] [-burst d] [-idle d] [-quick] [-svg file]
+//	go run . [-rate n] [-members n] [-visitors n] [-connections n] [-seed n]
+//	         [-steady d] [-burst d] [-idle d] [-quick] [-svg file]
 //	go run . -serve [-load] [-alloc pool|sync] [-addr host:port] [-ops host:port]
 //
-// With -serve it only serves; the page at the -ops address shows what the pools hold. It exits with
-// status 1 if a server answered wrong, its answers differ from the other's, or it shut down with a
-// slot in use.
+// With -serve it only serves. The page at the -ops address shows what the pools hold. The program
+// exits with status 1 if a server gave a wrong answer, if the answers of the two servers differ, or
+// if a server shut down with a slot in use.
 package main
 
 import (
@@ -47,7 +48,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main with what a test wants to replace; it returns the exit code.
+// run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
 	switch {
@@ -62,9 +63,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return show(ctx, opts, stdout, stderr)
 }
 
-// show gives both variants the load, one after the other, and says how it went.
+// show gives both variants the load, one after the other, and prints the results. It returns the
+// exit code.
 func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
-	// The load's own collections are in everybody's latency.
+	// The collections of this process, which makes the load, add to all latencies.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	printIntroduction(stdout, opts.load)
 	var results []result
@@ -72,7 +74,7 @@ func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 		c := opts.config
 		c.Variant = v
 		r, err := measure(ctx, c, opts.load, func(a addresses) {
-			fmt.Fprintf(stderr, "%s: http://%s/ shows its memory\n", v, a.Ops)
+			fmt.Fprintf(stderr, "%s: its page is at http://%s/\n", v, a.Ops)
 		})
 		switch {
 		case errors.Is(err, context.Canceled):
@@ -100,8 +102,8 @@ func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// serve serves until ctx ends, and gives itself the load, over and over, if that was
-// asked for.
+// serve serves until ctx ends. If the options ask for it, it also gives itself the load, over and
+// over. It returns the exit code.
 func serve(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	s, err := newServer(opts.config)
 	if err != nil {
@@ -109,7 +111,7 @@ func serve(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	a := s.addresses()
-	fmt.Fprintf(stdout, "service at http://%s/sessions, page at http://%s/; Ctrl-C ends it\n", a.Service, a.Ops)
+	fmt.Fprintf(stdout, "service at http://%s/sessions, page at http://%s/; press Ctrl-C to stop\n", a.Service, a.Ops)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	loading := make(chan error, 1)
@@ -140,6 +142,7 @@ func loadForever(ctx context.Context, address string, w workload) error {
 	return nil
 }
 
+// loadOnce gives the server at address all phases of the load.
 func loadOnce(ctx context.Context, address string, w workload) error {
 	client, err := connect(ctx, address, w)
 	if err != nil {
@@ -166,8 +169,8 @@ type options struct {
 	svg      string
 }
 
-// What is not given on the command line. Quick is for machines that only want to know
-// whether it works.
+// The config and the loads without and with -quick, for all that other flags do not set. quick is
+// for automatic checks that the program works.
 var (
 	usualConfig = config{
 		Variant: usePool, Address: "127.0.0.1:0", OpsAddress: "127.0.0.1:0",
@@ -186,7 +189,7 @@ var (
 	quickTTL = time.Second / 2
 )
 
-// Where -serve is found.
+// The default addresses with -serve.
 const (
 	serveAddress = "127.0.0.1:8080"
 	serveOps     = "127.0.0.1:8081"
@@ -199,7 +202,8 @@ const (
 	maxPhase       = time.Hour
 )
 
-// parse returns an error for a bad command line, which it has not printed.
+// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
+// For -h it prints the usage, and returns flag.ErrHelp.
 func parse(args []string, stderr io.Writer) (options, error) {
 	opts := options{config: usualConfig, load: usual}
 	if wantsQuick(args) {
@@ -208,25 +212,25 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	c, w := &opts.config, &opts.load
 	var scratchLimit, sessionLimit int
 	fs := flag.NewFlagSet("server", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are printed once, by run
-	fs.Bool("quick", false, "some seconds in all: fewer sessions and requests, unless given")
-	fs.IntVar(&w.Rate, "rate", w.Rate, "`trades` a second, twice as many in the burst")
-	fs.IntVar(&w.Members, "members", w.Members, "`sessions` that stay")
-	fs.IntVar(&w.Visitors, "visitors", w.Visitors, "`sessions` that the burst opens, and that expire after it")
-	fs.IntVar(&w.Connections, "connections", w.Connections, "`number` of connections that trade")
-	fs.Uint64Var(&w.Seed, "seed", w.Seed, "`number` that the requests follow from")
+	fs.SetOutput(io.Discard) // run prints errors
+	fs.Bool("quick", false, "take only some seconds in total: fewer sessions and requests, unless other flags set them")
+	fs.IntVar(&w.Rate, "rate", w.Rate, "`trades` per second; the burst has twice as many")
+	fs.IntVar(&w.Members, "members", w.Members, "`sessions` that stay until the end")
+	fs.IntVar(&w.Visitors, "visitors", w.Visitors, "`sessions` that the burst opens and that expire after it")
+	fs.IntVar(&w.Connections, "connections", w.Connections, "`number` of connections that send trades")
+	fs.Uint64Var(&w.Seed, "seed", w.Seed, "`number` from which the requests are generated")
 	fs.DurationVar(&w.Steady, "steady", w.Steady, "`duration` of the steady phase")
 	fs.DurationVar(&w.Burst, "burst", w.Burst, "`duration` of the burst")
 	fs.DurationVar(&w.Idle, "idle", w.Idle, "`duration` of the phase without requests")
-	fs.DurationVar(&c.MemberTTL, "member-ttl", c.MemberTTL, "`duration` after which a member's session expires that is not used")
-	fs.DurationVar(&c.VisitorTTL, "visitor-ttl", c.VisitorTTL, "the same of a visitor's")
-	fs.IntVar(&scratchLimit, "scratch-limit", int(c.ScratchLimit/mib), "`MiB` that scratch may take in a pool; 0: no limit")
-	fs.IntVar(&sessionLimit, "session-limit", int(c.SessionLimit/mib), "`MiB` that sessions may take in a pool; 0: no limit")
+	fs.DurationVar(&c.MemberTTL, "member-ttl", c.MemberTTL, "`duration` after which an unused session of a member expires")
+	fs.DurationVar(&c.VisitorTTL, "visitor-ttl", c.VisitorTTL, "`duration` after which an unused session of a visitor expires")
+	fs.IntVar(&scratchLimit, "scratch-limit", int(c.ScratchLimit/mib), "`MiB` that the pool of scratch slots may take; 0: no limit")
+	fs.IntVar(&sessionLimit, "session-limit", int(c.SessionLimit/mib), "`MiB` that the pool of sessions may take; 0: no limit")
 	fs.BoolVar(&opts.serve, "serve", false, "only serve, until Ctrl-C")
-	fs.BoolVar(&opts.withLoad, "load", false, "with -serve: the load as well, over and over")
-	fs.StringVar((*string)(&c.Variant), "alloc", string(c.Variant), "with -serve: `pool` or sync")
-	fs.StringVar(&c.Address, "addr", serveAddress, "with -serve: the service's `address`")
-	fs.StringVar(&c.OpsAddress, "ops", serveOps, "with -serve: the `address` of the page, metrics and profiles")
+	fs.BoolVar(&opts.withLoad, "load", false, "with -serve: also make the load, over and over")
+	fs.StringVar((*string)(&c.Variant), "alloc", string(c.Variant), "with -serve: use `pool` or sync")
+	fs.StringVar(&c.Address, "addr", serveAddress, "with -serve: `address` of the service")
+	fs.StringVar(&c.OpsAddress, "ops", serveOps, "with -serve: `address` of the page, metrics and profiles")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart of resident memory to this `file`")
 	err := fs.Parse(args)
 	switch {
@@ -257,7 +261,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return opts, err
 }
 
-// wantsQuick looks for -quick before the other flags are parsed, whose defaults it sets.
+// wantsQuick looks for -quick before the flags are parsed, because it changes the defaults of
+// others.
 func wantsQuick(args []string) bool {
 	for _, arg := range args {
 		switch arg {
@@ -270,7 +275,7 @@ func wantsQuick(args []string) bool {
 	return false
 }
 
-// checkMode refuses flags that the mode would ignore.
+// checkMode returns an error for a flag that has no effect with or without -serve.
 func (o *options) checkMode(fs *flag.FlagSet) (err error) {
 	fs.Visit(func(f *flag.Flag) {
 		switch f.Name {
@@ -280,7 +285,7 @@ func (o *options) checkMode(fs *flag.FlagSet) (err error) {
 			}
 		case "svg":
 			if o.serve {
-				err = errors.New("-svg is not for -serve")
+				err = errors.New("-svg cannot be used with -serve")
 			}
 		}
 	})
@@ -290,7 +295,7 @@ func (o *options) checkMode(fs *flag.FlagSet) (err error) {
 	return err
 }
 
-// check returns an error, in words of the command line, if c makes no sense.
+// check returns an error if a value in c makes no sense. The error names the flag.
 func (c config) check() error {
 	switch {
 	case c.Variant != usePool && c.Variant != useSync:
@@ -309,18 +314,19 @@ func (c config) check() error {
 	return nil
 }
 
+// checkAddress returns an error unless address is host:port with a numeric port.
 func checkAddress(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("%q is no port number", port)
+		return fmt.Errorf("%q is not a port number", port)
 	}
 	return nil
 }
 
-// check is the same for the load.
+// check returns an error if a value in w makes no sense. The error names the flag.
 func (w workload) check() error {
 	for _, d := range []struct {
 		flag string
@@ -340,22 +346,22 @@ func (w workload) check() error {
 	case w.Visitors < 0 || w.Visitors > maxSessions:
 		return fmt.Errorf("-visitors must be from 0 to %d, not %d", maxSessions, w.Visitors)
 	case int(float64(w.Rate)*w.Steady.Seconds())+int(float64(2*w.Rate)*w.Burst.Seconds()) == 0:
-		return errors.New("-steady and -burst are too short for a request")
+		return errors.New("-steady and -burst are too short for a single request")
 	}
-	// The server ends a connection that does not make its first request within wholeTime.
+	// The server closes a connection that does not send its first request within wholeTime.
 	if gap := time.Duration(w.Connections) * time.Second / time.Duration(w.Rate); gap > wholeTime/2 {
-		return fmt.Errorf("-connections %d are too many for -rate %d: each would wait %v for its turn; at most %v", w.Connections, w.Rate, gap, wholeTime/2)
+		return fmt.Errorf("-connections %d is too many for -rate %d: each would wait %v for its turn, and the limit is %v", w.Connections, w.Rate, gap, wholeTime/2)
 	}
 	if batches := (w.Visitors + openBatch - 1) / openBatch; batches > 0 {
 		if gap := w.Burst / 2 / time.Duration(batches) * openers; gap > wholeTime/2 {
-			return fmt.Errorf("-visitors %d are too few for -burst %v: %v would pass from one of a connection's requests to the next; at most %v", w.Visitors, w.Burst, gap, wholeTime/2)
+			return fmt.Errorf("-visitors %d is too few for -burst %v: a connection would wait %v between requests, and the limit is %v", w.Visitors, w.Burst, gap, wholeTime/2)
 		}
 	}
 	return nil
 }
 
-// tryFile finds out now that path cannot be written, rather than when all has
-// been measured. It leaves things as they were.
+// tryFile returns an error if path cannot be written. It finds that out before all the measuring
+// rather than after it. It changes nothing on disk.
 func tryFile(path string) error {
 	_, err := os.Lstat(path)
 	isNew := errors.Is(err, os.ErrNotExist)

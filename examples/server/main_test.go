@@ -22,7 +22,7 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// TestMain lets the test binary be its own child, as the program is.
+// TestMain lets the test binary be its own child, as the program does.
 func TestMain(m *testing.M) {
 	if os.Getenv(configVariable) != "" {
 		main()
@@ -36,19 +36,19 @@ func tinyOptions() options {
 	c := testConfig(usePool)
 	c.VisitorTTL = 50 * time.Millisecond
 	w := tiny
-	w.Idle = time.Second // the visitors have to expire in it, on a busy machine too
+	w.Idle = time.Second // enough for the visitors to expire, even on a busy machine
 	return options{config: c, load: w}
 }
 
-// All of it, children and chart included.
+// The whole program, including its children and the chart.
 func TestShow(t *testing.T) {
 	opts := tinyOptions()
 	opts.svg = filepath.Join(t.TempDir(), "server.svg")
 	var stdout, stderr bytes.Buffer
 	require.Equal(t, 0, show(t.Context(), opts, &stdout, &stderr), "%s%s", &stdout, &stderr)
 	for _, want := range []string{
-		"4 connections with 500 sessions: 400 a second", "this pool", "sync.Pool", "steady: trades", "burst: trades",
-		"p50", "p99.9", "max", "collections, pauses in all", "CPU of the collector", "peak", "after the idle phase", "refused (503)",
+		"4 connections with 500 sessions: 400 per second", "this pool", "sync.Pool", "steady: trades", "burst: trades",
+		"p50", "p99.9", "max", "collections, total pause", "CPU time of the collector", "peak", "after the idle phase", "refused (503)",
 	} {
 		assert.Contains(t, stdout.String(), want)
 	}
@@ -61,11 +61,11 @@ func TestShow(t *testing.T) {
 	assert.Contains(t, string(chart), "A server with 500 sessions")
 }
 
-// A limit that the load goes beyond is no failure: it is told.
+// It is not a failure if the load exceeds a limit. The program reports it.
 func TestShowRefusals(t *testing.T) {
 	opts := tinyOptions()
 	opts.config.SessionLimit = 64 << 10
-	opts.load.Members = 100 // and 700 visitors, of which 28 find room
+	opts.load.Members = 100 // there are also 700 visitors, and room for 28 of them
 	var stdout, stderr bytes.Buffer
 	require.Equal(t, 0, show(t.Context(), opts, &stdout, &stderr), "%s%s", &stdout, &stderr)
 	assert.Regexp(t, `refused \(503\) +[1-9]\d* +0\n`, stdout.String())
@@ -73,7 +73,7 @@ func TestShowRefusals(t *testing.T) {
 
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(300*time.Millisecond, cancel) // before or after the child begins, it must end
+	time.AfterFunc(300*time.Millisecond, cancel) // the program must end, whether the child has started or not
 	opts := tinyOptions()
 	opts.load.Steady = time.Hour
 	var stdout, stderr bytes.Buffer
@@ -88,9 +88,9 @@ func TestChild(t *testing.T) {
 	assert.Contains(t, stderr.String(), configVariable)
 
 	c := testConfig(usePool)
-	c.Address = "192.0.2.1:0" // reserved for documentation: no machine has it
+	c.Address = "192.0.2.1:0" // reserved for documentation, so no machine has it
 	_, err := startChild(t.Context(), c)
-	assert.ErrorContains(t, err, "192.0.2.1", "what the child says is passed on")
+	assert.ErrorContains(t, err, "192.0.2.1", "the error of the child is passed on")
 
 	ctx, cancel := context.WithTimeout(t.Context(), waitTime)
 	defer cancel()
@@ -101,10 +101,10 @@ func TestChild(t *testing.T) {
 	assert.Equal(t, usePool, s.Variant)
 	require.NoError(t, ch.stop())
 	_, err = ch.sample(t.Context())
-	assert.Error(t, err, "it has ended")
+	assert.Error(t, err, "the child has ended")
 }
 
-// output is what another goroutine may write to.
+// An output is an io.Writer that is safe for concurrent use.
 type output struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -122,7 +122,8 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// As a user would: the address it prints is where the page is, and Ctrl-C ends it well.
+// This test does what a user would do. The page is at the address that the program prints, and
+// Ctrl-C ends the program without an error.
 func TestServe(t *testing.T) {
 	for _, alloc := range variants {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -134,14 +135,14 @@ func TestServe(t *testing.T) {
 		eventually(t, func() bool {
 			found = regexp.MustCompile(`page at (http://[0-9.:]+/);`).FindStringSubmatch(stdout.String())
 			return found != nil
-		}, "it says where it is")
+		}, "the program must print its addresses")
 		_, text, header := ask(t, "GET", found[1], "")
 		assert.Contains(t, text, "<title>")
 		assert.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'")
 		eventually(t, func() bool {
 			_, text, _ := ask(t, "GET", found[1]+"stats", "")
 			return regexp.MustCompile(`"Answered":\d\d`).MatchString(text)
-		}, "it has load")
+		}, "the load must reach the service")
 		cancel()
 		assert.Equal(t, 0, <-code)
 		assert.Empty(t, stderr.String())
@@ -168,9 +169,9 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-steady", "-1s"}, "-steady must be from 0 to 1h0m0s, not -1s"},
 		{[]string{"-burst", "2h"}, "-burst must be from 0 to 1h0m0s, not 2h0m0s"},
 		{[]string{"-idle", "-1s"}, "-idle must be from 0 to 1h0m0s, not -1s"},
-		{[]string{"-steady", "0", "-burst", "0"}, "-steady and -burst are too short for a request"},
-		{[]string{"-rate", "5"}, "-connections 64 are too many for -rate 5: each would wait 12.8s for its turn; at most 5s"},
-		{[]string{"-visitors", "1000", "-burst", "60s"}, "-visitors 1000 are too few for -burst 1m0s: 30s would pass"},
+		{[]string{"-steady", "0", "-burst", "0"}, "-steady and -burst are too short for a single request"},
+		{[]string{"-rate", "5"}, "-connections 64 is too many for -rate 5: each would wait 12.8s for its turn, and the limit is 5s"},
+		{[]string{"-visitors", "1000", "-burst", "60s"}, "-visitors 1000 is too few for -burst 1m0s: a connection would wait 30s between requests, and the limit is 5s"},
 		{[]string{"-member-ttl", "0s"}, "-member-ttl must be positive, not 0s"},
 		{[]string{"-visitor-ttl", "-1s"}, "-visitor-ttl must be positive, not -1s"},
 		{[]string{"-scratch-limit", "-1"}, "-scratch-limit must be from 0 to 2147483647, not -1"},
@@ -178,10 +179,10 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-seed", "-1"}, `invalid value "-1" for flag -seed`},
 		{[]string{"-serve", "-alloc", "malloc"}, `-alloc must be pool or sync, not "malloc"`},
 		{[]string{"-serve", "-addr", "here"}, "-addr: address here: missing port"},
-		{[]string{"-serve", "-ops", "127.0.0.1:http3"}, `-ops: "http3" is no port number`},
+		{[]string{"-serve", "-ops", "127.0.0.1:http3"}, `-ops: "http3" is not a port number`},
 		{[]string{"-alloc", "sync"}, "-alloc needs -serve"},
 		{[]string{"-load"}, "-load needs -serve"},
-		{[]string{"-serve", "-svg", "x.svg"}, "-svg is not for -serve"},
+		{[]string{"-serve", "-svg", "x.svg"}, "-svg cannot be used with -serve"},
 		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
 		{[]string{"now"}, `unexpected argument "now"`},
 		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "server.svg")}, "-svg: open "},
@@ -241,7 +242,7 @@ func TestChart(t *testing.T) {
 	}
 }
 
-// assertXML reads text to its end as XML.
+// assertXML fails the test if text is not well-formed XML.
 func assertXML(t *testing.T, text []byte) {
 	t.Helper()
 	for d := xml.NewDecoder(bytes.NewReader(text)); ; {
@@ -300,7 +301,7 @@ func TestParseProc(t *testing.T) {
 	}
 }
 
-// What /stats says of a server that holds something.
+// A sample shows what a server holds.
 func TestSample(t *testing.T) {
 	for _, v := range variants {
 		r := start(t, testConfig(v))
@@ -313,13 +314,13 @@ func TestSample(t *testing.T) {
 		assert.LessOrEqual(t, s.Sources[1].SlowGets, s.Sources[1].Gets)
 		assert.EqualValues(t, 1, s.Answered)
 		if v == useSync {
-			assert.EqualValues(t, 10000, s.Sources[1].SlowGets, "all are new")
+			assert.EqualValues(t, 10000, s.Sources[1].SlowGets, "every session was allocated")
 		} else {
 			assert.Positive(t, s.Memory.Free)
-			eventually(t, func() bool { // unless pages go meanwhile
+			eventually(t, func() bool { // pages may be released between the two readings
 				m := r.service.sample().Memory
 				return m.Live+m.Free+m.Warm == pool.ReadMemory().Committed
-			}, "the parts are the whole")
+			}, "the parts must add up")
 		}
 		if runtime.GOOS == "linux" {
 			assert.True(t, s.Resident.Known)
@@ -331,10 +332,10 @@ func TestSample(t *testing.T) {
 	}
 }
 
-// Pages that a pool keeps empty are warm, and so are those that it has released.
+// Warm memory includes empty pages that a pool keeps, and pages that it has released.
 func TestWarm(t *testing.T) {
 	if !pool.New[int]().Stats().OffHeap {
-		t.Skip("in this build slots are on the Go heap")
+		t.Skip("slots are on the Go heap in this build")
 	}
 	fillAndEmpty := func() pooled[[512]byte] {
 		p := newPooled[[512]byte]("warm", 0)
@@ -343,34 +344,34 @@ func TestWarm(t *testing.T) {
 		p.PutBatch(xs[:])
 		return p
 	}
-	eventually(t, func() bool { // unless it takes so long that nothing is warm any more
+	eventually(t, func() bool { // on a slow machine, pages may already be purged
 		p := fillAndEmpty()
 		u := p.usage()
 		mapped := p.Stats().MappedBytes
 		require.NoError(t, p.close())
 		return u.Live == 0 && u.WarmBytes >= 1000*512/2 && u.WarmBytes+u.FreeBytes == mapped
-	}, "what a pool keeps")
+	}, "pages that a pool keeps")
 	eventually(t, func() bool {
 		require.NoError(t, fillAndEmpty().close())
 		return readMemory(usePool, nil).Warm >= 1000*512
-	}, "what it has released")
+	}, "pages that a pool has released")
 }
 
-// Sessions that are gone are warm memory first, and then purged.
+// The memory of ended sessions is warm first, and then purged.
 func TestMemoryComesBack(t *testing.T) {
 	if !pool.New[int]().Stats().OffHeap {
-		t.Skip("in this build slots are on the Go heap")
+		t.Skip("slots are on the Go heap in this build")
 	}
 	c := testConfig(usePool)
 	c.VisitorTTL = time.Millisecond
 	r := start(t, c)
 	before := r.service.sample().Memory.Purged
 	r.ask(t, "POST", "/sessions?kind=visitor&first=0&count=10000", "")
-	eventually(t, func() bool { return r.liveSessions() == 0 }, "all have expired")
+	eventually(t, func() bool { return r.liveSessions() == 0 }, "all sessions must expire")
 	eventually(t, func() bool {
 		m := r.service.sample().Memory
 		return m.Warm == 0 && m.Purged-before >= 10000*500
-	}, "their memory is back with the system")
+	}, "their memory must go back to the system")
 }
 
 func TestTooManyPages(t *testing.T) {
@@ -383,5 +384,5 @@ func TestTooManyPages(t *testing.T) {
 	}
 	status, _, _ := ask(t, "GET", "http://"+r.addresses().Ops+"/events", "")
 	assert.Equal(t, http.StatusServiceUnavailable, status)
-	eventually(t, func() bool { return r.ops.listeners.Load() == maxListeners }, "who was refused is not counted")
+	eventually(t, func() bool { return r.ops.listeners.Load() == maxListeners }, "a refused listener must not be counted")
 }

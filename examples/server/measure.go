@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// A result is what one variant came to.
+// A result is what measuring one variant gave.
 type result struct {
 	Variant      variant
-	Open         tally // of the members' sessions
+	Open         tally // opening the members' sessions
 	Steady       tally
 	Burst        tally
 	Start        sample // with all members' sessions, after the warm-up
@@ -18,14 +18,14 @@ type result struct {
 	BurstEnd     sample
 	IdleEnd      sample
 	Watched      []point
-	PeakSessions int // at any of the samples
+	PeakSessions int // the most in any of Watched
 }
 
-// watchPeriod is how often a server is asked what it has.
+// watchPeriod is the time between two points of Watched.
 const watchPeriod = 200 * time.Millisecond
 
-// measure starts a server and gives it the load. It returns when the server has shut
-// down, and an error if that found a slot in use.
+// measure starts a server, calls started with its addresses, and gives it the load. It returns when
+// the server has shut down. The error says so if a slot was still in use then.
 func measure(ctx context.Context, c config, w workload, started func(addresses)) (r result, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -36,14 +36,14 @@ func measure(ctx context.Context, c config, w workload, started func(addresses))
 	started(ch.addresses)
 	r, err = drive(ctx, ch, w)
 	if err != nil && ctx.Err() != nil {
-		_ = ch.stop() // whatever came of it
+		_ = ch.stop() // the result does not matter
 		return r, ctx.Err()
 	}
 	r.Variant = c.Variant
 	return r, errors.Join(err, ch.stop())
 }
 
-// drive is all that the load does to a server.
+// drive gives the whole load to a server.
 func drive(ctx context.Context, ch *child, w workload) (r result, err error) {
 	client, err := connect(ctx, ch.Service, w)
 	if err != nil {
@@ -83,12 +83,12 @@ func drive(ctx context.Context, ch *child, w workload) (r result, err error) {
 	return r, nil
 }
 
-// checksum is of all answers.
+// checksum returns the checksum of all answers.
 func (r result) checksum() uint64 { return r.Open.Checksum + r.Steady.Checksum + r.Burst.Checksum }
 func (r result) refused() uint64  { return r.Open.Refused + r.Steady.Refused + r.Burst.Refused }
 
-// check returns an error that lists what went wrong. What counts nothing would pass
-// any check, so it also wants requests to have been answered.
+// check returns an error that lists what went wrong. Counters that count nothing would pass, so
+// check also demands that requests were answered.
 func check(w workload, results []result) error {
 	var errs []error
 	for _, r := range results {
@@ -100,19 +100,19 @@ func check(w workload, results []result) error {
 			fail("%d trades were answered, want %d", got, want)
 		}
 		if n := r.Open.Failed + r.Steady.Failed + r.Burst.Failed; n > 0 {
-			fail("%d requests had another answer than 200 or 503", n)
+			fail("%d requests got an answer other than 200 or 503", n)
 		}
 		if r.refused() > 0 {
-			continue // what was refused is not there later
+			continue // the refused sessions and trades are missing from the rest
 		}
 		if got := r.IdleEnd.Sources[1].Live; got != w.Members {
-			fail("%d sessions are left, want the %d members'", got, w.Members)
+			fail("%d sessions are left, want the %d of members", got, w.Members)
 		}
 		if got := r.IdleEnd.Sources[0].Live; got != 0 {
-			fail("%d requests have not put back their scratch", got)
+			fail("%d requests have not put back their scratch slot", got)
 		}
 		if first := results[0]; first.refused() == 0 && r.checksum() != first.checksum() {
-			fail("the answers are not those of %s: checksum %016x, want %016x", first.Variant, r.checksum(), first.checksum())
+			fail("the answers differ from those of %s: checksum %016x, want %016x", first.Variant, r.checksum(), first.checksum())
 		}
 	}
 	return errors.Join(errs...)

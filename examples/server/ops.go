@@ -20,24 +20,25 @@ import (
 //go:embed page.html
 var page []byte
 
-// The operators' side has a listener of its own: who may trade need not see profiles.
+// ops is the operators' side of the server. It has its own listener, because clients that may trade
+// need not see profiles.
 //
 //	/               the live page
 //	/stats          a sample, as JSON
-//	/events         samples as they come, as server-sent events, those of the last minutes first
-//	/metrics        for Prometheus
-//	/debug/pprof/   profiles, of these pool_live
+//	/events         server-sent events: the samples of the last minutes, then new ones as they come
+//	/metrics        metrics for Prometheus
+//	/debug/pprof/   profiles, including pool_live
 type ops struct {
 	service   *service
 	history   *history
 	ending    chan struct{} // closed when the server shuts down
-	listeners atomic.Int32  // at /events
+	listeners atomic.Int32  // open requests for /events
 }
 
 const (
 	maxListeners = 32
-	sendTime     = 5 * time.Second // for a listener to take what it is sent
-	retryPeriod  = time.Second     // after which a page that was cut off tries again
+	sendTime     = 5 * time.Second // how long a listener may take to receive what it is sent
+	retryPeriod  = time.Second     // how long a page that was cut off waits before it tries again
 )
 
 func (o *ops) handler() http.Handler {
@@ -48,7 +49,7 @@ func (o *ops) handler() http.Handler {
 	mux.HandleFunc("GET /stats", o.stats)
 	mux.HandleFunc("GET /events", o.events)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	// Index serves all profiles by their names, those of libraries too, but for these four.
+	// Index serves all profiles by name, including those of libraries, except the four below.
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -57,7 +58,8 @@ func (o *ops) handler() http.Handler {
 	return mux
 }
 
-// page is one file. The policy makes the browser see to it that it stays one.
+// page serves the page, which is a single file. The policy makes the browser refuse to load any
+// other.
 func (o *ops) page(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -73,11 +75,11 @@ func (o *ops) stats(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(o.history.label(o.service.sample()))
 }
 
-// events sends samples until the listener goes or the server ends.
+// events sends samples until the listener disconnects or the server shuts down.
 func (o *ops) events(w http.ResponseWriter, r *http.Request) {
 	defer o.listeners.Add(-1)
 	if o.listeners.Add(1) > maxListeners {
-		http.Error(w, "too many pages are open", http.StatusServiceUnavailable)
+		http.Error(w, "too many open pages", http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -105,8 +107,8 @@ func (o *ops) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// position returns the sequence number in the id of the last event that a listener
-// has got, or 0 if that was from another process.
+// position returns the sequence number in id, which is that of the last event a listener has
+// received. It returns 0 if the event came from another process, or if id is malformed.
 func (h *history) position(id string) uint64 {
 	process, number, _ := strings.Cut(id, ".")
 	n, err := strconv.ParseUint(number, 10, 64)

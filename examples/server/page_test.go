@@ -27,18 +27,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var pictures = flag.String("pictures", "", "TestPage writes pictures of the page to this `directory`")
+var pictures = flag.String("pictures", "", "let TestPage write pictures of the page to this `directory`")
 
-// A browser with a page open.
+// A browser is a browser with one open tab.
 type browser struct {
 	ctx context.Context
 
 	mu    sync.Mutex
-	bad   []string // what the console has got
-	hosts map[string]bool
+	bad   []string        // exceptions and messages on the console
+	hosts map[string]bool // hosts that the page has sent requests to
 }
 
-// openBrowser starts a headless one, or skips the test where there is none.
+// openBrowser starts a headless browser, or skips the test if none is installed.
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
 	path := ""
@@ -59,7 +59,7 @@ func openBrowser(t *testing.T) *browser {
 	t.Cleanup(cancel)
 	ctx, closeTab := chromedp.NewContext(ctx)
 	t.Cleanup(func() {
-		assert.NoError(t, chromedp.Cancel(ctx)) // returns when the browser has ended
+		assert.NoError(t, chromedp.Cancel(ctx)) // waits for the browser to end
 		closeTab()
 	})
 	b := &browser{ctx: ctx, hosts: make(map[string]bool)}
@@ -67,7 +67,7 @@ func openBrowser(t *testing.T) *browser {
 	return b
 }
 
-// note is called with each event of the page.
+// note records an event of the page.
 func (b *browser) note(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,7 +85,7 @@ func (b *browser) note(event any) {
 	}
 }
 
-// noted returns what the console has got, and the hosts that were asked, so far.
+// noted returns the messages and the hosts so far.
 func (b *browser) noted() (bad []string, hosts map[string]bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -96,6 +96,7 @@ func (b *browser) noted() (bad []string, hosts map[string]bool) {
 	return append(bad, b.bad...), hosts
 }
 
+// do performs steps in the browser.
 func (b *browser) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, waitTime)
@@ -103,7 +104,7 @@ func (b *browser) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 	require.NoError(t, chromedp.Do(ctx, steps...))
 }
 
-// text evaluates an expression that is a string.
+// text returns the value of an expression, which must be a string.
 func (b *browser) text(t *testing.T, expression string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, waitTime)
@@ -122,7 +123,7 @@ func (b *browser) wait(t *testing.T, expression string) {
 	require.NoError(t, err, expression)
 }
 
-// picture writes what the page looks like, if that was asked for.
+// picture sets the colour scheme and, with -pictures, saves a picture of the page.
 func (b *browser) picture(t *testing.T, name, scheme string) {
 	t.Helper()
 	b.do(t, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
@@ -139,6 +140,7 @@ func (b *browser) picture(t *testing.T, name, scheme string) {
 	require.NoError(t, os.WriteFile(filepath.Join(*pictures, name+".png"), png, 0o666))
 }
 
+// stats returns the sample at /stats.
 func (r *running) stats(t *testing.T) (s sample) {
 	t.Helper()
 	_, text, _ := ask(t, "GET", "http://"+r.addresses().Ops+"/stats", "")
@@ -157,12 +159,12 @@ func TestPage(t *testing.T) {
 		for i := range 20 {
 			r.ask(t, "POST", fmt.Sprintf("/sessions/%d/trades", i), "B 1 1\nS 2 2\n")
 		}
-		eventually(t, func() bool { return r.liveScratch() == 0 }, "the slots are back")
+		eventually(t, func() bool { return r.liveScratch() == 0 }, "the slots must be back")
 		b.wait(t, `document.body.dataset.samples >= 10`)
 		// The curves have a point for each sample.
 		b.wait(t, `document.querySelector("#memory [data-name=live]").getAttribute("d").split("L").length >= 20`)
 		b.wait(t, `document.querySelector("#purged-chart [data-name=purged]").getAttribute("d").split("L").length >= 10`)
-		// Nothing goes on any more: what is shown is what /stats says.
+		// There are no more requests now, so the page must show what /stats says.
 		s := r.stats(t)
 		for i, name := range []string{"scratch", "sessions"} {
 			b.wait(t, fmt.Sprintf(`document.querySelector("#row-%s [data-key=Live]").textContent.replaceAll(",", "") === "%d"`, name, s.Sources[i].Live))
@@ -177,7 +179,7 @@ func TestPage(t *testing.T) {
 		if v == usePool {
 			b.wait(t, `document.querySelector("#row-scratch [data-key=LimitBytes]").textContent === "64 MiB"`)
 		}
-		// Keys point at earlier samples.
+		// The arrow keys select earlier samples.
 		b.do(t, chromedp.Focus("#memory"), chromedp.KeyEvent(kb.ArrowLeft))
 		b.wait(t, `document.querySelector("#memory .cursor") !== null && document.querySelector("#slow-at").textContent.match(/^\d\d:\d\d:\d\d: scratch/) !== null`)
 		b.do(t, chromedp.KeyEvent(kb.Escape))
@@ -188,16 +190,16 @@ func TestPage(t *testing.T) {
 		assert.NotEqual(t, dark, b.text(t, `getComputedStyle(document.body).backgroundColor`))
 
 		bad, hosts := b.noted()
-		assert.Empty(t, bad, "the console")
+		assert.Empty(t, bad, "messages on the console")
 		assert.True(t, hosts[r.addresses().Ops])
 		for h := range hosts {
 			assert.True(t, strings.HasPrefix(h, "127.0.0.1:"), h)
 		}
-		b.do(t, chromedp.Navigate("about:blank")) // or it would go on asking
+		b.do(t, chromedp.Navigate("about:blank")) // so that the page sends no more requests
 	}
 }
 
-// A page that is open while the server is started anew goes on by itself.
+// An open page continues by itself after the server restarts.
 func TestPageReconnects(t *testing.T) {
 	b := openBrowser(t)
 	c := testConfig(usePool)
@@ -211,7 +213,7 @@ func TestPageReconnects(t *testing.T) {
 	b.picture(t, "disconnected", "light")
 	bad, _ := b.noted()
 	for _, text := range bad {
-		assert.Contains(t, text, "ERR_", "only that the server is not there")
+		assert.Contains(t, text, "ERR_", "no message other than that the server is gone")
 	}
 
 	c.OpsAddress = r.addresses().Ops
@@ -221,11 +223,11 @@ func TestPageReconnects(t *testing.T) {
 	b.wait(t, `document.querySelector("#status").textContent === "connected"`)
 	b.wait(t, `document.querySelector("#row-sessions [data-key=Live]").textContent === "42"`)
 	assert.NotEqual(t, process, b.text(t, `document.body.dataset.process`))
-	b.wait(t, fmt.Sprintf(`document.body.dataset.samples >= 3 && document.body.dataset.since >= %d`, restarted)) // nothing of the old one is drawn
+	b.wait(t, fmt.Sprintf(`document.body.dataset.samples >= 3 && document.body.dataset.since >= %d`, restarted)) // no sample of the old process is drawn
 	b.do(t, chromedp.Navigate("about:blank"))
 }
 
-// Events go on where a page has been cut off, and come from the start of a new process.
+// Events continue where a page was cut off. From a new process, they come from the start.
 func TestEvents(t *testing.T) {
 	r := start(t, testConfig(usePool))
 	read := func(last string, n int) (ids []string, samples []sample) {
@@ -262,5 +264,5 @@ func TestEvents(t *testing.T) {
 	assert.EqualValues(t, 4, samples[0].Sequence)
 	_, samples = read("other.3", 1)
 	assert.EqualValues(t, 1, samples[0].Sequence)
-	eventually(t, func() bool { return r.ops.listeners.Load() == 0 }, "who goes is not counted")
+	eventually(t, func() bool { return r.ops.listeners.Load() == 0 }, "a listener that disconnects must not be counted")
 }

@@ -7,10 +7,10 @@ import (
 )
 
 func printIntroduction(out io.Writer, w workload) {
-	fmt.Fprintf(out, `Trades over HTTP on loopback, by %d connections with %d sessions: %d a second
-for %v, then for %v twice as many while %d more sessions are opened, which
-expire; then nothing for %v. Latency counts from when a request was to be sent.
-The two sides get the same requests, one after the other, each in a process of its own.
+	fmt.Fprintf(out, `Trades over HTTP on loopback, by %d connections with %d sessions: %d per second
+for %v, then twice as many for %v, while %d more sessions are opened, which
+expire; then nothing for %v. Latency counts from the time when a request was due.
+Both sides get the same requests, one after the other, each in its own process.
 
 `, w.Connections, w.Members, w.Rate, w.Steady, w.Burst, w.Visitors, w.Idle)
 }
@@ -44,7 +44,7 @@ func printTable(out io.Writer, results []result) {
 			})
 		}
 		row("          max", func(r result) string { return round(phase.tally(r).Latency.Max) })
-		row("  of it, until sent: p50, p99", func(r result) string {
+		row("  delay before sending: p50, p99", func(r result) string {
 			late := phase.tally(r).Late
 			return round(late.quantile(0.5)) + ", " + round(late.quantile(0.99))
 		})
@@ -53,23 +53,24 @@ func printTable(out io.Writer, results []result) {
 	mark("idle")
 	printCollections(row, func(r result) sample { return r.BurstEnd }, func(r result) sample { return r.IdleEnd })
 	printResident(row, mark)
-	row("most sessions, and at the end", func(r result) string {
+	row("sessions at the peak, at the end", func(r result) string {
 		return fmt.Sprintf("%d, %d", r.PeakSessions, r.IdleEnd.Sources[1].Live)
 	})
 	row("refused (503)", func(r result) string { return fmt.Sprint(r.refused()) })
 	row("checksum of all answers", func(r result) string { return fmt.Sprintf("%08x…", uint32(r.checksum()>>32)) })
 	fmt.Fprint(out, `
-Collections, CPU and memory are those of the server's process. The collector's CPU
-includes what it did on processors that were idle; the share is of the process's.
+Collections, CPU time and memory are those of the server's process. The collector's
+CPU time includes what it used of idle processors; the percentage is its share of
+the CPU time of the process.
 `)
 }
 
 func printCollections(row func(string, func(result) string), start, end func(r result) sample) {
 	gc := func(r result) collections { return end(r).Collections.since(start(r).Collections) }
-	row("  collections, pauses in all", func(r result) string {
+	row("  collections, total pause", func(r result) string {
 		return fmt.Sprintf("%d, %s", gc(r).Cycles, round(gc(r).Pause))
 	})
-	row("  CPU of the collector", func(r result) string {
+	row("  CPU time of the collector", func(r result) string {
 		text := round(gc(r).CPU)
 		if all := end(r).CPU - start(r).CPU; all > 0 {
 			text += fmt.Sprintf(", %.0f %%", 100*gc(r).CPU.Seconds()/all.Seconds())
@@ -90,14 +91,14 @@ func printResident(row func(string, func(result) string), mark func(string)) {
 	} {
 		row(at.label, func(r result) string {
 			if !r.IdleEnd.Resident.Known {
-				return "not known"
+				return "unknown"
 			}
 			return fmt.Sprintf("%.1f MiB", float64(at.of(r))/mib)
 		})
 	}
 }
 
-// round leaves of d what is worth reading.
+// round formats d, rounded to three digits.
 func round(d time.Duration) string {
 	unit := time.Duration(1)
 	for d/unit >= 1000 {

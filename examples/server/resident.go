@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// resident is what the system says of this process's memory, in bytes.
+// resident is what the system says about this process's resident memory, in bytes.
 type resident struct {
 	Now, Peak int64
-	Known     bool // else it does not say
+	Known     bool // false if the system does not report it
 }
 
 func readResident() resident {
@@ -21,14 +21,15 @@ func readResident() resident {
 	}
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		return resident{} // no /proc here
+		return resident{} // this system has no /proc
 	}
 	now, err1 := parseStatus(text, "VmRSS")
 	peak, err2 := parseStatus(text, "VmHWM")
 	return resident{Now: now, Peak: peak, Known: err1 == nil && err2 == nil}
 }
 
-// parseStatus returns a size from a status file (proc_pid_status(5)) in bytes.
+// parseStatus returns the size with the given name from a status file (proc_pid_status(5)), in
+// bytes.
 func parseStatus(text []byte, name string) (int64, error) {
 	for line := range bytes.Lines(text) {
 		fields := bytes.Fields(line)
@@ -44,8 +45,7 @@ func parseStatus(text []byte, name string) (int64, error) {
 	return 0, fmt.Errorf("status: no %s", name)
 }
 
-// readCPU returns the processor time that the process has taken, 0 where the system
-// does not tell.
+// readCPU returns the CPU time that the process has used, or 0 if the system does not report it.
 func readCPU() time.Duration {
 	if runtime.GOOS != "linux" {
 		return 0
@@ -58,10 +58,10 @@ func readCPU() time.Duration {
 	return d
 }
 
-// parseStat adds up user and system time of a stat file (proc_pid_stat(5)), which are
-// in hundredths of a second.
+// parseStat returns the sum of user and system time in a stat file (proc_pid_stat(5)). The file has
+// them in hundredths of a second.
 func parseStat(text []byte) (time.Duration, error) {
-	// The program's name, the second field, may have blanks, and ends with the last ")".
+	// The second field, the name of the program, may contain blanks. It ends with the last ")".
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 	if len(fields) < 13 {
 		return 0, fmt.Errorf("stat has %d fields after the name, not 50", len(fields))

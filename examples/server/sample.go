@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// A sample is what /stats tells, and the page draws.
+// A sample is what /stats returns, and what the page draws.
 type sample struct {
-	Process  string // another one after a restart
-	Sequence uint64 // of the samples in the history; that of /stats has the last one's
+	Process  string // differs after a restart
+	Sequence uint64 // number in the history, from 1; /stats returns the number of the last one there
 	Time     int64  // in milliseconds since 1970
 	Variant  variant
 
-	Sources  [2]usage // scratch, sessions
+	Sources  [2]usage // of scratch and of sessions
 	Memory   memory
 	Resident resident
 
 	Answered, Refused uint64 // requests
 
 	Collections collections
-	CPU         time.Duration // that the process has taken; 0: the system does not tell
+	CPU         time.Duration // CPU time of the process; 0: unknown
 }
 
-// sample takes one.
+// sample takes a sample, without Process and Sequence.
 func (s *service) sample() sample {
 	sources := [2]usage{s.scratch.usage(), s.sessions.usage()}
 	return sample{
@@ -42,18 +42,18 @@ func (s *service) sample() sample {
 	}
 }
 
-// collections is what the garbage collector has done since the process began. What
-// it did for a collection that is not finished is not in CPU yet.
+// collections is what the garbage collector has done since the process began. CPU does not yet
+// include a collection that is still under way.
 type collections struct {
 	Cycles int64
 	Pause  time.Duration
-	CPU    time.Duration // of all processors together, idle ones included that helped
+	CPU    time.Duration // CPU time over all processors, including what it used of idle ones
 }
 
 func readCollections() collections {
 	cpu := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}}
 	metrics.Read(cpu)
-	var st debug.GCStats // in contrast to ReadMemStats, this does not stop the process
+	var st debug.GCStats // unlike ReadMemStats, this does not stop the process
 	debug.ReadGCStats(&st)
 	return collections{
 		Cycles: st.NumGC,
@@ -66,16 +66,16 @@ func (c collections) since(before collections) collections {
 	return collections{c.Cycles - before.Cycles, c.Pause - before.Pause, c.CPU - before.CPU}
 }
 
-// A history is the samples of the last minutes, as JSON, and whoever waits for the
-// next.
+// A history holds the samples of the last minutes, as JSON, and lets goroutines wait for the next
+// one. Its methods are safe for concurrent use.
 type history struct {
 	process string
-	keep    int
+	keep    int // how many samples to keep
 
-	mu    sync.Mutex
-	last  uint64 // sequence number
+	mu    sync.Mutex // guards the fields below
+	last  uint64     // sequence number of the last sample
 	kept  [][]byte
-	added chan struct{} // closed with the next sample
+	added chan struct{} // closed when the next sample is added
 }
 
 func newHistory(keep int) *history {
@@ -86,6 +86,7 @@ func newHistory(keep int) *history {
 	}
 }
 
+// add adds a sample, with the next sequence number.
 func (h *history) add(s sample) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,7 +104,7 @@ func (h *history) add(s sample) error {
 	return nil
 }
 
-// label gives s what says where in the history it belongs.
+// label returns s with the process and the sequence number of the last sample in the history.
 func (h *history) label(s sample) sample {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -111,8 +112,9 @@ func (h *history) label(s sample) sample {
 	return s
 }
 
-// after returns the samples after that of a sequence number, those that are kept, the
-// number of the last, and what is closed when there is one more.
+// after returns the samples that are still kept and have a higher sequence number than the given
+// one. It also returns the number of the last one, and a channel that is closed when there is
+// another one.
 func (h *history) after(sequence uint64) (samples [][]byte, last uint64, more <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,26 +9,26 @@ import (
 	"time"
 )
 
-// A config is what a server needs to know.
+// A config is the configuration of a server.
 type config struct {
 	Variant                    variant
 	Address, OpsAddress        string
-	ScratchLimit, SessionLimit int64 // bytes; 0: none. sync.Pool has none
+	ScratchLimit, SessionLimit int64 // in bytes; 0: none; ignored with sync.Pool
 	MemberTTL, VisitorTTL      time.Duration
-	Sample                     time.Duration // from one sample of the history to the next
-	Grace                      time.Duration // for requests to end when the server is to
+	Sample                     time.Duration // time between two samples of the history
+	Grace                      time.Duration // how long requests may take to end when the server shuts down
 }
 
-// historyTime is how much the page shows.
+// historyTime is how much time the page shows.
 const historyTime = 5 * time.Minute
 
-// idleTime is how long a connection may be without a request.
+// idleTime is how long a connection may stay open without a request.
 const idleTime = 3 * time.Minute
 
-// sweepPeriod is how often sessions are looked at that may have expired.
+// sweepPeriod is the time between two searches for expired sessions.
 const sweepPeriod = 50 * time.Millisecond
 
-// A server is a service and its operators' side, each with a listener.
+// A server is a service and its operators' side, each with its own listener.
 type server struct {
 	config     config
 	service    *service
@@ -39,15 +39,15 @@ type server struct {
 	apiListener, adminListener net.Listener
 }
 
-// newServer listens, but does not answer yet.
+// newServer returns a server that listens, but does not answer before run.
 func newServer(c config) (*server, error) {
 	s := &server{config: c, service: newService(c), history: newHistory(int(historyTime / c.Sample))}
 	s.ops = &ops{service: s.service, history: s.history, ending: make(chan struct{})}
-	// A client that does not send its body, or does not read its answer, must not hold a
-	// connection and a slot for ever.
+	// A client that does not send its body, or does not read its answer, must not hold a connection
+	// and a slot forever.
 	s.api = &http.Server{Handler: s.service.handler(), ReadTimeout: wholeTime, WriteTimeout: 2 * wholeTime, IdleTimeout: idleTime}
 	s.admin = &http.Server{Handler: s.ops.handler(), ReadHeaderTimeout: wholeTime, IdleTimeout: idleTime}
-	// Shutdown waits for all requests, and those of pages do not end by themselves.
+	// Shutdown waits for all requests, and requests for events do not end by themselves.
 	s.admin.RegisterOnShutdown(func() { close(s.ops.ending) })
 	var err error
 	if s.apiListener, err = net.Listen("tcp", c.Address); err != nil {
@@ -59,8 +59,8 @@ func newServer(c config) (*server, error) {
 	return s, nil
 }
 
-// run serves until ctx ends. It returns when every request has ended and every slot is
-// back; the error says so if one is not.
+// run serves until ctx ends. It returns when every request has ended and both sources are closed.
+// The error says so if a slot was not put back.
 func (s *server) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -91,8 +91,9 @@ func (s *server) run(ctx context.Context) error {
 	return errors.Join(append(errs, s.service.close())...)
 }
 
-// shutdown ends the connections: first those without a request, and when the time of
-// grace is over, all. Handlers that read or write then get errors, and end.
+// shutdown closes the connections: those without a request at once, the others when their request
+// ends or when the time of grace is over. Handlers that still read or write then get errors, and
+// end.
 func (s *server) shutdown(srv *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.Grace)
 	defer cancel()
@@ -103,7 +104,7 @@ func (s *server) shutdown(srv *http.Server) {
 
 func (s *server) takeSample() { _ = s.history.add(s.service.sample()) }
 
-// every calls f at once, and then each period, until stop is closed.
+// every calls f immediately, and then once per period until stop is closed.
 func every(period time.Duration, stop <-chan struct{}, f func()) {
 	tick := time.NewTicker(period)
 	defer tick.Stop()

@@ -14,33 +14,32 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// A service is what clients talk to:
+// A service answers the clients:
 //
-//	POST   /sessions?kind=member&first=1&count=1000   opens the sessions 1 to 1000, but for those open already
+//	POST   /sessions?kind=member&first=1&count=1000   opens sessions 1 to 1000, if not open yet
 //	POST   /sessions/17/trades                        fills and books the legs in the body
 //	DELETE /sessions/17                               ends the session
 //
-// When a pool is at its limit the answer is 503, and Retry-After says when to try again.
+// When a pool is at its limit, the answer is 503, and Retry-After says when to try again.
 type service struct {
 	variant  variant
 	scratch  source[scratch]
 	sessions sessions
 	start    time.Time
 
-	// gate is held for reading by each request. Who locks it waits for all requests to
-	// end, and lets no other in.
+	// Each request holds gate for reading. Locking it waits for all requests to end, and keeps out
+	// new ones.
 	gate sync.RWMutex
 
 	answered, refused atomic.Uint64
 
-	whileOut func() // for tests: called when a request has its scratch
+	whileOut func() // for tests: called while a request has its scratch slot
 }
 
-// Limits of what one client may ask for.
 const (
-	maxOpen   = 10_000           // sessions a request
-	wholeTime = 10 * time.Second // from its first byte to its last
-	retryTime = "1"              // seconds
+	maxOpen   = 10_000           // sessions that one request may open
+	wholeTime = 10 * time.Second // how long a request may take from its first byte to its last
+	retryTime = "1"              // value of Retry-After, in seconds
 )
 
 func newService(c config) *service {
@@ -54,14 +53,15 @@ func newService(c config) *service {
 	return s
 }
 
-// close ends the service once the last request has ended. Both sources must be back to
-// nothing in use then.
+// close waits for the last request to end, ends all sessions, and closes both sources. It returns
+// an error if a slot is still in use then.
 func (s *service) close() error {
-	s.gate.Lock() // for good
+	s.gate.Lock() // and never unlock it
 	s.sessions.clear()
 	return errors.Join(s.scratch.close(), s.sessions.close())
 }
 
+// now returns the time since the service started.
 func (s *service) now() time.Duration { return time.Since(s.start) }
 
 func (s *service) handler() http.Handler {
@@ -79,12 +79,12 @@ func (s *service) handler() http.Handler {
 	})
 }
 
-// trade is what most requests are. The scratch goes back however it ends: with an
-// answer, an error, a client that is gone, or a panic.
+// trade handles most of the requests. It puts the scratch slot back however the request ends: with
+// an answer, an error, a client that has disconnected, or a panic.
 func (s *service) trade(w http.ResponseWriter, r *http.Request) {
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 	if err != nil {
-		http.Error(w, "a session is a number", http.StatusBadRequest)
+		http.Error(w, "the session must be a number", http.StatusBadRequest)
 		return
 	}
 	sc, err := s.scratch.get()
@@ -103,7 +103,7 @@ func (s *service) trade(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the body took too long", http.StatusRequestTimeout)
 		return
 	case err != nil:
-		http.Error(w, "the body is not whole", http.StatusBadRequest)
+		http.Error(w, "the body is incomplete", http.StatusBadRequest)
 		return
 	}
 	if err := sc.parse(sc.body[:n]); err != nil {
@@ -116,13 +116,14 @@ func (s *service) trade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answered.Add(1)
-	// Write has copied the slot's bytes, or sent them, when it returns.
+	// When Write returns, it has copied or sent the bytes, so the slot can go back.
 	_, _ = w.Write(sc.write(id))
 }
 
-var errTooLong = fmt.Errorf("a body has at most %d bytes", maxBody)
+var errTooLong = fmt.Errorf("the body is longer than %d bytes", maxBody)
 
-// readBody reads all of body into b, which has room for one byte too many.
+// readBody reads all of body into b and returns its length. b must be longer than the longest body
+// that is allowed: if body fills b, the error is errTooLong.
 func readBody(body io.Reader, b []byte) (n int, err error) {
 	for n < len(b) {
 		m, err := body.Read(b[n:])
@@ -137,7 +138,7 @@ func readBody(body io.Reader, b []byte) (n int, err error) {
 	return n, errTooLong
 }
 
-// open may be refused half way; asking again opens the rest.
+// open opens sessions. If it is refused half-way, asking again opens the rest.
 func (s *service) open(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	k, ok := map[string]kind{"member": member, "visitor": visitor}[q.Get("kind")]
@@ -172,7 +173,7 @@ func (s *service) remove(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// refuse answers a request for which there is no memory, now.
+// refuse answers a request that cannot be served now, for the reason in err.
 func (s *service) refuse(w http.ResponseWriter, err error) {
 	s.refused.Add(1)
 	reason := "out of memory"

@@ -23,21 +23,21 @@ import (
 
 var variants = []variant{usePool, useSync}
 
-// testConfig is of a server that a test can wait for.
+// testConfig returns a config with frequent samples, so that tests need not wait long for them.
 func testConfig(v variant) config {
 	c := usualConfig
 	c.Variant, c.Sample = v, 20*time.Millisecond
 	return c
 }
 
-// A running server, and what ends it.
+// A running is a running server, and the means to stop it.
 type running struct {
 	*server
 	stop context.CancelFunc
 	done chan error
 }
 
-// start runs a server until the test ends, which must then find every slot back.
+// start runs a server until the test ends. The test fails if a slot is not back then.
 func start(t *testing.T, c config, prepare ...func(*server)) *running {
 	t.Helper()
 	s, err := newServer(c)
@@ -52,23 +52,24 @@ func start(t *testing.T, c config, prepare ...func(*server)) *running {
 	return r
 }
 
-// end ends the server, once, and returns what run did.
+// end stops the server and returns the error of run. Further calls return nil.
 func (r *running) end() error {
 	r.stop()
 	err := <-r.done
-	r.done <- nil // for the next one who asks
+	r.done <- nil // for further calls
 	return err
 }
 
-// waitTime is how long a test waits for what must come.
+// waitTime is how long a test waits for something that must happen.
 const waitTime = 20 * time.Second
 
+// eventually waits until f returns true, and fails the test if that does not happen in waitTime.
 func eventually(t *testing.T, f func() bool, what string) {
 	t.Helper()
 	require.Eventually(t, f, waitTime, time.Millisecond, what)
 }
 
-// ask sends a request to the service, and returns status, body and header.
+// ask sends a request to the service. It returns the status, body and header of the answer.
 func (r *running) ask(t *testing.T, method, path, body string) (int, string, http.Header) {
 	t.Helper()
 	return ask(t, method, "http://"+r.addresses().Service+path, body)
@@ -91,8 +92,8 @@ func ask(t *testing.T, method, url, body string) (int, string, http.Header) {
 func (r *running) liveScratch() int  { return r.service.scratch.usage().Live }
 func (r *running) liveSessions() int { return r.service.sessions.usage().Live }
 
-// half begins a request and keeps the rest of its body back: the handler has a slot, and
-// waits. rest sends it.
+// half sends a request without the end of its body, so that the handler gets a slot and waits. rest
+// sends the end, and returns status and body of the answer.
 func (r *running) half(t *testing.T) (conn net.Conn, rest func() (int, string)) {
 	t.Helper()
 	conn, err := net.Dial("tcp", r.addresses().Service)
@@ -113,7 +114,7 @@ func (r *running) half(t *testing.T) (conn net.Conn, rest func() (int, string)) 
 	}
 }
 
-// Both variants give the same answers to whatever is asked.
+// Both variants give the same answer to every request.
 func TestSameAnswers(t *testing.T) {
 	ours, theirs := start(t, testConfig(usePool)), start(t, testConfig(useSync))
 	statuses := make(map[int]int)
@@ -127,10 +128,10 @@ func TestSameAnswers(t *testing.T) {
 		return answer
 	}
 	assert.Equal(t, "opened 50\n", both("POST", "/sessions?kind=member&first=0&count=50", ""))
-	assert.Equal(t, "opened 10\n", both("POST", "/sessions?kind=visitor&first=40&count=20", ""), "40 to 49 were open")
+	assert.Equal(t, "opened 10\n", both("POST", "/sessions?kind=visitor&first=40&count=20", ""), "40 to 49 were open already")
 	k := &connection{rng: rand.New(rand.NewPCG(1, 2))}
 	for range 300 {
-		id := uint64(k.rng.IntN(62)) // 60 and 61 are nobody's
+		id := uint64(k.rng.IntN(62)) // sessions 60 and 61 do not exist
 		k.makeTrade(id)
 		both("POST", fmt.Sprintf("/sessions/%d/trades", id), string(k.body))
 		if k.rng.IntN(20) == 0 {
@@ -147,14 +148,14 @@ func TestSameAnswers(t *testing.T) {
 	}
 	both("POST", "/sessions/1/trades", strings.Repeat("B 1 1\n", 500))
 	for _, want := range []int{200, 204, 400, 404, 413} {
-		assert.Positive(t, statuses[want], "%d did not come up", want)
+		assert.Positive(t, statuses[want], "no answer with status %d", want)
 	}
 	assert.Equal(t, 17, statuses[400])
 	assert.Equal(t, ours.service.answered.Load(), theirs.service.answered.Load())
 	assert.Positive(t, ours.service.answered.Load())
 }
 
-// The session remembers what was traded in it.
+// A session remembers its trades.
 func TestTrade(t *testing.T) {
 	for _, v := range variants {
 		r := start(t, testConfig(v))
@@ -169,15 +170,15 @@ func TestTrade(t *testing.T) {
 		_, err = fmt.Sscanf(sell, "fill 5 -1 for %d\nsession 7 request 2 cash %d exposure 0", &back, &cash)
 		require.NoError(t, err, sell)
 		assert.Equal(t, -cost-back, cash)
-		assert.Negative(t, cash, "who buys and sells pays the spread")
+		assert.Negative(t, cash, "buying and selling costs the spread")
 		r.ask(t, "DELETE", "/sessions/7", "")
 		r.ask(t, "POST", "/sessions?kind=member&first=7&count=1", "")
 		_, again, _ := r.ask(t, "POST", "/sessions/7/trades", "B 5 1")
-		assert.Equal(t, buy, again, "a new session knows nothing of the old one")
+		assert.Equal(t, buy, again, "a new session must not remember the old one")
 	}
 }
 
-// A reply fits, and stays in the slot.
+// The longest reply fits into the slot.
 func TestLongestReply(t *testing.T) {
 	var sc scratch
 	sc.n = maxLegs
@@ -190,8 +191,8 @@ func TestLongestReply(t *testing.T) {
 	assert.Less(t, len(reply), len(sc.reply))
 }
 
-// At the limit of its scratch the service answers 503, and goes on as soon as a
-// request is done.
+// When all scratch slots are in use, the service answers 503. It works again as soon as one request
+// has ended.
 func TestScratchLimit(t *testing.T) {
 	c := testConfig(usePool)
 	c.ScratchLimit = 64 << 10
@@ -203,7 +204,7 @@ func TestScratchLimit(t *testing.T) {
 		_, rest := r.half(t)
 		rests = append(rests, rest)
 	}
-	eventually(t, func() bool { return r.liveScratch() == most }, "all slots are out")
+	eventually(t, func() bool { return r.liveScratch() == most }, "all slots must be in use")
 	status, text, header := r.ask(t, "POST", "/sessions/1/trades", "B 1 1\n")
 	assert.Equal(t, http.StatusServiceUnavailable, status)
 	assert.Equal(t, "memory limit reached, try again\n", text)
@@ -213,7 +214,7 @@ func TestScratchLimit(t *testing.T) {
 
 	status, text = rests[0]()
 	assert.Equal(t, http.StatusOK, status, text)
-	eventually(t, func() bool { return r.liveScratch() == most-1 }, "one slot is back")
+	eventually(t, func() bool { return r.liveScratch() == most-1 }, "one slot must be back")
 	status, text, _ = r.ask(t, "POST", "/sessions/1/trades", "B 1 1\n")
 	assert.Equal(t, http.StatusOK, status, text)
 	for _, rest := range rests[1:] {
@@ -222,7 +223,7 @@ func TestScratchLimit(t *testing.T) {
 	}
 }
 
-// The same with sessions, which make room when they end.
+// The same holds for sessions, which make room when they end.
 func TestSessionLimit(t *testing.T) {
 	c := testConfig(usePool)
 	c.SessionLimit = 64 << 10
@@ -234,7 +235,7 @@ func TestSessionLimit(t *testing.T) {
 	status, _ := open(0, 10_000)
 	assert.Equal(t, http.StatusServiceUnavailable, status)
 	most := r.liveSessions()
-	assert.Equal(t, (64<<10)/r.service.sessions.usage().SlotSize, most, "what fitted is open")
+	assert.Equal(t, (64<<10)/r.service.sessions.usage().SlotSize, most, "the sessions that fit must be open")
 	for id := range most {
 		status, _, _ := r.ask(t, "DELETE", fmt.Sprintf("/sessions/%d", id), "")
 		require.Equal(t, http.StatusNoContent, status, id)
@@ -244,21 +245,21 @@ func TestSessionLimit(t *testing.T) {
 	assert.Equal(t, "opened 100\n", text)
 }
 
-// A client that goes in the middle of a request leaves no slot out.
+// A client that disconnects in the middle of a request does not cost a slot.
 func TestAbort(t *testing.T) {
 	for _, v := range variants {
 		r := start(t, testConfig(v))
 		for range 5 {
 			conn, _ := r.half(t)
-			eventually(t, func() bool { return r.liveScratch() == 1 }, "the request has a slot")
+			eventually(t, func() bool { return r.liveScratch() == 1 }, "the request must get a slot")
 			require.NoError(t, conn.Close())
-			eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot is back")
+			eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot must be back")
 		}
 		assert.Zero(t, r.service.answered.Load())
 	}
 }
 
-// An upload in chunks that breaks off is no shorter request.
+// An upload in chunks that breaks off does not count as a shorter request.
 func TestAbortedChunks(t *testing.T) {
 	r := start(t, testConfig(usePool))
 	r.ask(t, "POST", "/sessions?kind=member&first=1&count=1", "")
@@ -266,15 +267,15 @@ func TestAbortedChunks(t *testing.T) {
 	require.NoError(t, err)
 	_, err = fmt.Fprint(conn, "POST /sessions/1/trades HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nB 1 1\n\r\n")
 	require.NoError(t, err)
-	eventually(t, func() bool { return r.liveScratch() == 1 }, "the request has a slot")
+	eventually(t, func() bool { return r.liveScratch() == 1 }, "the request must get a slot")
 	require.NoError(t, conn.Close())
-	eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot is back")
+	eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot must be back")
 	_, text, _ := r.ask(t, "POST", "/sessions/1/trades", "B 1 1\n")
-	assert.Contains(t, text, "session 1 request 1 ", "it was not booked")
+	assert.Contains(t, text, "session 1 request 1 ", "the aborted request must not be booked")
 }
 
-// Nor is a body that ends early, by a client that still listens, or that is no chunk: it gets an
-// answer that says so.
+// Nor does a body that ends early, or that is not a valid chunk. The client still listens, and gets
+// an error.
 func TestBrokenBody(t *testing.T) {
 	r := start(t, testConfig(usePool))
 	r.ask(t, "POST", "/sessions?kind=member&first=1&count=1", "")
@@ -291,12 +292,12 @@ func TestBrokenBody(t *testing.T) {
 		_ = resp.Body.Close()
 		require.NoError(t, conn.Close())
 	}
-	eventually(t, func() bool { return r.liveScratch() == 0 }, "the slots are back")
+	eventually(t, func() bool { return r.liveScratch() == 0 }, "the slots must be back")
 	_, text, _ := r.ask(t, "POST", "/sessions/1/trades", "B 1 1\n")
-	assert.Contains(t, text, "session 1 request 1 ", "nothing was booked")
+	assert.Contains(t, text, "session 1 request 1 ", "nothing must be booked")
 }
 
-// A client that sends only a part of a request does not keep the connection.
+// The server closes the connection of a client that sends only a part of a request.
 func TestStalledRequest(t *testing.T) {
 	r := start(t, testConfig(usePool), func(s *server) { s.api.ReadTimeout = 50 * time.Millisecond })
 	for _, path := range []string{"POST /sessions/1/trades", "POST /sessions?kind=member&first=1&count=1", "DELETE /sessions/5", "POST /nowhere"} {
@@ -309,10 +310,10 @@ func TestStalledRequest(t *testing.T) {
 		assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, path)
 		_ = conn.Close()
 	}
-	eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot is back")
+	eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot must be back")
 }
 
-// A handler that panics leaves no slot out, and no lock held.
+// A handler that panics puts back its slot and releases its locks.
 func TestPanic(t *testing.T) {
 	for _, v := range variants {
 		panics := true
@@ -320,7 +321,7 @@ func TestPanic(t *testing.T) {
 			s.api.ErrorLog = discard
 			s.service.whileOut = func() {
 				if panics {
-					panic("as a test wants")
+					panic("from the test")
 				}
 			}
 		})
@@ -330,7 +331,7 @@ func TestPanic(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 		assert.ErrorContains(t, err, "EOF")
-		eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot is back")
+		eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot must be back")
 		assert.EqualValues(t, 1, r.service.scratch.usage().Gets)
 		panics = false
 		status, _, _ := r.ask(t, "POST", "/sessions/1/trades", "B 1 1\n")
@@ -338,15 +339,15 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// Who is in a request when the server shuts down gets an answer, if it does not take
-// longer than the time of grace. In the end both pools are closed.
+// A request that is under way when the server shuts down gets its answer, if it ends within the
+// time of grace. Afterwards both pools are closed.
 func TestShutdownWaits(t *testing.T) {
 	c := testConfig(usePool)
 	c.Grace = waitTime
 	r := start(t, c)
 	r.ask(t, "POST", "/sessions?kind=member&first=1&count=1000", "")
 	_, rest := r.half(t)
-	eventually(t, func() bool { return r.liveScratch() == 1 }, "the request has a slot")
+	eventually(t, func() bool { return r.liveScratch() == 1 }, "the request must get a slot")
 	r.stop()
 	eventually(t, func() bool {
 		conn, err := net.Dial("tcp", r.addresses().Service)
@@ -354,7 +355,7 @@ func TestShutdownWaits(t *testing.T) {
 			_ = conn.Close()
 		}
 		return err != nil
-	}, "the server does not listen any more")
+	}, "the server must stop listening")
 	status, text := rest()
 	assert.Equal(t, http.StatusOK, status, text)
 	assert.Contains(t, text, "session 1 request 1 ")
@@ -362,19 +363,20 @@ func TestShutdownWaits(t *testing.T) {
 	assertClosed(t, r)
 }
 
+// assertClosed checks that all slots are back and that both sources are closed.
 func assertClosed(t *testing.T, r *running) {
 	t.Helper()
 	assert.Zero(t, r.liveScratch())
 	assert.Zero(t, r.liveSessions())
-	assert.Positive(t, r.service.sessions.usage().Gets, "it was used")
+	assert.Positive(t, r.service.sessions.usage().Gets, "the sessions must have been used")
 	if r.service.variant == usePool {
-		assert.ErrorIs(t, r.service.scratch.close(), pool.ErrClosed, "it is closed already")
-		assert.ErrorIs(t, r.service.sessions.close(), pool.ErrClosed, "it is closed already")
+		assert.ErrorIs(t, r.service.scratch.close(), pool.ErrClosed, "close must have been called before")
+		assert.ErrorIs(t, r.service.sessions.close(), pool.ErrClosed, "close must have been called before")
 	}
 }
 
-// Who takes longer is cut off, and has put back its slot before the pools are closed. So
-// have the pages that are open.
+// A request that takes longer is cut off, and puts back its slot before the pools are closed. Open
+// pages are cut off too.
 func TestShutdownCutsOff(t *testing.T) {
 	for _, v := range variants {
 		c := testConfig(v)
@@ -385,18 +387,17 @@ func TestShutdownCutsOff(t *testing.T) {
 		events, err := http.Get("http://" + r.addresses().Ops + "/events")
 		require.NoError(t, err)
 		defer events.Body.Close()
-		eventually(t, func() bool { return r.liveScratch() == 1 }, "the request has a slot")
+		eventually(t, func() bool { return r.liveScratch() == 1 }, "the request must get a slot")
 		require.NoError(t, r.end())
 		assertClosed(t, r)
 		_, err = bufio.NewReader(conn).ReadByte()
-		assert.Error(t, err, "there is no answer")
+		assert.Error(t, err, "the request must get no answer")
 		_, err = io.Copy(io.Discard, events.Body)
-		assert.NoError(t, err, "a page is told that this is the end")
+		assert.NoError(t, err, "the stream of a page must end properly")
 	}
 }
 
-// Not even a handler that goes on after its connection was closed has its pools closed
-// under it.
+// The pools stay open even for a handler that continues after its connection was closed.
 func TestShutdownWaitsForHandlers(t *testing.T) {
 	c := testConfig(usePool)
 	c.Grace = time.Millisecond
@@ -405,7 +406,7 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 	defer goOn()
 	r := start(t, c, func(s *server) { s.service.whileOut = func() { <-release } })
 	r.half(t)
-	eventually(t, func() bool { return r.liveScratch() == 1 }, "the request has a slot")
+	eventually(t, func() bool { return r.liveScratch() == 1 }, "the request must get a slot")
 	r.stop()
 	eventually(t, func() bool {
 		free := r.service.gate.TryRLock()
@@ -413,31 +414,31 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 			r.service.gate.RUnlock()
 		}
 		return !free
-	}, "the service waits to be closed")
+	}, "close must wait for the handler")
 	select {
 	case err := <-r.done:
-		t.Errorf("run has returned %v", err)
+		t.Errorf("run returned before the handler: %v", err)
 		r.done <- err
 	default:
 	}
 	goOn()
 	require.NoError(t, r.end())
-	assert.ErrorIs(t, r.service.scratch.close(), pool.ErrClosed, "it is closed already")
+	assert.ErrorIs(t, r.service.scratch.close(), pool.ErrClosed, "close must have been called before")
 }
 
-// What TestShutdown relies on: a slot that nobody has put back is told.
-func TestShutdownTellsLeaks(t *testing.T) {
+// The other tests of shutdown rely on this: a slot that was not put back makes run return an error.
+func TestShutdownReportsLeaks(t *testing.T) {
 	for _, v := range variants {
 		r := start(t, testConfig(v))
 		sc, err := r.service.scratch.get()
 		require.NoError(t, err)
 		assert.ErrorIs(t, r.end(), pool.ErrInUse)
 		r.service.scratch.put(sc)
-		require.NoError(t, r.service.scratch.close()) // or it would be in the metrics of later tests
+		require.NoError(t, r.service.scratch.close()) // so that it is not in the metrics of later tests
 	}
 }
 
-// A request that comes after the last one is refused.
+// The service refuses a request that comes after close.
 func TestAfterClose(t *testing.T) {
 	r := start(t, testConfig(usePool))
 	require.NoError(t, r.end())
@@ -468,7 +469,7 @@ func TestNoAddress(t *testing.T) {
 	assert.ErrorContains(t, err, "in use")
 }
 
-// Sessions go when they have not been used for their kind's time, by the server itself.
+// The server itself ends the sessions that nobody has used for the time of their kind.
 func TestVisitorsExpire(t *testing.T) {
 	for _, v := range variants {
 		c := testConfig(v)
@@ -476,7 +477,7 @@ func TestVisitorsExpire(t *testing.T) {
 		r := start(t, c)
 		r.ask(t, "POST", "/sessions?kind=member&first=0&count=100", "")
 		r.ask(t, "POST", "/sessions?kind=visitor&first=100&count=5000", "")
-		eventually(t, func() bool { return r.liveSessions() == 100 }, "only members are left")
+		eventually(t, func() bool { return r.liveSessions() == 100 }, "only members must be left")
 		status, _, _ := r.ask(t, "POST", "/sessions/100/trades", "B 1 1\n")
 		assert.Equal(t, http.StatusNotFound, status)
 		status, _, _ = r.ask(t, "POST", "/sessions/99/trades", "B 1 1\n")
@@ -488,7 +489,7 @@ func TestMetrics(t *testing.T) {
 	r := start(t, testConfig(usePool))
 	r.ask(t, "POST", "/sessions?kind=member&first=0&count=123", "")
 	r.ask(t, "POST", "/sessions/5/trades", "B 1 1\n")
-	eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot is back")
+	eventually(t, func() bool { return r.liveScratch() == 0 }, "the slot must be back")
 	status, text, _ := ask(t, "GET", "http://"+r.addresses().Ops+"/metrics", "")
 	require.Equal(t, http.StatusOK, status)
 	for _, want := range []string{
@@ -499,14 +500,14 @@ func TestMetrics(t *testing.T) {
 		"warmpage_memory_committed_bytes ",
 		"go_gc_duration_seconds",
 	} {
-		assert.True(t, strings.Contains(text, want), want) //nolint:testifylint // the whole would fill screens
+		assert.True(t, strings.Contains(text, want), want) //nolint:testifylint // Contains would print the whole text
 	}
 }
 
-// The profile says who holds the slots that are in use.
+// The profile shows which code got the slots that are in use.
 func TestPoolLive(t *testing.T) {
 	r := start(t, testConfig(usePool))
-	for first := 0; first < 100_000; first += maxOpen { // 50 MB: some dozen samples
+	for first := 0; first < 200_000; first += maxOpen { // 100 MB, or about a dozen samples
 		r.ask(t, "POST", fmt.Sprintf("/sessions?kind=member&first=%d&count=%d", first, maxOpen), "")
 	}
 	status, profile, _ := ask(t, "GET", "http://"+r.addresses().Ops+"/debug/pprof/pool_live", "")
@@ -522,5 +523,5 @@ func TestPoolLive(t *testing.T) {
 	_, text, _ = ask(t, "GET", "http://"+r.addresses().Ops+"/debug/pprof/cmdline", "")
 	assert.NotEmpty(t, text)
 	status, _, _ = r.ask(t, "GET", "/debug/pprof/", "")
-	assert.Equal(t, http.StatusNotFound, status, "not where the service is")
+	assert.Equal(t, http.StatusNotFound, status, "the service must not serve profiles")
 }

@@ -7,41 +7,46 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// A kind of session decides how long one is kept that nobody uses.
+// The kind of a session decides how long the session is kept when nobody uses it.
 type kind uint8
 
 const (
-	member  kind = iota // logged in: minutes
-	visitor             // looked in: seconds
-	kinds
+	member  kind = iota // somebody who has logged in: kept for a long time
+	visitor             // somebody who just looks: kept for seconds
+	kinds               // number of kinds
 )
 
-// sessions is the table of them, by the number that the client calls its own by.
+// sessions is a table of sessions. The client chooses the id of a session. The methods are safe for
+// concurrent use, except close.
 type sessions interface {
-	// open makes a session if there is none of that number, and reports whether.
+	// open opens a session unless one with the id is open. It reports whether it did.
 	open(k kind, id uint64, now time.Duration) (bool, error)
-	// trade books the fills of sc in the session, and copies what it comes to back. It
-	// reports false if there is no such session.
+	// trade books the fills of sc in the session, and copies the new totals to sc. It returns false
+	// if there is no such session.
 	trade(id uint64, sc *scratch, now time.Duration) bool
+	// remove ends a session, and reports whether there was one.
 	remove(id uint64) bool
+	// expire ends the sessions that nobody has used for the time of their kind. It returns how many
+	// there were.
 	expire(now time.Duration) int
+	// clear ends all sessions.
 	clear()
 	usage() usage
 	close() error
 }
 
-// A table has handles of type H: Refs of this library, which the garbage collector does
-// not look at, or pointers. The zero H is none.
+// A table implements sessions with handles of type H: Refs of this library, which the garbage
+// collector does not look at, or pointers. The zero H is no session.
 type table[H comparable] struct {
 	memory holder[H]
 	ttl    [kinds]time.Duration
 	shards [64]shard[H]
 }
 
-// A holder has the memory of the sessions. What state and links return may be used
-// only under the lock of the session's shard: that is what keeps others from dropping it.
+// A holder owns the memory of the sessions. The results of state and links may be used only while
+// the session's shard is locked: the lock keeps others from dropping the session.
 type holder[H comparable] interface {
-	hold() (H, error)
+	hold() (H, error) // returns a new session, which is not cleared
 	drop(H)
 	state(H) *state
 	links(H) *links[H]
@@ -49,19 +54,20 @@ type holder[H comparable] interface {
 	close() error
 }
 
-// A shard has the sessions whose numbers hash to it.
+// A shard has the sessions whose ids hash to it. For each kind it has a list of sessions by last
+// use.
 type shard[H comparable] struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the fields below, and the sessions
 	byID   map[uint64]H
-	oldest [kinds]H // lists from the one unused for longest,
-	newest [kinds]H // to the one used last
-	_      [64]byte // the next shard's lock is on another cache line
+	oldest [kinds]H // the session that has been unused for longest
+	newest [kinds]H // the session used last
+	_      [64]byte // keeps the locks of two shards on different cache lines
 }
 
 // links are a session's neighbours in the list of its kind.
 type links[H comparable] struct{ older, newer H }
 
-// newSessions makes an empty table.
+// newSessions returns an empty table. limit is in bytes; 0 means none.
 func newSessions(v variant, limit int64, ttl [kinds]time.Duration) sessions {
 	if v == usePool {
 		return newTable(refs{newPooled[pooledSession]("sessions", limit)}, ttl)
@@ -123,7 +129,6 @@ func (t *table[H]) remove(id uint64) bool {
 	return ok
 }
 
-// expire drops what nobody has used for its time, and returns how many those were.
 func (t *table[H]) expire(now time.Duration) (n int) {
 	for i := range t.shards {
 		for {
@@ -137,7 +142,8 @@ func (t *table[H]) expire(now time.Duration) (n int) {
 	return n
 }
 
-// expireSome leaves the lock to requests after each few.
+// expireSome drops a few expired sessions at a time, so that requests can get the lock in between.
+// It returns how many it has dropped.
 func (t *table[H]) expireSome(s *shard[H], now time.Duration) (n int) {
 	const few = 64
 	s.mu.Lock()
@@ -152,7 +158,6 @@ func (t *table[H]) expireSome(s *shard[H], now time.Duration) (n int) {
 	return n
 }
 
-// clear drops all.
 func (t *table[H]) clear() {
 	for i := range t.shards {
 		s := &t.shards[i]
@@ -167,13 +172,14 @@ func (t *table[H]) clear() {
 func (t *table[H]) usage() usage { return t.memory.usage() }
 func (t *table[H]) close() error { return t.memory.close() }
 
-// drop ends a session. The shard is locked, as it is for the next two.
+// drop ends a session. The caller has locked the shard.
 func (t *table[H]) drop(s *shard[H], h H) {
 	t.unlink(s, h)
 	delete(s.byID, t.memory.state(h).id)
 	t.memory.drop(h)
 }
 
+// append adds a session at the end of its list, as the newest. The caller has locked the shard.
 func (t *table[H]) append(s *shard[H], h H) {
 	var none H
 	k := t.memory.state(h).kind
@@ -187,6 +193,7 @@ func (t *table[H]) append(s *shard[H], h H) {
 	}
 }
 
+// unlink removes a session from its list. The caller has locked the shard.
 func (t *table[H]) unlink(s *shard[H], h H) {
 	var none H
 	k := t.memory.state(h).kind
@@ -203,14 +210,15 @@ func (t *table[H]) unlink(s *shard[H], h H) {
 	}
 }
 
-// The two kinds of memory: the same session, but for what links it to others.
-
+// A pooledSession is a session in a pool. A heapSession is the same, except for the type of its
+// links.
 type pooledSession struct {
 	links links[pool.Ref[pooledSession]]
 	state state
 }
 
-// refs holds sessions in a pool. A Ref in a table that is right is never stale.
+// refs holds sessions in a pool. Deref and PutRef cannot fail here: a correct table has no stale
+// Refs.
 type refs struct{ pooled[pooledSession] }
 
 func (r refs) hold() (pool.Ref[pooledSession], error) {
@@ -230,13 +238,13 @@ type heapSession struct {
 	state state
 }
 
-// pointers holds sessions on the heap, and those that have ended in a sync.Pool.
+// pointers holds sessions on the heap, and keeps ended sessions in a sync.Pool for reuse.
 type pointers struct{ *recycled[heapSession] }
 
 func (p pointers) hold() (*heapSession, error) { return p.get() }
 
 func (p pointers) drop(h *heapSession) {
-	h.links = links[*heapSession]{} // or it would keep its neighbours alive
+	h.links = links[*heapSession]{} // so that it does not keep its neighbours alive
 	p.put(h)
 }
 

@@ -12,7 +12,7 @@ import (
 
 var testTTL = [kinds]time.Duration{member: 100, visitor: 10}
 
-// The table does what a map of the times of last use would.
+// A table agrees with a model: a map of the times of last use.
 func TestTable(t *testing.T) {
 	for _, v := range variants {
 		tb := newSessions(v, 0, testTTL)
@@ -63,12 +63,12 @@ func TestTable(t *testing.T) {
 		assert.Greater(t, expired, 1000)
 		tb.clear()
 		assert.Zero(t, tb.usage().Live)
-		assert.Zero(t, tb.expire(1<<40), "nothing is left in the lists")
+		assert.Zero(t, tb.expire(1<<40), "the lists must be empty")
 		assert.NoError(t, tb.close())
 	}
 }
 
-// The longest unused goes first, whatever was used since.
+// The session that has been unused for longest expires first.
 func TestExpireInOrder(t *testing.T) {
 	for _, v := range variants {
 		tb := newSessions(v, 0, testTTL)
@@ -87,7 +87,7 @@ func TestExpireInOrder(t *testing.T) {
 	}
 }
 
-// What a session that has ended leaves in a sync.Pool must not keep others alive.
+// An ended session in a sync.Pool must not keep others alive.
 func TestDroppedSessionHasNoLinks(t *testing.T) {
 	p := pointers{newRecycled[heapSession]("test")}
 	x, y := new(heapSession), new(heapSession)
@@ -107,7 +107,7 @@ func TestHistory(t *testing.T) {
 	select {
 	case <-more:
 	default:
-		t.Error("who waits is not told")
+		t.Error("add must close the channel for those who wait")
 	}
 	sequences := func(after uint64) (all []uint64) {
 		samples, last, _ := h.after(after)
@@ -119,7 +119,7 @@ func TestHistory(t *testing.T) {
 		}
 		return all
 	}
-	assert.Equal(t, []uint64{3, 4, 5}, sequences(0), "the oldest are dropped")
+	assert.Equal(t, []uint64{3, 4, 5}, sequences(0), "the oldest samples are dropped")
 	assert.Equal(t, []uint64{3, 4, 5}, sequences(1))
 	assert.Equal(t, []uint64{5}, sequences(4))
 	assert.Empty(t, sequences(5))

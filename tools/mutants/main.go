@@ -1,10 +1,10 @@
-// Mutants breaks the library on purpose, in one place at a time, and expects the
-// tests to fail: what survives is a hole in them.
+// Mutants breaks the library on purpose, one place at a time, and expects the tests to fail. A
+// mutant that survives is a hole in the tests.
 //
 //	go run ./tools/mutants [-run regexp] [-j 2] [-timeout 3m]
 //
-// It works on a copy. For each mutant it prints the first test that failed, and in
-// the end how many were killed; it fails if one survived.
+// It works on copies of the module. For each mutant it prints a test that failed, and at the end
+// how many mutants were killed. It exits with status 1 if one survived.
 package main
 
 import (
@@ -21,10 +21,10 @@ import (
 	"time"
 )
 
-// A mutation replaces the one place in file that has old.
+// A mutation replaces old, which file contains exactly once, with new.
 type mutation struct {
 	name, file, old, new string
-	tests                []string // arguments of go test, if not those of everyday
+	tests                []string // arguments of go test; nil: everyday, then steps
 }
 
 var (
@@ -33,15 +33,15 @@ var (
 	hooked   = []string{"-tags", "pooldebug", "-run", "Mistakes|Leaks|Profile", "."}
 )
 
-// apply returns source with the mutation made.
+// apply returns source with the mutation made. It is an error if old is not there exactly once.
 func (m mutation) apply(source string) (string, error) {
 	if n := strings.Count(source, m.old); n != 1 {
-		return "", fmt.Errorf("%s: %s has its place %d times, not once: bring tools/mutants up to date", m.name, m.file, n)
+		return "", fmt.Errorf("%s: %s contains the text to replace %d times, not once: update tools/mutants", m.name, m.file, n)
 	}
 	return strings.Replace(source, m.old, m.new, 1), nil
 }
 
-// try tests the copy of the module at dir with the mutation in it. It returns what
+// try runs the tests on the copy of the module at dir, with the mutation made. It returns what
 // killed the mutant, or "" if it survived.
 func (m mutation) try(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, m.file)
@@ -69,7 +69,8 @@ func (m mutation) try(ctx context.Context, dir string) (string, error) {
 
 var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
-// test runs go test and returns what failed.
+// test runs go test in dir. It returns the name of a test that failed, "timed out" if ctx ended
+// before the tests did, "crashed" if they failed without naming a test, and "" if they passed.
 func (m mutation) test(ctx context.Context, dir string, args []string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test"}, args...)...)
 	cmd.Dir = dir
@@ -80,7 +81,7 @@ func (m mutation) test(ctx context.Context, dir string, args []string) (string, 
 	case err == nil:
 		return "", nil
 	case ctx.Err() != nil:
-		return "no end", nil
+		return "timed out", nil
 	case !errors.As(err, &exit):
 		return "", err
 	case strings.Contains(string(out), "[build failed]"):
@@ -89,10 +90,11 @@ func (m mutation) test(ctx context.Context, dir string, args []string) (string, 
 	if tests := failed.FindAllStringSubmatch(string(out), -1); tests != nil {
 		return tests[len(tests)-1][1], nil
 	}
-	return "a crash", nil
+	return "crashed", nil
 }
 
-// copyModule copies the module in the working directory.
+// copyModule copies the module in the working directory to the directory to. It leaves out hidden
+// directories, and those that the tests do not need.
 func copyModule(to string) error {
 	return filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
 		switch {
@@ -112,12 +114,12 @@ func copyModule(to string) error {
 }
 
 func run() error {
-	pattern := flag.String("run", "", "only mutants whose name this regular `expression` matches")
-	workers := flag.Int("j", 2, "mutants at a time")
-	timeout := flag.Duration("timeout", 3*time.Minute, "for each mutant; one that takes longer is killed")
+	pattern := flag.String("run", "", "run only the mutants whose names match this regular `expression`")
+	workers := flag.Int("j", 2, "run this many mutants at a time")
+	timeout := flag.Duration("timeout", 3*time.Minute, "time for each mutant; one that takes longer counts as killed")
 	flag.Parse()
 	if _, err := os.Stat("arena.go"); err != nil {
-		return errors.New("run it where the module's go.mod is: go run ./tools/mutants")
+		return errors.New("no arena.go here: run this in the root of the module, as go run ./tools/mutants")
 	}
 	chosen, err := regexp.Compile(*pattern)
 	if err != nil {

@@ -9,11 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each mutation finds its place in the library as it is.
+// Each mutation applies to the library as it stands.
 func TestMutationsApply(t *testing.T) {
 	names := make(map[string]bool)
 	for _, m := range mutations {
-		assert.False(t, names[m.name], "%s is there twice", m.name)
+		assert.False(t, names[m.name], "two mutations are called %q", m.name)
 		names[m.name] = true
 		source, err := os.ReadFile(filepath.Join("..", "..", m.file))
 		require.NoError(t, err)
