@@ -44,18 +44,20 @@
 // Calls panic with an error that wraps one of those below, names the pool, and says what to do. The
 // pool remains usable. These calls panic or return:
 //
-//   - [New]: a [*TypeError] if T does not fit, or another error if an option's value makes no sense.
+//   - [New]: a [*TypeError] if T does not fit, or another error if an option's value makes no
+//     sense.
 //   - Get, GetNoZero, GetBatch: [ErrLimit], [ErrOutOfMemory], [ErrClosed]. [Pool.TryGet] returns
 //     the error instead.
 //   - Put, PutBatch: [ErrDoublePut] if the slot is not in use, [ErrForeignPut] if it is not a slot
 //     of this pool (both, if its page has been released since), [ErrClosed]. A second Put goes
 //     unnoticed if the slot has been handed out again since; a second PutRef does not.
-//   - Ref: the same, and [ErrLimit] if there are Refs in too many pages. Deref returns nil and never
-//     panics. PutRef returns false, and panics only if a Put of the slot runs at the same time.
+//   - Ref: the same, and [ErrLimit] if there are Refs in too many pages. Deref returns nil and
+//     never panics. PutRef returns false, and panics only if a Put of the slot runs at the same
+//     time.
 //   - All: [ErrClosed], [ErrLimit]. Trim: [ErrClosed].
 //   - [Pool.Close] returns [ErrInUse] while slots are out, and [ErrClosed] the second time.
-//   - With -tags pooldebug, any call that gets or puts slots, Trim and Close: [ErrCorrupt] if a slot
-//     was written to after its Put, or beyond its end.
+//   - With -tags pooldebug, any call that gets or puts slots, Trim and Close: [ErrCorrupt] if a
+//     slot was written to after its Put, or beyond its end.
 //
 // A Pool that New did not make, and a copy of a Pool, panic as well.
 //
@@ -88,10 +90,10 @@
 // the runtime's procPin is what it was. A newer version of this package then brings the fast path
 // back.
 //
-// Slots lie outside of the Go heap ([Stats].OffHeap) on Linux, macOS, the BSDs and Windows. On other
-// systems, js and wasip1 among them, and with -race, pages come from the Go heap. The same calls
-// work in the same way, but the garbage collector counts the memory, sees it as a few large objects
-// without pointers, and keeps all that pools ever used at once. No slot is guarded there.
+// Slots lie outside of the Go heap ([Stats].OffHeap) on Linux, macOS, the BSDs and Windows. On
+// other systems, js and wasip1 among them, and with -race, pages come from the Go heap. The same
+// calls work in the same way, but the garbage collector counts the memory, sees it as a few large
+// objects without pointers, and keeps all that pools ever used at once. No slot is guarded there.
 //
 // # How it works
 //

@@ -8,15 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Commands of membarrier(2), from linux/membarrier.h; x/sys has the number of
-// the call only.
+// Commands of membarrier(2), from linux/membarrier.h. x/sys has only the number of the call.
 const (
 	membarrierPrivateExpedited         = 1 << 3
 	membarrierRegisterPrivateExpedited = 1 << 4
 )
 
-// osBarrierInit prepares osBarrier and reports whether it can be had: the
-// kernel has it since 4.14, but a sandbox may refuse it.
+// osBarrierInit prepares osBarrier, and reports whether the kernel offers it. Linux has it since
+// 4.14, but a sandbox may refuse it.
 func osBarrierInit() bool {
 	if membarrier(membarrierRegisterPrivateExpedited) != nil {
 		return false
@@ -24,8 +23,7 @@ func osBarrierInit() bool {
 	return membarrier(membarrierPrivateExpedited) == nil
 }
 
-// osBarrier makes every running thread of the process execute a full memory
-// barrier.
+// osBarrier makes every running thread of the process execute a full memory barrier.
 func osBarrier() {
 	if err := membarrier(membarrierPrivateExpedited); err != nil {
 		panic("pool: membarrier, which worked before, fails: " + err.Error())
