@@ -11,39 +11,37 @@ import (
 	"unsafe"
 )
 
-// The arena hands out page runs of reserved address space and takes them back.
+// The arena hands out runs of reserved address space, one for each page, and takes them back. All
+// pools of a process share one arena.
 //
-// Address space is reserved in regions, committed in steps of commitGranules,
-// and never unmapped: a stale *T may still point there, and should the Go heap
-// get such an address, the garbage collector would throw. What is given back is
-// the memory, not the addresses.
+// Address space is reserved in regions, committed in steps of commitGranules, and never unmapped. A
+// stale *T may still point there, and if the Go heap got such an address, the garbage collector
+// would throw. What is given back is the memory, not the addresses.
 //
-// A released run stays committed for purgeDelay, first in line to be reused,
-// and is then purged: its memory goes back to the OS, neighbours joined into
-// one call. All pools of a process share one arena.
+// A released run stays committed for purgeDelay and is the first to be used again. Then it is
+// purged: its memory goes back to the system, by one call for all neighbours.
 //
-// Any system call may fail. Then the arena is as it was before, but for what
-// the purge of a run could not give back: that is free for use, held, and the
-// next Trim tries again. It is zero only if the system said so.
+// Any system call may fail. Then the arena is as it was before, except for a run that could not be
+// purged: its memory is held, which means that it is free for use, and the next Trim tries again.
+// It counts as zero only if the system said so.
 
 const (
 	chunkShift    = 26 // 64 MiB
 	chunkSize     = 1 << chunkShift
 	chunkGranules = chunkSize / granuleSize
 
-	// commitGranules is how much is committed at a time (4 MiB): one system
-	// call for 64 small pages. Committed memory takes none of the machine's until it is
-	// touched (on Windows, and on Linux with vm.overcommit_memory=2, it counts at once).
+	// commitGranules is how much is committed at a time (4 MiB), so that 64 small pages take one
+	// system call. Committed memory takes none of the machine's memory until it is touched. (On
+	// Windows, and on Linux with vm.overcommit_memory=2, it counts at once.)
 	commitGranules = largePageSize / granuleSize
 	chunkSteps     = chunkGranules / commitGranules
 
-	// mainChunks bounds the first region (256 GiB), whose table is a global
-	// array so that pageOf reaches it in one step. The garbage collector reads
-	// this table (32 KiB) in each cycle.
+	// mainChunks bounds the first region (256 GiB). Its table is a global array, so that pageOf
+	// reaches it in one step. The garbage collector reads this table (32 KiB) in each cycle.
 	mainChunks = 4096
 
-	// purgeDelay is how long a released run waits to be reused. mimalloc 3 has
-	// the same default (mi_option_purge_delay, 1000 ms).
+	// purgeDelay is how long a released run waits for its next use. mimalloc 3 has the same default
+	// (mi_option_purge_delay, 1000 ms).
 	purgeDelay = time.Second
 )
 
@@ -52,10 +50,10 @@ type run struct {
 	chunk  *chunk
 	first  uint16 // granule in chunk
 	n      uint16 // granules: 1, 8 or 64
-	zeroed bool   // never written since the OS gave it zeroed
+	zeroed bool   // never written since the system gave it zeroed
 }
 
-// A released run waits to be reused or purged.
+// A released run waits to be used again or purged.
 type released struct {
 	run
 	at     time.Time
@@ -65,13 +63,13 @@ type released struct {
 // size returns the bytes of r.
 func (r run) size() int { return int(r.n) * granuleSize }
 
-// mem returns the memory of r and of the runs up to n granules behind its start.
+// mem returns the n granules of memory that begin where r begins.
 func (r run) mem(n int) []byte { return r.chunk.mem[int(r.first)*granuleSize:][:n*granuleSize] }
 
 // A chunk is 64 MiB of a region, or the smaller rest of one.
 type chunk struct {
-	// pages maps each granule to the page that covers it. Atomic: any P reads,
-	// the pool that has the run writes.
+	// pages has the page that covers each granule. Atomic: any P reads it, and the pool that has
+	// the run writes it.
 	pages [chunkGranules]pageEntry
 
 	index int // in arena.open; set once
@@ -80,8 +78,8 @@ type chunk struct {
 	mem       []byte
 	busy      [chunkGranules / 64]uint64 // granules in a run, released ones included, or past the end
 	dirty     [chunkGranules / 64]uint64 // granules that may hold old data
-	held      [chunkGranules / 64]uint64 // free granules whose memory the OS did not take back
-	committed uint32                     // bit a step
+	held      [chunkGranules / 64]uint64 // free granules whose memory the system did not take back
+	committed uint32                     // one bit for each step of commitGranules
 }
 
 // A region is one reservation.
@@ -97,7 +95,7 @@ type arena struct {
 	open     []*chunk                                  // all chunks, in the order of their creation
 	from     [largePageSize/granuleSize + 1]int        // by granules: no chunk of open before this one has room
 	released [largePageSize/granuleSize + 1][]released // by granules, oldest first
-	sealed   []released                                // inaccessible memory of guards that are no more
+	sealed   []released                                // inaccessible memory of guards that are gone
 	timer    *time.Timer
 	armed    bool
 
@@ -105,12 +103,12 @@ type arena struct {
 	total totals // for ReadMemory
 
 	purging   int        // granules of total.waiting that are being purged
-	purgeDone *sync.Cond // set by the first who waits for purging to change
+	purgeDone *sync.Cond // made by the first goroutine that waits for purging to change
 
-	sysCall uint64 // calls of the system made
+	sysCall uint64 // calls of the system so far
 }
 
-// totals are in granules but for purged.
+// totals count granules, except purged, which counts bytes.
 type totals struct {
 	inUse   int // in runs that pools have
 	waiting int // in released
@@ -130,7 +128,7 @@ type calls struct {
 	barrier func() bool
 }
 
-// system is replaced by tests, to make it fail.
+// system has the calls. Tests replace it, to make calls fail.
 var system = func() *atomic.Pointer[calls] {
 	p := new(atomic.Pointer[calls])
 	p.Store(&calls{osReserve, osCommit, osPurge, osProtect, osBarrier})
@@ -143,9 +141,8 @@ var (
 	arenaInit sync.Once
 )
 
-// initArena reserves the first region. On failure the region stays empty and
-// alloc tries again with another one, so that New never fails for lack of
-// address space and Get reports it.
+// initArena reserves the first region. If that fails, the region stays empty, and alloc tries again
+// with another one. So New never fails for lack of address space, and Get reports it.
 func initArena() {
 	for i := range noChunk.pages {
 		noChunk.pages[i].store(noPage)
@@ -163,9 +160,8 @@ func initArena() {
 	theArena.mu.Unlock()
 }
 
-// reserveSome reserves address space, stepping down from limit bytes when a
-// resource limit or the system refuses: reservations count against RLIMIT_AS
-// though they use no memory.
+// reserveSome reserves address space: limit bytes at most, and less if a resource limit or the
+// system refuses. (Reservations count against RLIMIT_AS although they use no memory.)
 func reserveSome(limit uint64) []byte {
 	for _, size := range reserveSizes() {
 		if size > limit {
@@ -178,8 +174,8 @@ func reserveSome(limit uint64) []byte {
 	return nil
 }
 
-// alloc returns a run of n granules (1, 8 or 64), aligned to its size. It may
-// call the OS: not to be called pinned.
+// alloc returns a run of n granules (1, 8 or 64), aligned to its size. It may call the system, so
+// the caller must not have a shard to itself.
 func (a *arena) alloc(n int) (run, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -194,8 +190,8 @@ func (a *arena) alloc(n int) (run, error) {
 		if !a.over(n) {
 			break
 		}
-		// Runs that count already: of memory that could not be given back, and
-		// those that can be.
+		// Beyond the limit, only memory that counts already will do: first what could not be given
+		// back, then what can be.
 		if r, ok := a.takeHeld(n); ok {
 			return r, nil
 		}
@@ -229,12 +225,12 @@ func (a *arena) alloc(n int) (run, error) {
 	return run{}, fmt.Errorf("%w: no address space for a page of %d KiB", ErrOutOfMemory, n*granuleSize>>10)
 }
 
-// over reports whether n granules more are beyond the limit. mu is held.
+// over reports whether n more granules would exceed the limit. mu is held.
 func (a *arena) over(n int) bool {
 	return a.limit != 0 && int64(a.total.committed()+n)*granuleSize > a.limit
 }
 
-// free takes a run back. Its bytes are added to purged when they go back to the OS.
+// free takes a run back. Its bytes are added to purged when they go back to the system.
 func (a *arena) free(r run, purged *atomic.Int64) {
 	r.publish(noPage)
 	r.zeroed = false
@@ -246,8 +242,8 @@ func (a *arena) free(r run, purged *atomic.Int64) {
 	a.arm(purgeDelay)
 }
 
-// unseal is free for a run whose memory is inaccessible. If it cannot be made
-// accessible, the next Trim tries again.
+// unseal is free for a run whose memory is inaccessible. If it cannot be made accessible, the next
+// Trim tries again.
 func (a *arena) unseal(r run, purged *atomic.Int64) {
 	if system.Load().protect(r.mem(int(r.n)), true) == nil {
 		a.free(r, purged)
@@ -259,7 +255,7 @@ func (a *arena) unseal(r run, purged *atomic.Int64) {
 	a.sealed = append(a.sealed, released{run: r, purged: purged})
 }
 
-// unsealAll tries again what has failed in unseal.
+// unsealAll tries again what failed in unseal.
 func (a *arena) unsealAll() {
 	a.mu.Lock()
 	sealed := a.sealed
@@ -270,7 +266,7 @@ func (a *arena) unsealAll() {
 	}
 }
 
-// arm makes the timer purge after d, if it is not on its way already. mu is held.
+// arm sets the timer to purge after d, unless it is set already. mu is held.
 func (a *arena) arm(d time.Duration) {
 	if a.armed {
 		return
@@ -283,8 +279,8 @@ func (a *arena) arm(d time.Duration) {
 	}
 }
 
-// purgeOld is the timer's function: it purges what has waited long enough and
-// comes back when the next run will have.
+// purgeOld is the timer's function. It purges the runs that have waited long enough, and sets the
+// timer for the next one.
 func (a *arena) purgeOld() {
 	now := time.Now()
 	a.purge(func(r released) bool { return now.Sub(r.at) >= purgeDelay })
@@ -298,22 +294,22 @@ func (a *arena) purgeOld() {
 		}
 	}
 	if !oldest.IsZero() {
-		// Not sooner than a tenth of the delay, so that runs released one after
-		// the other are purged together.
+		// Wait for a tenth of the delay at least, so that runs released one after the other are
+		// purged together.
 		a.arm(max(purgeDelay-now.Sub(oldest), purgeDelay/10))
 	}
 }
 
-// purgeFrom purges all released runs whose bytes count in purged, and what an
-// earlier purge could not give back. It returns how many bytes went to the OS.
+// purgeFrom purges all released runs whose bytes count in purged, and what an earlier purge could
+// not give back. It returns how many bytes went back to the system.
 func (a *arena) purgeFrom(purged *atomic.Int64) int64 {
 	a.unsealAll()
 	return a.purge(func(r released) bool { return r.purged == purged }) + a.purgeHeld(purged)
 }
 
-// purge gives the memory of the chosen released runs back to the OS, joined
-// where they touch, and then makes their granules free. The system calls are
-// made without the lock: nobody else can have a run that is on no list.
+// purge gives the memory of the chosen released runs back to the system, joined where they touch,
+// and then makes their granules free. It makes the system calls without the lock, because nobody
+// else can have a run that is on no list.
 func (a *arena) purge(chosen func(released) bool) int64 {
 	var victims []released
 	a.mu.Lock()
@@ -356,10 +352,11 @@ func (a *arena) purge(chosen func(released) bool) int64 {
 	return total
 }
 
-// heldSince marks what purgeHeld takes up: it is older than any run.
+// heldSince marks the runs that purgeHeld makes. It is earlier than the time of any other run.
 var heldSince = time.Unix(1, 0)
 
-// purgeHeld purges what is free and has memory all the same. It counts in purged.
+// purgeHeld purges granules that are free and have memory all the same. Their bytes count in
+// purged.
 func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
 	var runs []released
 	a.mu.Lock()
@@ -382,7 +379,7 @@ func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
 	return a.purge(func(r released) bool { return r.at.Equal(heldSince) })
 }
 
-// grow opens one more chunk, in a new region if need be. mu is held.
+// grow opens one more chunk, in a new region if the others are full. mu is held.
 func (a *arena) grow() (*chunk, error) {
 	for _, r := range a.regions {
 		for i := range r.chunks {
@@ -436,7 +433,7 @@ func (a *arena) newChunk(mem []byte) *chunk {
 // find returns the first granule of a free run of n, aligned to n, or -1.
 func (ch *chunk) find(n int) int { return findRun(&ch.busy, n) }
 
-// takeHeld takes a free run of n granules whose memory is all there. mu is held.
+// takeHeld takes a free run of n granules that are all held. mu is held.
 func (a *arena) takeHeld(n int) (run, bool) {
 	if a.total.held < n {
 		return run{}, false
@@ -477,11 +474,11 @@ func findRun(bitmap *[chunkGranules / 64]uint64, n int) int {
 	return -1
 }
 
-// mask returns the bits of a run within its word of a bitmap: a run of up to 64
-// granules, aligned to its size, is in one word.
+// mask returns the bits of a run within its word of a bitmap. A run of up to 64 granules, aligned
+// to its size, is in one word.
 func mask(first, n int) uint64 { return (1<<n - 1) << (first % 64) }
 
-// take commits the granules found and marks them busy. mu is held.
+// take commits a free run that was found, and marks it busy. mu is held.
 func (a *arena) take(ch *chunk, first, n int) (run, error) {
 	step := first / commitGranules
 	if ch.committed&(1<<step) == 0 {

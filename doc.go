@@ -1,93 +1,101 @@
-// Package pool is an allocator for fixed-size objects that the garbage collector
-// does not see: typed slots on off-heap pages, handed out and taken back from
-// any goroutine.
+// Package pool is an allocator for fixed-size objects that the garbage collector does not see. A
+// pool hands out typed slots on off-heap pages, and takes them back on any goroutine.
 //
 //	orders := pool.New[Order](pool.WithName("orders"))
 //	o := orders.Get() // zeroed, like new(Order)
 //	...
 //	orders.Put(o) // o must not be used any more
 //
-// It replaces [sync.Pool] for structs without pointers. In contrast to that, a
-// pool is typed, keeps its objects across garbage collections, panics when a slot
-// is put twice or never came from the pool, knows how many are out, and gives
-// memory back to the system by a policy of its own. It is not for objects that
-// hold pointers, strings or slices (New refuses them), not for buffers of varying
-// size, and not for code that cannot tell when an object's last user is done: a
-// slot that is never Put is never reclaimed, and one that is used after Put may
-// be somebody else's.
+// It replaces [sync.Pool] for structs without pointers. Unlike sync.Pool, a pool is typed, keeps
+// its objects across garbage collections, panics when a slot is put twice or never came from the
+// pool, knows how many slots are out, and gives memory back to the system by a policy of its own.
+//
+// # Which types fit
+//
+// T may be any type of 1 byte to 512 KiB ([MaxSlotSize]) that holds no Go pointer at any depth:
+// numbers, bools, and arrays and structs of them. New refuses pointers, strings, slices, maps,
+// interfaces, functions and channels, because the garbage collector would not see what they refer
+// to. [CheckType] tells beforehand. A field can be a fixed-size array instead of a string, and an
+// index or a [Ref] instead of a pointer.
+//
+// A pool is not for buffers of varying size. Nor is it for code that cannot tell when an object's
+// last user is done: a slot that is never Put is never reclaimed, and one that is used after its
+// Put may be somebody else's.
+//
+// # Get and Put, or Ref
+//
+// Hold the *T from [Pool.Get] to [Pool.Put] where it is clear who puts it. Hold a Ref ([Pool.Ref])
+// where another slot, a map or a large table refers to the slot, or where the slot may be gone by
+// the time it is needed. A Ref has 8 bytes and no pointer, so the garbage collector does not look
+// at it. Once the slot is Put, [Pool.Deref] returns nil. If several goroutines call [Pool.PutRef],
+// one of them puts the slot.
+//
+// [Pool.GetBatch] and [Pool.PutBatch] move many slots for less than as many single calls cost.
 //
 // # Memory model
 //
-// Put(x) synchronizes before the Get that returns the same slot, and Ref(x) before a
-// Deref of what it returned, as [Pool.Deref] says. The pool adds no other ordering; in
-// particular, handing x to another goroutine needs the same synchronization as any
-// other pointer. Close synchronizes after every Put.
+// Put(x) synchronizes before the Get that returns the same slot, and Ref(x) before a Deref of the
+// Ref that it returned, as [Pool.Deref] says. The pool adds no other ordering; in particular,
+// handing x to another goroutine needs the same synchronization as any other pointer. Close
+// synchronizes after every Put.
 //
-// # How it works
+// # Errors
 //
-// Words: a slot is room for one object; slots lie a stride apart on a page; pages
-// come from the arena, which the pools of the process share. A shard is one P's
-// side of a pool; it is the owner of pages. A slot is foreign to a shard that
-// does not own its page. To carve is to open slots of a page for the first time,
-// to collect is to take home what other shards have put. An empty page is
-// retired, promoted, and revived or released; released memory is purged. A tick
-// is 50 ms.
+// Calls panic with an error that wraps one of those below, names the pool, and says what to do. The
+// pool remains usable. These calls panic or return:
 //
-// A page has its free slots in three lists: free, which Get pops; localFree,
-// which its owner's Put pushes; remoteFree, which all others push. See page.go.
+//   - [New]: a [*TypeError] if T does not fit, or another error if an option's value makes no
+//     sense.
+//   - Get, GetNoZero, GetBatch: [ErrLimit], [ErrOutOfMemory], [ErrClosed]. [Pool.TryGet] returns
+//     the error instead.
+//   - Put, PutBatch: [ErrDoublePut] if the slot is not in use, [ErrForeignPut] if it is not a slot
+//     of this pool (both, if its page has been released since), [ErrClosed]. A second Put goes
+//     unnoticed if the slot has been handed out again since; a second PutRef does not.
+//   - Ref: the same, and [ErrLimit] if there are Refs in too many pages. Deref returns nil and
+//     never panics. PutRef returns false, and panics only if a Put of the slot runs at the same
+//     time.
+//   - All: [ErrClosed], [ErrLimit]. Trim: [ErrClosed].
+//   - [Pool.Close] returns [ErrInUse] while slots are out, and [ErrClosed] the second time.
+//   - With -tags pooldebug, any call that gets or puts slots, Trim and Close: [ErrCorrupt] if a
+//     slot was written to after its Put, or beyond its end.
 //
-// Get, on the shard of the P that the goroutine is pinned to:
+// A Pool that New did not make, and a copy of a Pool, panic as well.
 //
-//  1. Take the slot that was parked last, if any (see Put).
-//  2. Take the next slot of the current page: from its bump range of slots in
-//     address order, else from its free list. Most Gets end here.
-//  3. If that page is full, give it up, and if the next one is ready, turn to it.
-//     From here on, a Get is slow.
-//  4. Make localFree, else remoteFree, the new free list.
-//  5. Carve 4 KiB more of slots.
-//  6. Go on with another page of the shard: the fullest among a few partly used
-//     ones, else the one retired last.
-//  7. Unpin. Adopt a page that another shard has given up, else take a fresh one
-//     from the arena, and from 1 again. If there is none to be had, for a limit or
-//     because the system refuses, take a page with a free slot from any shard.
+// # Options
 //
-// Put finds the page by the address, and checks that the address is in the
-// arena, the page this pool's, the address the start of a slot, and the slot in
-// use. Then:
+//   - [WithName]: a name for messages, Stats and the profile.
+//   - [WithLimit]: a bound for the memory of the pool. [SetProcessLimit] bounds that of all pools.
+//   - [WithWarmPages]: how many empty pages to keep between bursts. Others go within a second.
+//   - [WithProfile]: the pprof profile pool_live, which shows who holds the slots in use.
+//   - [WithGuardSampling]: uses after Put found in production, for a sample of the slots.
 //
-//  1. If no slot is parked in this shard, or the shard does not own the page,
-//     park the slot, for the next Get. A Put that is followed by a Get on the
-//     same P thus touches no page.
-//  2. If the parking lot is full, send its older half home first: one
-//     compare-and-swap a page puts a chain of slots on its remoteFree. A page
-//     that nobody owns, because it was full, becomes this shard's own.
-//  3. Else push the slot on localFree. If all of the page's slots are home now,
-//     the parked one counted, retire it: see retire.go.
+// [Pool.Stats], [ReadStats] and [ReadMemory] tell what pools have done and hold.
 //
-// Ticks let retired pages expire, send parked slots home and collect what others
-// have put, also for Ps that do nothing any more: see heartbeat.go. How a
-// goroutine gets a shard to itself is in pin.go.
+// # Testing
 //
-// Slots that are looked at more closely, by the profile, as guarded slots, or all of
-// them in builds with -race, -asan and -tags pooldebug, have a word that sends
-// their Put off the fast path: see watch.go.
+// Three builds look closer, and docs/debugging.md shows what they print:
 //
-// The lists and their order are those of mimalloc (Leijen, Zorn, de Moura, 2019),
-// in which page retirement is modified in three ways: an empty page that is kept
-// is reset to address order (promoted), so that the next Get is fast; empty
-// pages are kept also when they are not their shard's only one; and they are
-// promoted again at each tick at which they were found emptied by others.
+//   - go test -race: Get and Put count as writes to the slot. A use of the slot that nothing orders
+//     before its Put, or after its Get, is reported as a race.
+//   - go test -tags pooldebug finds writes after Put, writes beyond the slot's end, and Puts that
+//     race, and has the stacks of the Get and the Put. [Leaks] and Close list slots never put.
+//   - go test -asan: an access to a slot that is not in use ends the program at once.
 //
 // # Builds
 //
 // On Linux with amd64 and arm64, Get and Put pin the goroutine to its P for the time of the call
-// (Stats.Pinned). Everywhere else they take the lock of a shard, and a pair of them three times as long: on
-// other systems and processors, with -race, with -tags pooldebug or poolportable, and with a Go
-// release later than those that this version knows, since nobody has checked yet that the runtime's
-// procPin is what it was. A newer version of this package then brings the fast path back.
+// ([Stats].Pinned). Everywhere else they take the lock of a shard, and a pair of them takes three
+// times as long: on other systems and processors, with -race, with -tags pooldebug or poolportable,
+// and with a Go release later than those that this version knows, since nobody has checked yet that
+// the runtime's procPin is what it was. A newer version of this package then brings the fast path
+// back.
 //
-// Slots lie outside of the Go heap (Stats.OffHeap) on Linux, macOS, the BSDs and Windows. On other
-// systems, js and wasip1 among them, and with -race, pages come from the Go heap: the same calls
-// work in the same way, but the garbage collector counts the memory, keeps all that pools ever
-// used at once, and finds it a few large objects without pointers. No slot is guarded there.
+// Slots lie outside of the Go heap ([Stats].OffHeap) on Linux, macOS, the BSDs and Windows. On
+// other systems, js and wasip1 among them, and with -race, pages come from the Go heap. The same
+// calls work in the same way, but the garbage collector counts the memory, sees it as a few large
+// objects without pointers, and keeps all that pools ever used at once. No slot is guarded there.
+//
+// # How it works
+//
+// docs/design.md explains it: the words, the paths of Get and Put, and the argument for each step.
 package pool

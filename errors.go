@@ -5,29 +5,29 @@ import (
 	"fmt"
 )
 
-// What the errors of this package wrap, those that it returns and those that it panics with: use
-// [errors.Is] on them, also on what recover returns. Their text says more, and what to do.
+// The errors that this package returns, and those that it panics with, wrap one of these. Use
+// [errors.Is] on them, and on what recover returns. Their text says more, and what to do.
 var (
-	// ErrDoublePut means that a slot was given to Put, PutBatch or Ref that is not in use: it was
-	// Put before.
+	// ErrDoublePut means that Put, PutBatch or Ref was given a slot that is not in use: it was Put
+	// before.
 	ErrDoublePut = errors.New("slot is not in use")
 	// ErrForeignPut means that Put, PutBatch or Ref was given an address that no Get of this pool
 	// has returned: memory of another kind, another pool's slot, or a place inside a slot.
 	ErrForeignPut = errors.New("not a slot of this pool")
 	// ErrCorrupt means that a slot was written to after its Put, or beyond its end. Only builds
-	// with -tags pooldebug look for that. Whatever call finds it panics: one that gets or puts this
-	// slot or another one, Trim, or Close.
+	// with -tags pooldebug look for that. The call that finds it panics: a call that gets or puts
+	// this slot or another one, or Trim, or Close.
 	ErrCorrupt = errors.New("stray write")
 	// ErrClosed means that a pool was used after Close, or closed twice.
 	ErrClosed = errors.New("pool is closed")
 	// ErrInUse means that Close was called while slots were out. Close returns it.
 	ErrInUse = errors.New("slots are in use")
-	// ErrLimit means that a slot would take memory beyond [WithLimit] or [SetProcessLimit], and
-	// that the pool has no free one; from [Pool.Ref] and [Pool.All], that there are Refs in too
-	// many pages.
+	// ErrLimit means that the pool has no free slot, and that a new one would take memory beyond
+	// [WithLimit] or [SetProcessLimit]. From [Pool.Ref] and [Pool.All] it means that there are Refs
+	// in too many pages.
 	ErrLimit = errors.New("memory limit reached")
-	// ErrOutOfMemory means that the system refused memory or address space, and that the pool has
-	// no free slot.
+	// ErrOutOfMemory means that the pool has no free slot, and that the system refused memory or
+	// address space.
 	ErrOutOfMemory = errors.New("out of memory")
 )
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// checkInvariants verifies the equations that page.go and shard.go state, and that each slot is in one
-// place. It stops the pool meanwhile. Tests call it.
+// checkInvariants verifies the equations that page.go states, that each slot is in one place, and
+// that each page is where depot.go and shard.go say. It stops the shards meanwhile. Tests call it.
 func (c *core) checkInvariants() error {
 	var errs []error
 	c.stopped(func(shards []*shard) {
@@ -25,7 +25,8 @@ func (c *core) checkInvariants() error {
 	return errors.Join(errs...)
 }
 
-// check verifies a depot whose pages have these numbers of parked slots, and these owners. mu is held.
+// check verifies a depot. parked has the number of parked slots of each page, and owner the shard
+// that has it. mu is held.
 func (d *depot) check(parked map[*page]int, owner map[*page]*shard) error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -60,7 +61,7 @@ func (d *depot) check(parked map[*page]int, owner map[*page]*shard) error {
 	return errors.Join(errs...)
 }
 
-// check verifies a shard, and notes its parked slots by page and its pages.
+// check verifies a shard. It adds the shard's parked slots to parked, and its pages to owner.
 func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 	var errs []error
 	fail := func(format string, args ...any) {
@@ -112,8 +113,7 @@ func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 	return errors.Join(errs...)
 }
 
-// walk verifies what the owner of a page alone writes, and returns which slots are on
-// its lists.
+// walk verifies what only the owner of a page writes, and returns which slots are on its lists.
 func (pg *page) walk() (seen []bool, err error) {
 	if pg.bump > pg.capacity || pg.capacity > pg.reserved || int(pg.reserved) != len(pg.links) {
 		return nil, errors.New("bump <= capacity <= reserved == len(links) does not hold")
@@ -137,7 +137,7 @@ func (pg *page) walk() (seen []bool, err error) {
 	return seen, nil
 }
 
-// walkList notes the slots of a list in seen and returns how many there are.
+// walkList notes the slots of a list in seen, and returns how many there are.
 func (pg *page) walkList(seen []bool, name string, head uint32) (n uint32, err error) {
 	for i := head; i != none; i = uint32(pg.links[i]) {
 		if i >= pg.capacity {
@@ -152,7 +152,7 @@ func (pg *page) walkList(seen []bool, name string, head uint32) (n uint32, err e
 	return n, nil
 }
 
-// check verifies a page of which parked slots are parked.
+// check verifies a page that has this number of parked slots, and this owner or none.
 func (pg *page) check(parked int, owner *shard) error {
 	seen, err := pg.walk()
 	if err != nil {
@@ -163,7 +163,7 @@ func (pg *page) check(parked int, owner *shard) error {
 	if err != nil {
 		return err
 	}
-	var counted int // parked slots apart
+	var counted int // slots that count as used, without the parked ones
 	for i, word := range pg.links {
 		switch {
 		case seen[i] || i >= int(pg.capacity) || word == parking:

@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// offHeap says that memory is not the Go heap's, and that osProtect works.
+// offHeap says that the memory of pages is not the Go heap's, and that osProtect works.
 const offHeap = true
 
 // growSize bounds the regions after the first.
 const growSize = 64 << 30
 
-// reserveSizes returns the sizes in which address space is asked for, largest
-// first. Reserved addresses count against RLIMIT_AS, and the Go heap needs some
-// too: a region takes at most a sixteenth of the limit, or the smallest size.
+// reserveSizes returns the sizes of address space to ask for, the largest first. Reserved addresses
+// count against RLIMIT_AS, and the Go heap needs some too. So a region takes at most a sixteenth of
+// the limit, or the smallest size.
 func reserveSizes() []uint64 {
 	sizes := []uint64{256 << 30, 64 << 30, 8 << 30, 1 << 30, 64 << 20, 4 << 20}
 	if bits.UintSize == 32 {
@@ -32,8 +32,8 @@ func reserveSizes() []uint64 {
 	return sizes
 }
 
-// osReserve reserves size bytes of address space without memory behind it. Its
-// start is aligned to a slot's needs, not to more.
+// osReserve reserves size bytes of address space without memory behind it. Its start is aligned to
+// an OS page, and not to a granule or more.
 func osReserve(size uintptr) ([]byte, error) {
 	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err == nil {
@@ -42,9 +42,9 @@ func osReserve(size uintptr) ([]byte, error) {
 	return mem, err
 }
 
-// nameMemory makes the kernel show mem as [anon:warmpage pool] in
-// /proc/PID/smaps. It can do so since Linux 5.17, if configured to
-// (CONFIG_ANON_VMA_NAME); else the memory has no name.
+// nameMemory makes the kernel show mem as [anon:warmpage pool] in /proc/PID/smaps. The kernel can
+// do that since Linux 5.17, if it was built with CONFIG_ANON_VMA_NAME. Otherwise the memory has no
+// name.
 func nameMemory(mem []byte) {
 	name, err := unix.BytePtrFromString("warmpage pool")
 	if err != nil {
@@ -53,20 +53,20 @@ func nameMemory(mem []byte) {
 	_ = unix.Prctl(unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, addressOf(mem), uintptr(len(mem)), address(name))
 }
 
-// osCommit makes reserved memory usable; it reads as zero.
+// osCommit makes reserved memory usable. It reads as zero.
 func osCommit(mem []byte) error {
 	return unix.Mprotect(mem, unix.PROT_READ|unix.PROT_WRITE)
 }
 
-// osPurge gives the memory behind mem back to the OS, keeping it usable. It
-// reports whether it went, and whether the next read finds zeroes, as Linux
-// promises for private anonymous memory (madvise(2), MADV_DONTNEED).
+// osPurge gives the memory behind mem back to the system, and mem remains usable. It reports
+// whether the memory is gone, and whether the next read finds zeroes. Linux promises both for
+// private anonymous memory (madvise(2), MADV_DONTNEED).
 func osPurge(mem []byte) (gone, zeroed bool) {
 	err := unix.Madvise(mem, unix.MADV_DONTNEED)
 	return err == nil, err == nil
 }
 
-// osProtect makes committed memory inaccessible, or accessible again. It keeps its
+// osProtect makes committed memory inaccessible, or accessible again. The memory keeps its
 // contents.
 func osProtect(mem []byte, accessible bool) error {
 	if accessible {

@@ -4,18 +4,18 @@ package pool
 
 import "errors"
 
-// Systems for which nobody has written reserve, commit and purge yet, and builds
-// with the race detector, which looks at Go's memory only: memory comes from the Go heap, in large pieces that are kept for good. The pool works
-// the same, but its memory counts in the Go heap's size, and purging returns
-// nothing.
+// This is for systems for which nobody has written reserve, commit and purge yet, and for builds
+// with the race detector, which looks only at Go's memory. Here memory comes from the Go heap, in
+// large pieces that are kept for good. The pool works in the same way, but its memory counts in the
+// Go heap's size, and purging returns nothing.
 
-// offHeap says that memory is not the Go heap's, and that osProtect works.
+// offHeap says that the memory of pages is not the Go heap's, and that osProtect works.
 const offHeap = false
 
 // growSize bounds the regions after the first.
 const growSize = 16 << 20
 
-// reserveSizes returns the sizes in which memory is asked for, largest first.
+// reserveSizes returns the sizes of memory to ask for, the largest first.
 func reserveSizes() []uint64 { return []uint64{16 << 20, 4 << 20} }
 
 func osReserve(size uintptr) ([]byte, error) { return make([]byte, size), nil }

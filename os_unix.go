@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// offHeap says that memory is not the Go heap's, and that osProtect works.
+// offHeap says that the memory of pages is not the Go heap's, and that osProtect works.
 const offHeap = true
 
 // growSize bounds the regions after the first.
 const growSize = 16 << 30
 
-// reserveSizes returns the sizes in which address space is asked for, largest
-// first. OpenBSD counts it against the process's data limit.
+// reserveSizes returns the sizes of address space to ask for, the largest first. OpenBSD counts it
+// against the process's data limit.
 func reserveSizes() []uint64 {
 	if bits.UintSize == 32 {
 		return []uint64{256 << 20, 64 << 20, 16 << 20, 4 << 20}
@@ -28,22 +28,22 @@ func osReserve(size uintptr) ([]byte, error) {
 	return unix.Mmap(-1, 0, int(size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
 }
 
-// osCommit makes reserved memory usable; it reads as zero.
+// osCommit makes reserved memory usable. It reads as zero.
 func osCommit(mem []byte) error {
 	return unix.Mprotect(mem, unix.PROT_READ|unix.PROT_WRITE)
 }
 
-// osPurge gives the memory behind mem back to the OS, keeping it usable: by
-// mapping new anonymous memory in its place, which is promised to be zero. (What
-// madvise offers here, MADV_FREE, promises neither that the memory goes now nor
-// what is read there before it goes.) If that fails, mem is as it was.
+// osPurge gives the memory behind mem back to the system, and mem remains usable. It maps new
+// anonymous memory in its place, which is promised to be zero. (MADV_FREE, which madvise offers
+// here, promises neither that the memory goes now nor what is read there until it goes.) If that
+// fails, mem is as it was.
 func osPurge(mem []byte) (gone, zeroed bool) {
 	_, err := unix.MmapPtr(-1, 0, startOf(mem), uintptr(len(mem)),
 		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED)
 	return err == nil, err == nil
 }
 
-// osProtect makes committed memory inaccessible, or accessible again. It keeps its
+// osProtect makes committed memory inaccessible, or accessible again. The memory keeps its
 // contents.
 func osProtect(mem []byte, accessible bool) error {
 	if accessible {

@@ -8,14 +8,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// offHeap says that memory is not the Go heap's, and that osProtect works.
+// offHeap says that the memory of pages is not the Go heap's, and that osProtect works.
 const offHeap = true
 
 // growSize bounds the regions after the first.
 const growSize = 16 << 30
 
-// reserveSizes returns the sizes in which address space is asked for, largest
-// first.
+// reserveSizes returns the sizes of address space to ask for, the largest first.
 func reserveSizes() []uint64 {
 	if bits.UintSize == 32 {
 		return []uint64{256 << 20, 64 << 20, 16 << 20, 4 << 20}
@@ -32,18 +31,17 @@ func osReserve(size uintptr) ([]byte, error) {
 	return memoryAt(addr, size), nil
 }
 
-// osCommit makes reserved memory usable; it reads as zero.
+// osCommit makes reserved memory usable. It reads as zero.
 func osCommit(mem []byte) error {
 	_, err := windows.VirtualAlloc(addressOf(mem), uintptr(len(mem)), windows.MEM_COMMIT, windows.PAGE_READWRITE)
 	return err
 }
 
-// osPurge gives the memory behind mem back to the OS, keeping it usable: it tells
-// that the contents are of no interest, and then takes the memory out of the
-// working set, which is what VirtualUnlock does, beyond reporting an error, with
-// memory that is not locked. What is read there afterwards is not promised. (To
-// decommit instead would promise zeroes, but to commit again can fail, and would
-// leave addresses that fault.)
+// osPurge gives the memory behind mem back to the system, and mem remains usable. It tells Windows
+// that the contents are of no interest, and then takes the memory out of the working set. (That is
+// what VirtualUnlock does with memory that is not locked, besides reporting an error.) What is read
+// there afterwards is not promised. (Decommitting the memory would promise zeroes. But committing
+// it again can fail, and would leave addresses that fault.)
 func osPurge(mem []byte) (gone, zeroed bool) {
 	if _, err := windows.VirtualAlloc(addressOf(mem), uintptr(len(mem)), windows.MEM_RESET, windows.PAGE_READWRITE); err != nil {
 		return false, false
@@ -52,7 +50,7 @@ func osPurge(mem []byte) (gone, zeroed bool) {
 	return true, false
 }
 
-// osProtect makes committed memory inaccessible, or accessible again. It keeps its
+// osProtect makes committed memory inaccessible, or accessible again. The memory keeps its
 // contents.
 func osProtect(mem []byte, accessible bool) error {
 	protection := uint32(windows.PAGE_NOACCESS)

@@ -1,6 +1,7 @@
 package pool
 
-// What concerns all pools of the process.
+// What concerns all pools of the process: which there are, what they have together, and what is in
+// use.
 
 import (
 	"cmp"
@@ -12,9 +13,9 @@ import (
 	"weak"
 )
 
-// The pools of the process, for calls that concern all of them. The references are weak: the garbage
-// collector takes a pool that was never closed, has no page, and is not referred to any more, and it
-// is no longer one of these then.
+// The pools of the process, for calls that concern all of them. The references are weak: the
+// garbage collector takes a pool that was never closed, has no page, and is not referred to any
+// more. Then it is not here any more either.
 var pools struct {
 	mu    sync.Mutex
 	next  uint64 // id of the next pool
@@ -63,7 +64,7 @@ func openPools() []*core {
 }
 
 // ReadStats returns the [Stats] of all pools that are open, in the order in which they were made.
-// It costs what [Pool.Stats] costs for each of them. Any goroutine may call it.
+// It costs what [Pool.Stats] costs for each of them. It is safe for concurrent use.
 func ReadStats() []Stats {
 	var all []Stats
 	for _, c := range openPools() {
@@ -72,15 +73,16 @@ func ReadStats() []Stats {
 	return all
 }
 
-// Memory is what all pools of the process have together, in bytes but for SystemCalls. Where it is
-// the OS's ([Stats].OffHeap), the garbage collector's statistics and GOMEMLIMIT know nothing of it.
+// Memory is what all pools of the process have together. All fields except SystemCalls are in
+// bytes. Where the memory is the system's ([Stats].OffHeap), the garbage collector's statistics and
+// GOMEMLIMIT know nothing of it.
 type Memory struct {
 	Reserved  int64 // address space, most of it without memory behind it; never given back
 	Committed int64 // pages that may have memory behind them: InUse + Warm
-	InUse     int64 // pages that pools hold, empty ones that they keep included
+	InUse     int64 // pages that pools hold, including the empty ones that they keep
 
-	// Warm is of pages that pools have released, and that were not given back to the OS yet.
-	// (Stats.WarmPages are others, which a pool keeps.)
+	// Warm counts pages that pools have released and that have not gone back to the OS yet.
+	// (Stats.WarmPages counts others, which a pool keeps.)
 	Warm   int64
 	Purged int64 // given back to the OS since the process started
 
@@ -88,12 +90,12 @@ type Memory struct {
 	// barrier for all processors, or refused it: see docs/runtime.md.
 	WorldStops uint64
 
-	// SystemCalls counts the calls that reserve, commit and purge memory of pages, since the
-	// process started, but for the first reservation, and those that guard slots.
+	// SystemCalls counts the calls that reserve, commit and purge memory of pages since the process
+	// started. It does not count the first reservation, or the calls that guard slots.
 	SystemCalls uint64
 }
 
-// ReadMemory returns what all pools have together, at one moment. Any goroutine may call it.
+// ReadMemory returns what all pools have together, at one moment. It is safe for concurrent use.
 func ReadMemory() Memory {
 	a := theArena
 	a.mu.Lock()
@@ -112,15 +114,15 @@ func ReadMemory() Memory {
 	return m
 }
 
-// SetProcessLimit bounds the memory that all pools of the process may have together, to bytes:
-// [Memory].Committed, which goes in steps of pages of 64 KiB to 4 MiB, will not rise above it. 0
-// means no limit, and is the default. It returns the previous limit; a negative argument only asks
-// for that, as with [runtime/debug.SetMemoryLimit].
+// SetProcessLimit bounds the memory of all pools of the process together, in bytes:
+// [Memory].Committed, which changes in steps of whole pages of 64 KiB to 4 MiB, does not rise above
+// the limit. 0 means no limit and is the default. SetProcessLimit returns the previous limit. If
+// bytes is negative, it does nothing else, as with [runtime/debug.SetMemoryLimit].
 //
-// A Get that would go beyond the limit first gives back what released pages hold and takes what its
-// own pool has free on any P; if there is nothing, it panics with an error that wraps [ErrLimit],
+// A Get that would exceed the limit first gives back what released pages hold, and takes what its
+// own pool has free on any P. If there is nothing, it panics with an error that wraps [ErrLimit],
 // and [Pool.TryGet] returns one. What is in use is never taken away: a limit below that takes
-// effect as slots are put. Any goroutine may call it.
+// effect as slots are put. SetProcessLimit is safe for concurrent use.
 func SetProcessLimit(bytes int64) (previous int64) {
 	a := theArena
 	a.mu.Lock()
@@ -136,24 +138,24 @@ func SetProcessLimit(bytes int64) (previous int64) {
 	return previous
 }
 
-// A Leak is a slot in use, as [Leaks] found it.
+// A Leak is a slot in use that [Leaks] has found.
 type Leak struct {
 	Pool string  // the pool's name, as given to WithName
 	Type string  // the pool's T, as in main.Order
-	Addr uintptr // of the slot: what Get returned
+	Addr uintptr // the slot's address, which Get returned
 
 	stack stack
 }
 
-// String returns the pool, the address, and in further lines the stack of the Get.
+// String returns the pool and the address, and in further lines the stack of the Get.
 func (l Leak) String() string {
 	return fmt.Sprintf("pool %q (%s): slot %#x, got at:\n%s", l.Pool, l.Type, l.Addr, l.stack)
 }
 
-// Leaks returns all slots of all open pools that are in use, with the stacks that got them: pools
-// in the order in which they were made, slots by address. It knows them in builds with -tags
-// pooldebug; in others it returns nil, and [WithProfile] shows a sample of them. Any goroutine may
-// call it.
+// Leaks returns all slots of all open pools that are in use, with the stacks that got them. Pools
+// come in the order in which they were made, and their slots by address. Leaks knows slots only in
+// builds with -tags pooldebug. In others it returns nil; [WithProfile] shows a sample of them
+// there. Leaks is safe for concurrent use.
 func Leaks() []Leak {
 	var all []Leak
 	for _, c := range openPools() {

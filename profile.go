@@ -11,9 +11,8 @@ import (
 	"text/tabwriter"
 )
 
-// The profile pool_live: who holds the slots in use. A sampled Get (sample.go) has its
-// stack kept until the slot is Put, and stands for as many slots as there are
-// Gets to a sample on average.
+// The profile pool_live: who holds the slots in use. The stack of a sampled Get (sample.go) is kept
+// until the slot is Put. It stands for as many slots as there are Gets for each sample on average.
 
 // addSample notes that a sampled Get returned the slot at addr.
 func (w *watches) addSample(addr uintptr) {
@@ -33,7 +32,7 @@ func (w *watches) dropSample(addr uintptr) {
 	delete(w.samples, addr)
 }
 
-// A liveSample is what is in use by one stack of one pool.
+// A liveSample is what one stack of one pool has in use.
 type liveSample struct {
 	pool   string
 	frames []runtime.Frame
@@ -50,7 +49,7 @@ func liveSamples() []liveSample {
 	return all
 }
 
-// live returns the part of one pool.
+// live returns the pool's part of the profile.
 func (w *watches) live() []liveSample {
 	byStack := make(map[string]*liveSample)
 	w.mu.Lock()
@@ -73,13 +72,14 @@ func (w *watches) live() []liveSample {
 	return all
 }
 
-// WriteProfile writes the profile pool_live of all open pools with [WithProfile] to w: with debug 0
-// in the gzip-compressed format of pprof, else as text. It has two values a stack, the slots in use
-// and their bytes, both estimated from the samples; the label pool has the name of the pool, or its
-// type if it has none. WriteProfile returns the error that w returned, if any. Any goroutine may
-// call it.
+// WriteProfile writes the profile pool_live of all open pools with [WithProfile] to w. If debug is
+// 0, it writes pprof's format, compressed by gzip, and otherwise text. The profile has two values
+// for each stack, the slots in use and their bytes, both estimated from the samples. The label pool
+// has the name of the pool, or its type if it has no name. WriteProfile returns the error that w
+// returned, if any. It is safe for concurrent use.
 //
-// It is what pprof.Lookup("pool_live").WriteTo writes, for programs that do not use [runtime/pprof].
+// It writes what pprof.Lookup("pool_live").WriteTo writes, for programs that do not use
+// [runtime/pprof].
 func WriteProfile(w io.Writer, debug int) error {
 	samples := liveSamples()
 	if debug == 0 {
@@ -88,7 +88,7 @@ func WriteProfile(w io.Writer, debug int) error {
 	return writeText(w, samples)
 }
 
-// writeText writes the profile as the runtime's are written: a line of totals, then each
+// writeText writes the profile in the form of the runtime's profiles: a line of totals, then each
 // stack.
 func writeText(w io.Writer, samples []liveSample) error {
 	var slots, bytes float64

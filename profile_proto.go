@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// The format of pprof (github.com/google/pprof, proto/profile.proto), as much of it
-// as this profile needs. That project's own package for it would be one more
-// dependency of every user of this one.
+// The format of pprof (github.com/google/pprof, proto/profile.proto), as far as this profile needs
+// it. That project's package for it would be one more dependency for every user of this package.
 
 // Field numbers in profile.proto.
 const (
@@ -34,7 +33,7 @@ const (
 	functionID, functionName, functionSystemName, functionFile = 1, 2, 3, 4
 )
 
-// proto is a message of Protocol Buffers under construction.
+// A proto is a message of Protocol Buffers under construction.
 type proto []byte
 
 func (p *proto) varint(x uint64) {
@@ -64,7 +63,8 @@ func (p *proto) message(field int, fill func(*proto)) {
 	p.bytes(field, m)
 }
 
-// A protoProfile gives strings, functions and places their numbers.
+// A protoProfile is a profile under construction. It gives strings, functions and locations
+// numbers.
 type protoProfile struct {
 	proto
 	strings   map[string]uint64
@@ -73,7 +73,7 @@ type protoProfile struct {
 	locations map[runtime.Frame]uint64
 }
 
-// text returns the number of a string. That of the empty one is 0.
+// text returns the number of a string. The empty string has 0.
 func (p *protoProfile) text(s string) uint64 {
 	n, ok := p.strings[s]
 	if !ok {
@@ -84,7 +84,7 @@ func (p *protoProfile) text(s string) uint64 {
 	return n
 }
 
-// function returns the number of a frame's function, from 1.
+// function returns the number of a frame's function. Numbers begin with 1.
 func (p *protoProfile) function(f runtime.Frame) uint64 {
 	n, ok := p.functions[f.Function]
 	if !ok {
@@ -100,8 +100,8 @@ func (p *protoProfile) function(f runtime.Frame) uint64 {
 	return n
 }
 
-// location returns the number of a frame, from 1. Each frame is a location of its own,
-// inlined ones too: their functions are known already.
+// location returns the number of a frame. Numbers begin with 1. Each frame is a location of its
+// own, also the frame of an inlined function, because frames name their functions already.
 func (p *protoProfile) location(f runtime.Frame) uint64 {
 	place := runtime.Frame{PC: f.PC, Function: f.Function, File: f.File, Line: f.Line}
 	n, ok := p.locations[place]

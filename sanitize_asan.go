@@ -7,9 +7,9 @@ import "C"
 
 import "unsafe"
 
-// With the address sanitizer, a slot that is not in use is poisoned: an access
-// ends the program with a report. Go has no function for that; its -asan needs
-// cgo in any case, so that the sanitizer's own interface can be called.
+// With the address sanitizer, a slot that is not in use is poisoned: an access ends the program
+// with a report. Go has no function for that. But -asan needs cgo in any case, so this calls the
+// sanitizer's own interface.
 
 const asanEnabled = true
 

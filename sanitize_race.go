@@ -7,20 +7,18 @@ import (
 	"unsafe"
 )
 
-// With the race detector, slots come from the Go heap (os_other.go), because it
-// ignores other memory, and shards are locked (own_lock.go), because it takes
-// plain data guarded by a pin for a race. It then sees what a program does with
-// its slots. Get and Put count as writes to all of the slot, so that a use that
-// nothing orders before the Put, or after the Get, is reported even if no two
-// users of the slot ever meet.
+// With the race detector, slots come from the Go heap (os_other.go), because it ignores other
+// memory. Shards are under locks (own_lock.go), because it takes plain data guarded by a pin for a
+// race. So it sees what a program does with its slots. Get and Put count as writes to the whole
+// slot. A use that nothing orders before the Put, or after the Get, is therefore reported even if
+// no two users of the slot ever meet.
 //
-// The locks order more than Put and the Get that follows it: two uses of a pool
-// that come by the same shard. A race that such a lock happens to order is not
-// reported.
+// The locks order more than a Put and the Get that follows it: they order any two uses of a pool
+// that get the same shard. A race that such a lock happens to order is not reported.
 
 const raceEnabled = true
 
-// raceGot notes that a slot was handed out to the caller.
+// raceGot notes that a slot is handed out to the caller.
 func raceGot(x unsafe.Pointer, size int) {
 	runtime.RaceAcquire(x)
 	runtime.RaceWriteRange(x, size)

@@ -20,8 +20,8 @@ func callers() stack {
 	return slices.Clone(pcs[:runtime.Callers(2, pcs[:])])
 }
 
-// frames returns the frames of s without the library's own at its top. The first one is the function that
-// called Get or Put.
+// frames returns the frames of s without those of the library at its top. The first one is the
+// function that called Get or Put.
 func (s stack) frames() iter.Seq[runtime.Frame] {
 	return func(yield func(runtime.Frame) bool) {
 		frames, inside := runtime.CallersFrames(s), true
@@ -42,7 +42,7 @@ func isOurs(function string) bool {
 	return ok && (strings.HasPrefix(receiver, "Pool[") || receiver == "core" || receiver == "watches" || receiver == "guards")
 }
 
-// String has two lines a frame, as in a crash.
+// String returns two lines for each frame, as in a crash.
 func (s stack) String() string {
 	var b strings.Builder
 	for f := range s.frames() {

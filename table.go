@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// From an address to its page and slot. Put has nothing but an address, and it may be any address at
-// all. So what is here reads only tables, and never the memory at the address.
+// From an address to its page and slot. Put has nothing but an address, and it may be any address
+// at all. So this file reads only tables, and never the memory at the address.
 
 // The tables are apart from the arena because Put reads them. mainRegion and mainTable are written
 // before any pool exists (arenaInit). moreRegions is replaced as a whole.

@@ -5,12 +5,12 @@ import (
 	"reflect"
 )
 
-// A TypeError says why a type cannot live in a pool. [New] panics with a *TypeError, [CheckType]
-// returns it.
+// A TypeError says why a type cannot live in a pool. [New] panics with a *TypeError, and
+// [CheckType] returns one.
 type TypeError struct {
 	Type string // the type, as in main.Order
-	// Path leads to the first field or element that holds a Go pointer, and ends with the type of
-	// that, as in main.Order.Items[].Name (string). Of a type whose size is wrong it is Type.
+	// Path leads to the first field or element that holds a Go pointer, and ends with its type, as
+	// in main.Order.Items[].Name (string). For a type of the wrong size, Path is the same as Type.
 	Path   string
 	Reason string // what is wrong there, and what to do
 }
@@ -20,10 +20,8 @@ func (e *TypeError) Error() string {
 	return fmt.Sprintf("pool: %s cannot live off-heap: %s %s", e.Type, e.Path, e.Reason)
 }
 
-// checkType reports why values of t cannot live off-heap, or nil.
-//
-// The garbage collector does not look into off-heap memory: what only a slot
-// refers to would be freed under it.
+// checkType returns an error if values of t cannot live off-heap. The garbage collector does not
+// look into off-heap memory, so it would free what only a slot refers to.
 func checkType(t reflect.Type) error {
 	fail := func(path, reason string) error {
 		return &TypeError{Type: t.String(), Path: path, Reason: reason}
@@ -41,8 +39,8 @@ func checkType(t reflect.Type) error {
 	return nil
 }
 
-// findPointer returns the path and type of the first part of t that the garbage
-// collector would have to follow, or a nil type.
+// findPointer returns the path and the type of the first part of t that the garbage collector would
+// have to follow. If there is none, the type is nil.
 func findPointer(t reflect.Type, path string) (string, reflect.Type) {
 	switch t.Kind() {
 	case reflect.Bool, reflect.Uintptr, reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128,
@@ -63,7 +61,7 @@ func findPointer(t reflect.Type, path string) (string, reflect.Type) {
 		}
 		return "", nil
 	}
-	// String, Slice, Map, Chan, Func, Interface, Pointer, UnsafePointer, and
-	// whatever kind a later Go may add.
+	// String, Slice, Map, Chan, Func, Interface, Pointer, UnsafePointer, and any kind that a later
+	// Go may add.
 	return path, t
 }

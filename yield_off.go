@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// yieldPoint is between two steps of an algorithm without lock, where another
-// goroutine may come: see yield_on.go.
+// yieldPoint stands between two steps of an algorithm without a lock, where other goroutines may
+// come in between: see yield_on.go.
 //
 //go:nosplit
 func yieldPoint() {}
 
-// A mutex is held across yield points.
+// A mutex is a lock that may be held across yield points.
 type mutex = sync.Mutex
 
-// pause waits for what another goroutine is about to do, for the nth time.
+// pause waits for something that another goroutine is about to do, for the nth time.
 func pause(n int) {
 	if n < 100 {
 		runtime.Gosched()
 	} else {
-		time.Sleep(20 * time.Microsecond) // who does it may have lost its processor
+		time.Sleep(20 * time.Microsecond) // that goroutine may have lost its processor
 	}
 }

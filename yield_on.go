@@ -4,10 +4,10 @@ package pool
 
 import "sync"
 
-// The build tag poolyield is for a test that explores interleavings (step_test.go).
-// One goroutine runs at a time. At each yield point, and where it would wait, it
-// asks the test's scheduler, which chooses by a seed who goes on; and the
-// scheduler says on which P a goroutine is, so that several can be pinned at once.
+// The build tag poolyield is for a test that explores interleavings (step_test.go). One goroutine
+// runs at a time. At each yield point, and where it would wait, it calls the test's scheduler,
+// which chooses by a seed which goroutine goes on. The scheduler also says on which P a goroutine
+// is, so that several can be pinned at once.
 
 // stepper is the test's scheduler, or nil.
 var stepper interface {
