@@ -84,7 +84,7 @@
 // # Builds
 //
 // On Linux with amd64 and arm64, Get and Put pin the goroutine to its P for the time of the call
-// ([Stats].Pinned). Everywhere else they take the lock of a shard, and a pair of them takes three
+// ([Stats].Access). Everywhere else they take the lock of a shard, and a pair of them takes three
 // times as long: on other systems and processors, with -race, with -tags pooldebug or poolportable,
 // and with a Go release later than those that this version knows, since nobody has checked yet that
 // the runtime's procPin is what it was. A newer version of this package then brings the fast path

@@ -31,7 +31,7 @@ import (
 //
 // A collector remembers the labels of every pool it has seen, so use few names, not one for each
 // connection or request. A Collect takes time in proportion to the pages of all pools. It delays
-// Gets that need another page and, where Stats.Pinned is false, other calls too.
+// Gets that need another page and, where Stats.Access is "locked", other calls too.
 func NewCollector() prometheus.Collector {
 	return newCollector(readProcess)
 }
@@ -109,7 +109,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for b := range g.builds {
 			ch <- prometheus.MustNewConstMetric(poolInfo, prometheus.GaugeValue, 1,
-				l.pool, l.typ, strconv.FormatBool(b.offHeap), strconv.FormatBool(b.pinned))
+				l.pool, l.typ, strconv.FormatBool(b.offHeap), b.access)
 		}
 	}
 	for _, m := range memoryCounters {
@@ -134,7 +134,10 @@ type group struct {
 }
 
 // build is what poolInfo says of a pool.
-type build struct{ offHeap, pinned bool }
+type build struct {
+	offHeap bool
+	access  string
+}
 
 // observe takes a reading, remembers it for the next one, and sums it up.
 func (c *collector) observe() (reading, map[labels]*group) {
@@ -191,7 +194,7 @@ func (g *group) include(st *pool.Stats, c counts) {
 			g.gauges[i] = m.join(g.gauges[i], m.of(st))
 		}
 	}
-	g.builds[build{st.OffHeap, st.Pinned}] = true
+	g.builds[build{st.OffHeap, st.Access}] = true
 }
 
 // counted returns the counters of a pool. last holds the previous ones, or nil if the pool is new.

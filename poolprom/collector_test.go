@@ -80,9 +80,9 @@ func TestKnownPool(t *testing.T) {
 # HELP warmpage_pool_gets_total Gets of all kinds, failed ones included; each slot of a GetBatch counts as one.
 # TYPE warmpage_pool_gets_total counter
 warmpage_pool_gets_total{pool="orders",type="[64]uint8"} 3
-# HELP warmpage_pool_info Always 1; off_heap says whether slots lie outside the Go heap, pinned whether Get and Put pin the goroutine instead of taking a lock.
+# HELP warmpage_pool_info Always 1; off_heap says whether slots lie outside the Go heap, access how Get and Put get a part of the pool to themselves: nosplit, pinned or locked.
 # TYPE warmpage_pool_info gauge
-warmpage_pool_info{off_heap="%t",pinned="%t",pool="orders",type="[64]uint8"} 1
+warmpage_pool_info{off_heap="%t",access="%s",pool="orders",type="[64]uint8"} 1
 # HELP warmpage_pool_limit_bytes Upper bound on mapped bytes, set by WithLimit; absent if a pool with these labels has no limit.
 # TYPE warmpage_pool_limit_bytes gauge
 warmpage_pool_limit_bytes{pool="orders",type="[64]uint8"} 1.048576e+06
@@ -98,7 +98,7 @@ warmpage_pool_pages{pool="orders",type="[64]uint8"} 1
 # HELP warmpage_pool_slot_size_bytes Bytes from one slot to the next; the largest value of the pools with these labels.
 # TYPE warmpage_pool_slot_size_bytes gauge
 warmpage_pool_slot_size_bytes{pool="orders",type="[64]uint8"} %d
-`, st.OffHeap, st.Pinned, st.SlotSize)
+`, st.OffHeap, st.Access, st.SlotSize)
 	assert.NoError(t, testutil.GatherAndCompare(r, strings.NewReader(want),
 		"warmpage_pool_gets_total", "warmpage_pool_info", "warmpage_pool_limit_bytes", "warmpage_pool_live_slots",
 		"warmpage_pool_open", "warmpage_pool_pages", "warmpage_pool_slot_size_bytes"))
@@ -203,8 +203,8 @@ func TestEveryOtherField(t *testing.T) {
 			others = append(others, f.Name)
 		}
 	}
-	assert.Equal(t, []string{"Name", "Type", "OffHeap", "Pinned"}, others)
-	now := reading{pools: []pool.Stats{{ID: 1, Name: "a", Type: "T"}, {ID: 2, Name: "a", Type: "T"}, {ID: 3, Name: "b", Type: "T", OffHeap: true}, {ID: 4, Name: "c", Type: "U", Pinned: true}}}
+	assert.Equal(t, []string{"Name", "Type", "OffHeap", "Access"}, others)
+	now := reading{pools: []pool.Stats{{ID: 1, Name: "a", Type: "T"}, {ID: 2, Name: "a", Type: "T"}, {ID: 3, Name: "b", Type: "T", OffHeap: true}, {ID: 4, Name: "c", Type: "U", Access: "pinned"}}}
 	r := registered(t, newCollector(func() reading { return now }))
 	assert.Equal(t, map[string]float64{"false false a T": 1, "true false b T": 1, "false true c U": 1}, gather(t, r, "warmpage_pool_info"))
 }
@@ -250,7 +250,7 @@ func TestEqualLabels(t *testing.T) {
 func TestEqualLabelsOfDifferentPools(t *testing.T) {
 	small := pool.Stats{ID: 1, SlotSize: 16, SlotsPerPage: 4096, LimitBytes: 1 << 16, OffHeap: true}
 	large := pool.Stats{ID: 2, SlotSize: 64, SlotsPerPage: 1024, LimitBytes: 1 << 20, OffHeap: true}
-	free := pool.Stats{ID: 3, SlotSize: 16, SlotsPerPage: 4096, Pinned: true}
+	free := pool.Stats{ID: 3, SlotSize: 16, SlotsPerPage: 4096, Access: "pinned"}
 	var now reading
 	r := registered(t, newCollector(func() reading { return now }))
 	for _, now.pools = range [][]pool.Stats{{small, large}, {large, small}} {

@@ -140,10 +140,10 @@ var poolGauges = described([]metric[pool.Stats]{
 // The metric poolInfo has, as labels, the properties of a pool that are not numbers.
 const (
 	infoName = "warmpage_pool_info"
-	infoHelp = "Always 1; off_heap says whether slots lie outside the Go heap, pinned whether Get and Put pin the goroutine instead of taking a lock."
+	infoHelp = "Always 1; off_heap says whether slots lie outside the Go heap, access how Get and Put get a part of the pool to themselves: nosplit, pinned or locked."
 )
 
-var poolInfo = prometheus.NewDesc(infoName, infoHelp, []string{"pool", "type", "off_heap", "pinned"}, nil)
+var poolInfo = prometheus.NewDesc(infoName, infoHelp, []string{"pool", "type", "off_heap", "access"}, nil)
 
 // memory is what all pools of the process use together.
 type memory struct {
