@@ -129,6 +129,7 @@ func TestProcessMemory(t *testing.T) {
 	assert.Equal(t, float64(m.InUse), gather(t, r, "warmpage_memory_in_use_bytes")[""])
 	assert.Equal(t, float64(m.Reserved), gather(t, r, "warmpage_memory_reserved_bytes")[""])
 	assert.Equal(t, float64(m.SystemCalls), gather(t, r, "warmpage_memory_system_calls_total")[""])
+	assert.Equal(t, float64(m.WorldStops), gather(t, r, "warmpage_memory_world_stops_total")[""])
 	p.Put(x)
 	require.NoError(t, p.Close())
 }
@@ -204,9 +205,9 @@ func TestEveryOtherField(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{"Name", "Type", "OffHeap", "Access"}, others)
-	now := reading{pools: []pool.Stats{{ID: 1, Name: "a", Type: "T"}, {ID: 2, Name: "a", Type: "T"}, {ID: 3, Name: "b", Type: "T", OffHeap: true}, {ID: 4, Name: "c", Type: "U", Access: "pinned"}}}
+	now := reading{pools: []pool.Stats{{ID: 1, Name: "a", Type: "T", Access: "locked"}, {ID: 2, Name: "a", Type: "T", Access: "locked"}, {ID: 3, Name: "b", Type: "T", Access: "locked", OffHeap: true}, {ID: 4, Name: "c", Type: "U", Access: "pinned"}}}
 	r := registered(t, newCollector(func() reading { return now }))
-	assert.Equal(t, map[string]float64{"false false a T": 1, "true false b T": 1, "false true c U": 1}, gather(t, r, "warmpage_pool_info"))
+	assert.Equal(t, map[string]float64{"locked false a T": 1, "locked true b T": 1, "pinned false c U": 1}, gather(t, r, "warmpage_pool_info"))
 }
 
 func TestLint(t *testing.T) {
@@ -257,11 +258,11 @@ func TestEqualLabelsOfDifferentPools(t *testing.T) {
 		assert.Equal(t, map[string]float64{" ": 64}, gather(t, r, "warmpage_pool_slot_size_bytes"))
 		assert.Equal(t, map[string]float64{" ": 4096}, gather(t, r, "warmpage_pool_slots_per_page"))
 		assert.Equal(t, map[string]float64{" ": 1<<16 + 1<<20}, gather(t, r, "warmpage_pool_limit_bytes"))
-		assert.Equal(t, map[string]float64{"true false  ": 1}, gather(t, r, "warmpage_pool_info"))
+		assert.Equal(t, map[string]float64{" true  ": 1}, gather(t, r, "warmpage_pool_info"))
 	}
 	for _, now.pools = range [][]pool.Stats{{small, free, large}, {free, small}} {
 		assert.Empty(t, gather(t, r, "warmpage_pool_limit_bytes"), "one of the pools has no limit")
-		assert.Equal(t, map[string]float64{"true false  ": 1, "false true  ": 1}, gather(t, r, "warmpage_pool_info"))
+		assert.Equal(t, map[string]float64{" true  ": 1, "pinned false  ": 1}, gather(t, r, "warmpage_pool_info"))
 	}
 }
 
