@@ -82,7 +82,7 @@ func TestKnownPool(t *testing.T) {
 warmpage_pool_gets_total{pool="orders",type="[64]uint8"} 3
 # HELP warmpage_pool_info Always 1; off_heap says whether slots lie outside the Go heap, access how Get and Put get a part of the pool to themselves: nosplit, pinned or locked.
 # TYPE warmpage_pool_info gauge
-warmpage_pool_info{off_heap="%t",access="%s",pool="orders",type="[64]uint8"} 1
+warmpage_pool_info{access="%s",off_heap="%t",pool="orders",type="[64]uint8"} 1
 # HELP warmpage_pool_limit_bytes Upper bound on mapped bytes, set by WithLimit; absent if a pool with these labels has no limit.
 # TYPE warmpage_pool_limit_bytes gauge
 warmpage_pool_limit_bytes{pool="orders",type="[64]uint8"} 1.048576e+06
@@ -98,7 +98,7 @@ warmpage_pool_pages{pool="orders",type="[64]uint8"} 1
 # HELP warmpage_pool_slot_size_bytes Bytes from one slot to the next; the largest value of the pools with these labels.
 # TYPE warmpage_pool_slot_size_bytes gauge
 warmpage_pool_slot_size_bytes{pool="orders",type="[64]uint8"} %d
-`, st.OffHeap, st.Access, st.SlotSize)
+`, st.Access, st.OffHeap, st.SlotSize)
 	assert.NoError(t, testutil.GatherAndCompare(r, strings.NewReader(want),
 		"warmpage_pool_gets_total", "warmpage_pool_info", "warmpage_pool_limit_bytes", "warmpage_pool_live_slots",
 		"warmpage_pool_open", "warmpage_pool_pages", "warmpage_pool_slot_size_bytes"))
