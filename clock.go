@@ -80,7 +80,7 @@ func (c *core) tick() {
 		return
 	}
 	var idle []*shard
-	for _, s := range c.present() {
+	for _, s := range c.shards.Load().present() {
 		switch wasRaised := s.raise(signalTick)&signalTick != 0; {
 		case !wasRaised:
 			s.settled = false

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
-	"unsafe"
 )
 
 // A core is a pool without its type. It has a shard for each P, and the depot with the pages that no
@@ -18,9 +17,9 @@ type core struct {
 
 	// shards is replaced as a whole under stopMu. Any P reads it.
 	shards  atomic.Pointer[shardTable]
-	fast    unsafe.Pointer // shards for the fast paths, or nil if they are off; see fastTable
-	hasRefs atomic.Bool    // a Ref was made; never goes back
-	absent  shard          // stands in shards for the shard of a P that has none yet
+	fast    fastEntry   // shards for the fast paths, or nothing if they are off
+	hasRefs atomic.Bool // a Ref was made; never goes back
+	absent  shard       // stands in shards for the shard of a P that has none yet
 
 	failedGets atomic.Uint64 // Gets that got no slot; any goroutine
 
@@ -52,17 +51,10 @@ func (c *core) init(sp spec) {
 			shards[i] = newShard(&c.spec, &c.depot, i)
 		}
 	}
-	c.setShards(shards)
-	register(c)
-}
-
-// setShards replaces the table of shards. stopMu is held, or nobody else knows of c yet.
-func (c *core) setShards(shards []*shard) {
 	t := &shardTable{core: c, shards: shards}
 	c.shards.Store(t)
-	if fastBuild {
-		atomic.StorePointer(&c.fast, unsafe.Pointer(t))
-	}
+	register(c)
+	c.fast.store(t) // after register, for turnFastOff
 }
 
 // requireNew panics if c is that of a Pool that New did not make, or of a copy of one. The calls that
@@ -141,21 +133,10 @@ func (c *core) stopped(f func(shards []*shard)) {
 	stopAll := func() []outbox {
 		c.stopMu.Lock()
 		defer c.stopMu.Unlock()
-		shards := c.present()
+		shards := c.shards.Load().present()
 		return stop(shards, func() { f(shards) })
 	}
 	c.settle(stopAll()...)
-}
-
-// present returns the shards that there are. They are all there are for a caller that holds stopMu.
-func (c *core) present() []*shard {
-	var present []*shard
-	for _, s := range c.shards.Load().shards {
-		if s != &c.absent {
-			present = append(present, s)
-		}
-	}
-	return present
 }
 
 // dropping is told by the depot of each page that goes back to the arena, before it does. From here on

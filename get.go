@@ -18,7 +18,7 @@ import (
 //go:noinline
 func (c *core) get() unsafe.Pointer {
 	m := getm()
-	t := c.fastTable()
+	t := c.fast.load()
 	if t == nil || m.id() >= uint(len(t.shards)) {
 		return c.mustGet() // no fast paths, not made by New, or a P that has no place in the table yet
 	}

@@ -41,6 +41,17 @@ type shardTable struct {
 	shards []*shard
 }
 
+// present returns the shards that there are. They are all there are for a caller that holds stopMu.
+func (t *shardTable) present() []*shard {
+	var present []*shard
+	for _, s := range t.shards {
+		if s != &t.core.absent {
+			present = append(present, s)
+		}
+	}
+	return present
+}
+
 // own gets a shard to the caller alone until it leaves. The caller goes on only if the shard's signal is 0
 // then; otherwise answer comes first.
 func (c *core) own() *shard {

@@ -79,10 +79,20 @@ const stackPreempt = ^uintptr(0) - 1313 // 0xfffffffffffffade
 // storesInOrder says that the processor does not reorder a store with the loads and stores before it.
 const storesInOrder = runtime.GOARCH == "amd64"
 
-// fastTable returns the table of shards, or nil if there is none or the fast paths are off.
-//
+// A fastEntry has the table of shards for the fast paths, and nothing if they are off. Any P, atomic.
+type fastEntry struct{ p unsafe.Pointer }
+
 //go:nosplit
-func (c *core) fastTable() *shardTable { return (*shardTable)(atomic.LoadPointer(&c.fast)) }
+func (e *fastEntry) load() *shardTable { return (*shardTable)(atomic.LoadPointer(&e.p)) }
+
+// store publishes t, unless the fast paths are off. turnFastOff sets fastOff and then clears all entries,
+// and this is the other way round: one of the two clears this one.
+func (e *fastEntry) store(t *shardTable) {
+	atomic.StorePointer(&e.p, unsafe.Pointer(t))
+	if fastOff.Load() {
+		atomic.StorePointer(&e.p, nil)
+	}
+}
 
 // id returns the id of the P that m runs on.
 //
@@ -216,7 +226,7 @@ func readLayout(at offsets) (l foundLayout) {
 func turnFastOff() {
 	fastOff.Store(true)
 	for _, c := range openPools() {
-		atomic.StorePointer(&c.fast, nil)
+		atomic.StorePointer(&c.fast.p, nil)
 	}
 }
 

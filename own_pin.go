@@ -82,7 +82,9 @@ func (c *core) grow() {
 	if shards[id] == &c.absent {
 		shards[id] = newShard(&c.spec, &c.depot, id)
 	}
-	c.setShards(shards)
+	t := &shardTable{core: c, shards: shards}
+	c.shards.Store(t)
+	c.fast.store(t)
 	// makeRefs stores hasRefs and then loads the table, and this is the other way round: one of the two
 	// tells the new shard.
 	if c.hasRefs.Load() {

@@ -18,7 +18,7 @@ import (
 //go:noinline
 func (c *core) put(x unsafe.Pointer) {
 	m := getm()
-	t := c.fastTable()
+	t := c.fast.load()
 	if t == nil || m.id() >= uint(len(t.shards)) {
 		c.putSlow(x) // no fast paths, not made by New, or a P that has no place in the table yet
 		return

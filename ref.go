@@ -324,7 +324,7 @@ func (c *core) ref(addr uintptr) uint64 {
 // is held.
 func (c *core) makeRefs(pg *page) *refUnit {
 	if !c.hasRefs.Swap(true) {
-		for _, s := range c.present() {
+		for _, s := range c.shards.Load().present() {
 			s.raise(signalRefs)
 		}
 	}

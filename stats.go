@@ -65,7 +65,7 @@ func (c *core) stats() (st Stats) {
 	}
 	c.stopMu.Lock()
 	defer c.stopMu.Unlock()
-	return c.statsOf(c.present())
+	return c.statsOf(c.shards.Load().present())
 }
 
 // statsOf is stats for a caller that holds stopMu.
