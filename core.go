@@ -17,7 +17,7 @@ type core struct {
 
 	// shards is replaced as a whole under stopMu. Any P reads it.
 	shards  atomic.Pointer[shardTable]
-	fast    fastEntry   // shards for the fast paths, or nothing if they are off
+	fast    fastTable   // shards for the fast paths, or nothing if they are off
 	hasRefs atomic.Bool // a Ref was made; never goes back
 	absent  shard       // stands in shards for the shard of a P that has none yet
 

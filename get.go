@@ -18,11 +18,10 @@ import (
 //go:noinline
 func (c *core) get() unsafe.Pointer {
 	m := getm()
-	t := c.fast.load()
-	if t == nil || m.id() >= uint(len(t.shards)) {
+	if !c.fast.has(m) {
 		return c.mustGet() // no fast paths, not made by New, or a P that has no place in the table yet
 	}
-	s := t.shards[m.id()]
+	s := c.fast.of(m)
 	s.busy = 1 // whoever wants the shard now waits until letGo, or has raised a signal that we see
 	yieldPoint()
 	// sampleIn counts Gets, and 1 says that this one is to be sampled. Refs do not matter to Get.

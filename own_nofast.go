@@ -8,16 +8,16 @@ const fastBuild = false
 
 type (
 	mLayout   struct{}
-	fastEntry struct{}
+	fastTable struct{}
 )
 
-func getm() *mLayout                   { return nil }
-func (e *fastEntry) load() *shardTable { return nil }
-func (e *fastEntry) store(*shardTable) {}
-func (m *mLayout) id() uint            { return 0 }
-func (m *mLayout) wantsYield() bool    { return true }
-func (s *shard) letGo()                {}
-func initFast()                        {}
-func fastPathIsOn() bool               { return false }
-func checkLayoutHere() bool            { return true }
-func turnFastOff()                     {}
+func getm() *mLayout                    { return nil }
+func (f *fastTable) has(*mLayout) bool  { return false }
+func (f *fastTable) of(*mLayout) *shard { return nil }
+func (f *fastTable) store(*shardTable)  {}
+func (m *mLayout) wantsYield() bool     { return true }
+func (s *shard) letGo()                 {}
+func initFast()                         {}
+func fastPathIsOn() bool                { return false }
+func checkLayoutHere() bool             { return true }
+func turnFastOff()                      {}

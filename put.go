@@ -18,12 +18,11 @@ import (
 //go:noinline
 func (c *core) put(x unsafe.Pointer) {
 	m := getm()
-	t := c.fast.load()
-	if t == nil || m.id() >= uint(len(t.shards)) {
+	if !c.fast.has(m) {
 		c.putSlow(x) // no fast paths, not made by New, or a P that has no place in the table yet
 		return
 	}
-	s := t.shards[m.id()]
+	s := c.fast.of(m)
 	s.busy = 1 // whoever wants the shard now waits until letGo, or has raised a signal that we see
 	yieldPoint()
 	addr := uintptr(x)
