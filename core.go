@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// A core is a pool without its type. It has a shard for each P, and the depot with the pages that no
-// shard has, and it does what needs more than one of them, or what needs to block. A Get and a Put
-// from beginning to end are in get.go and put.go.
+// A core is a pool without its type. It has a shard for each P, and the depot with the pages that
+// no shard has, and it does what needs more than one of them, or what needs to block. A Get and a
+// Put from beginning to end are in get.go and put.go.
 //
 // The storeys below it do not know it: Pool[T] -> core -> shard, depot -> page -> sizeclass, and
 // depot -> arena -> os.
@@ -23,7 +23,7 @@ type core struct {
 
 	failedGets atomic.Uint64 // Gets that got no slot; any goroutine
 
-	stopMu   mutex  // held by who stops shards; the first in the order of locks (see depot.mu)
+	stopMu   mutex  // held by whoever stops shards; the first in the order of locks (see depot.mu)
 	seenGets uint64 // by stats, so that the number does not go down; under stopMu
 
 	depot   depot
@@ -57,8 +57,8 @@ func (c *core) init(sp spec) {
 	c.fast.store(t) // after register, for turnFastOff
 }
 
-// requireNew panics if c is that of a Pool that New did not make, or of a copy of one. The calls that
-// have no time to ask come here when they want a page, or a shard.
+// requireNew panics if c is that of a Pool that New did not make, or of a copy of one. The calls
+// that have no time to ask come here when they want a page, or a shard.
 func (c *core) requireNew() {
 	switch t := c.shards.Load(); {
 	case t == nil:
@@ -68,8 +68,8 @@ func (c *core) requireNew() {
 	}
 }
 
-// enter gets a shard to the caller alone until leave, with nothing signalled. op names the call, for
-// the error after Close.
+// enter gets a shard to the caller alone until leave, with nothing signalled. op names the call,
+// for the error after Close.
 func (c *core) enter(op string) (*shard, error) { return c.answer(c.own(), op) }
 
 // answer is enter for a caller that owns s already: it does what the signal of s asks for.
@@ -139,8 +139,8 @@ func (c *core) stopped(f func(shards []*shard)) {
 	c.settle(stopAll()...)
 }
 
-// dropping is told by the depot of each page that goes back to the arena, before it does. From here on
-// nothing of the pool may go by the page's words, or by its addresses.
+// dropping is told by the depot of each page that goes back to the arena, before it does. From here
+// on nothing of the pool may go by the page's words, or by its addresses.
 func (c *core) dropping(pg *page) {
 	refs.drop(pg)
 	c.watches.forget(pg)
@@ -220,8 +220,8 @@ func (c *core) finish(shards []*shard) {
 	unregister(c.id)
 }
 
-// live returns how many slots are handed out and not put back. depot.mu is held. The number is exact if
-// nobody uses the shards.
+// live returns how many slots are handed out and not put back. depot.mu is held. The number is
+// exact if nobody uses the shards.
 func (c *core) live(shards []*shard) int {
 	n := c.depot.used() + c.guards.inUse()
 	for _, s := range shards {

@@ -65,8 +65,8 @@ func TestBarrierLitmus(t *testing.T) {
 	require.NoError(t, c.checkInvariants())
 }
 
-// litmusTime is long enough for the litmus test to fail, on the machines at hand, if the barrier is taken
-// away.
+// litmusTime is long enough for the litmus test to fail, on the machines at hand, if the barrier is
+// taken away.
 func litmusTime() time.Duration {
 	if testing.Short() {
 		return time.Second
@@ -74,7 +74,8 @@ func litmusTime() time.Duration {
 	return max(*stressTime, time.Second)
 }
 
-// forbid makes the kernel refuse a system call with errno, for all threads of the process and for good.
+// forbid makes the kernel refuse a system call with errno, for all threads of the process and for
+// good.
 func forbid(t *testing.T, call uint32, errno unix.Errno) {
 	require.NoError(t, unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 	filter := []unix.SockFilter{
@@ -90,8 +91,8 @@ func forbid(t *testing.T, call uint32, errno unix.Errno) {
 	}
 }
 
-// A program that forbids itself membarrier, before or after its first pool, has pools that work: the clock
-// ticks, Trim, Close and Gets at a limit find what is free. The world is stopped instead.
+// A program that forbids itself membarrier, before or after its first pool, has pools that work:
+// the clock ticks, Trim, Close and Gets at a limit find what is free. The world is stopped instead.
 func TestBarrierForbidden(t *testing.T) {
 	for _, test := range []struct {
 		name  string

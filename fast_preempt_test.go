@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Loops of Gets and Puts that are inlined into their callers, and call nothing else, on all Ps, let the
-// world be stopped. They do so even if the runtime may not preempt them by a signal: get and put ask
-// whether it wants to.
+// Loops of Gets and Puts that are inlined into their callers, and call nothing else, on all Ps, let
+// the world be stopped. They do so even if the runtime may not preempt them by a signal: get and
+// put ask whether it wants to.
 func TestPreemptionOfLoops(t *testing.T) {
 	for _, async := range []string{"on", "off"} {
 		t.Run("asyncpreempt "+async, func(t *testing.T) {
@@ -72,9 +72,9 @@ func TestPreemptionOfLoops(t *testing.T) {
 	}
 }
 
-// Many goroutines that exchange slots in a tight loop, some of them locked to their threads, get no slot
-// twice, whatever interrupts them: collections, stops of the world, changes of GOMAXPROCS, signals that ask
-// for preemption, and those of a profiler.
+// Many goroutines that exchange slots in a tight loop, some of them locked to their threads, get no
+// slot twice, whatever interrupts them: collections, stops of the world, changes of GOMAXPROCS,
+// signals that ask for preemption, and those of a profiler.
 func TestFastPathIsAlone(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	defer debug.SetGCPercent(debug.SetGCPercent(5))
