@@ -36,7 +36,6 @@ const (
 // to each other; this pool's are blue.
 var sideColors = map[catalog.Side]color.Color{
 	catalog.Pool:        rgb(0x1f5fa8),
-	catalog.PoolLocal:   rgb(0x5794d6),
 	catalog.PoolBatch:   rgb(0xaed2f5),
 	catalog.SyncPool:    rgb(0xd9731a),
 	catalog.Syncx:       rgb(0xf7c08a),

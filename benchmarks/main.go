@@ -1,7 +1,7 @@
 // Benchmarks compares the pool with what else people use: sync.Pool, other pools
 // and allocators, hand-written free lists and the plain heap.
 //
-//	go run . [-quick] [-study all|peers|promotion|memory|growth] [-workload REGEXP] [-size 64,256] [-processes 11] [-out results]
+//	go run . [-quick] [-study all|peers|promotion|memory|growth|none] [-workload REGEXP] [-size 64,256] [-processes 11] [-out results]
 //
 // It builds its worker anew for each process, with functions in another order,
 // measures, and writes results.json, table.md and charts. README.md says what is
@@ -70,6 +70,7 @@ const (
 	studyMemory    = "memory"
 	studyGrowth    = "growth"
 	studyAll       = "all"
+	studyNone      = "none" // tables and charts of what an earlier run has left
 )
 
 // allStudies are those of studyAll, in the order of the tables.
@@ -110,7 +111,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var (
 		fs        = flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 		isQuick   = fs.Bool("quick", false, "under two minutes: everything once, figures worth nothing")
-		study     = fs.String("study", "", "only this `study`: peers, promotion, memory or growth; or all (default all, with -workload or -size peers)")
+		study     = fs.String("study", "", "only this `study`: peers, promotion, memory or growth; or all, or none (default all, with -workload or -size peers)")
 		workload  = fs.String("workload", "", "only workloads whose name matches this `regexp`")
 		sizes     = fs.String("size", "", "only these object `sizes`, of 16,64,256,1024")
 		processes = fs.Int("processes", 0, "`number` of processes for each figure (default 11, with -quick 1)")
@@ -160,10 +161,12 @@ func parseStudy(name string, filtered bool) ([]string, error) {
 		return []string{studyPeers}, nil
 	case name == "" || name == studyAll:
 		return allStudies, nil
+	case name == studyNone:
+		return nil, nil
 	case slices.Contains(allStudies, name):
 		return []string{name}, nil
 	}
-	return nil, fmt.Errorf("-study must be peers, promotion, memory, growth or all, not %q", name)
+	return nil, fmt.Errorf("-study must be peers, promotion, memory, growth, all or none, not %q", name)
 }
 
 func parseWorkloads(pattern string) ([]catalog.Workload, error) {

@@ -41,7 +41,7 @@ func TestRun(t *testing.T) {
 	table, err := os.ReadFile(filepath.Join(out, "table.md"))
 	require.NoError(t, err)
 	assert.Equal(t, stdout, string(table))
-	assertSVG(t, filepath.Join(out, "exchange.svg"), "mutex+slice", "pool, local checks")
+	assertSVG(t, filepath.Join(out, "exchange.svg"), "mutex+slice")
 
 	r, err := load(out)
 	require.NoError(t, err)
@@ -139,7 +139,7 @@ func TestBadFlags(t *testing.T) {
 		{"-workload juggling", "-workload juggling matches none of ping-pong churn-64-fifo"},
 		{"-size 65", `-size must be of [16 64 256 1024], with commas between, not "65"`},
 		{"-size 64,", "-size must be of"},
-		{"-study life", `-study must be peers, promotion, memory, growth or all, not "life"`},
+		{"-study life", `-study must be peers, promotion, memory, growth, all or none, not "life"`},
 		{"-turbo", "flag provided but not defined: -turbo"},
 		{"now", `unexpected argument "now"`},
 	} {
@@ -162,6 +162,7 @@ func TestStudies(t *testing.T) {
 		{"-study growth", []string{studyGrowth}},
 		{"-workload larson", []string{studyPeers}},
 		{"-study promotion", []string{studyPromotion}},
+		{"-study none", nil},
 		{"-size 64 -study all", []string{studyPeers, studyPromotion, studyMemory, studyGrowth}},
 	} {
 		opts, err := parse(strings.Fields(test.args), io.Discard)

@@ -112,9 +112,8 @@ func Find(name string) (Workload, error) {
 type Side string
 
 const (
-	Pool        Side = "pool"               // Get, or GetNoZero in raw mode
-	PoolLocal   Side = "pool, local checks" // the same with WithLocalChecks
-	PoolBatch   Side = "pool batch"         // GetBatch and PutBatch
+	Pool        Side = "pool"       // Get, or GetNoZero in raw mode
+	PoolBatch   Side = "pool batch" // GetBatch and PutBatch
 	SyncPool    Side = "sync.Pool"
 	Syncx       Side = "syncx"         // github.com/bytedance/gopkg/lang/syncx
 	Modernc     Side = "modernc"       // modernc.org/memory, by one goroutine
@@ -128,7 +127,7 @@ const (
 )
 
 // GoSides are those that the worker has, in the order of the tables.
-var GoSides = []Side{Pool, PoolLocal, PoolBatch, SyncPool, Syncx, Modernc, ModerncLock, ByteBuffer, FreeList, Channel, New, Floor}
+var GoSides = []Side{Pool, PoolBatch, SyncPool, Syncx, Modernc, ModerncLock, ByteBuffer, FreeList, Channel, New, Floor}
 
 // Sides are all of them.
 var Sides = append(slices.Clone(GoSides), Mimalloc)
@@ -137,8 +136,6 @@ var Sides = append(slices.Clone(GoSides), Mimalloc)
 // something there.
 func TakesPart(s Side, w Workload, m Mode) bool {
 	switch s {
-	case PoolLocal: // where slots cross from one P to another, and ping-pong to see that nothing else changes
-		return crossesPs(w.Kind) || w.Kind == PingPong && !w.Parallel
 	case PoolBatch: // one object at a time is not a batch, and GetBatch clears
 		return m == Zeroed && w.Kind != PingPong && w.Kind != Request
 	case Modernc, Floor: // neither has a lock
@@ -149,9 +146,4 @@ func TakesPart(s Side, w Workload, m Mode) bool {
 		return w.Kind != Request
 	}
 	return true
-}
-
-// crossesPs says whether objects are put on another P than they were got on.
-func crossesPs(k Kind) bool {
-	return k == ProducerConsumer || k == Exchange || k == Larson || k == Request
 }
