@@ -208,7 +208,7 @@ func chartRatios(peers *Peers, workload string) ([]int, map[catalog.Side]map[int
 	var sizes []int
 	bySide := make(map[catalog.Side]map[int]Spread)
 	for _, f := range peers.Figures {
-		if f.Workload != workload || f.Mode != catalog.Zeroed || f.VsSyncPool == nil {
+		if f.Workload != workload || f.Mode != catalog.Zeroed || f.Baseline || f.VsSyncPool == nil {
 			continue
 		}
 		if bySide[f.Side] == nil {

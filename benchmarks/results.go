@@ -44,7 +44,7 @@ type Run struct {
 type Peers struct {
 	Run
 	Processes int      `json:"processes"`
-	Rounds    int      `json:"rounds"`
+	Method    string   `json:"method"`
 	Mimalloc  bool     `json:"mimalloc"`
 	Figures   []Figure `json:"figures"`
 }
@@ -55,7 +55,9 @@ type Figure struct {
 	Size       int          `json:"size"`
 	Mode       catalog.Mode `json:"mode"`
 	Side       catalog.Side `json:"side"`
-	NS         []float64    `json:"ns"` // a pair, of each process
+	Baseline   bool         `json:"baseline,omitempty"` // with the library of -baseline
+	Noisy      bool         `json:"noisy,omitempty"`    // others used the cores in each process
+	NS         []float64    `json:"ns"`                 // a pair, of each process; of the quiet ones if not Noisy
 	Median     float64      `json:"median"`
 	VsSyncPool *Spread      `json:"vsSyncPool,omitempty"`
 	VsSyncx    *Spread      `json:"vsSyncx,omitempty"`   // of this pool only
@@ -106,7 +108,24 @@ type GoroutinesRow struct {
 	PairsPerS  map[catalog.Side]float64 `json:"pairsPerS"`
 }
 
-const resultsFile = "results.json"
+const (
+	resultsFile = "results.json"
+	tableFile   = "table.md"
+)
+
+// drop forgets a study.
+func (r *Results) drop(study string) {
+	switch study {
+	case studyPeers:
+		r.Peers = nil
+	case studyPromotion:
+		r.Promotion = nil
+	case studyMemory:
+		r.Memory = nil
+	case studyGrowth:
+		r.Growth = nil
+	}
+}
 
 // load returns the results in dir, none if there are none yet.
 func load(dir string) (Results, error) {

@@ -5,7 +5,9 @@ package catalog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Sizes are those of the objects, in bytes.
@@ -131,6 +133,26 @@ var GoSides = []Side{Pool, PoolBatch, SyncPool, Syncx, Modernc, ModerncLock, Byt
 
 // Sides are all of them.
 var Sides = append(slices.Clone(GoSides), Mimalloc)
+
+// NeedsRounds says whether s in w is measured in rounds of milliseconds, not in slices:
+// new is mostly what collections cost, of which a slice has none; a burst comes after
+// idleness; and requests are passed on by the scheduler, which is not done in a slice.
+func NeedsRounds(s Side, w Workload) bool {
+	return s == New || w.Kind == Burst || w.Kind == Request
+}
+
+// FlagName returns the name of s on the command line: its letters.
+func (s Side) FlagName() string {
+	if s == PoolBatch {
+		return "batch"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, string(s))
+}
 
 // TakesPart says whether side s can do w in mode m, and whether it means
 // something there.

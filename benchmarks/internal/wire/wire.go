@@ -18,20 +18,32 @@ const (
 	VerbPromotion  = "promotion"  // PromotionSpec, answers Promotion
 )
 
-// A CellSpec asks for one workload with one size and mode, on all sides.
+// A CellSpec asks for one workload with one size and mode.
 type CellSpec struct {
-	Workload string        `json:"workload"`
-	Size     int           `json:"size"`
-	Mode     catalog.Mode  `json:"mode"`
-	Rounds   int           `json:"rounds"` // for each side
-	Target   time.Duration `json:"target"` // of a round
-	Turn     int           `json:"turn"`   // which side is first
+	Workload string         `json:"workload"`
+	Size     int            `json:"size"`
+	Mode     catalog.Mode   `json:"mode"`
+	Sides    []catalog.Side `json:"sides"`
+	Timing
+	Turn     int           `json:"turn"`     // which side is first
+	Quickest time.Duration `json:"quickest"` // probe so far
 }
 
-// A Cell is the answer: the median of the rounds, ns a pair, for each side that
-// takes part.
+// A Timing is how long each side is measured: in slices, or in rounds where
+// catalog.NeedsRounds says so.
+type Timing struct {
+	Slices int           `json:"slices"` // quiet ones, of twice as many at most
+	Slice  time.Duration `json:"slice"`
+	Rounds int           `json:"rounds"`
+	Round  time.Duration `json:"round"`
+}
+
+// A Cell is the answer, in ns a pair: the 10th percentile of the slices, or the median
+// of the rounds.
 type Cell struct {
-	NS map[catalog.Side]float64 `json:"ns"`
+	NS       map[catalog.Side]float64 `json:"ns"`
+	Quiet    bool                     `json:"quiet"` // enough slices were; else NS is of all of them
+	Quickest time.Duration            `json:"quickest"`
 }
 
 // A MimallocCell is that of the C program: the rounds, ns a pair.

@@ -107,16 +107,21 @@ func bytesOf[T any](x *T) []byte {
 func TestCells(t *testing.T) {
 	for _, w := range catalog.Workloads {
 		for _, m := range catalog.Modes {
-			spec := wire.CellSpec{Workload: w.Name, Size: 64, Mode: m, Rounds: 1, Target: 20 * time.Microsecond, Turn: 3}
-			cell, err := measureCell(spec)
-			require.NoError(t, err)
+			spec := wire.CellSpec{Workload: w.Name, Size: 64, Mode: m, Turn: 3, Timing: wire.Timing{
+				Slices: 3, Slice: 20 * time.Microsecond, Rounds: 1, Round: 20 * time.Microsecond,
+			}}
 			for _, s := range catalog.GoSides {
 				if catalog.TakesPart(s, w, m) {
-					assert.Positive(t, cell.NS[s], "%s, %s, %s", w.Name, m, s)
-				} else {
-					assert.NotContains(t, cell.NS, s, w.Name)
+					spec.Sides = append(spec.Sides, s)
 				}
 			}
+			cell, err := measureCell(spec)
+			require.NoError(t, err)
+			assert.Len(t, cell.NS, len(spec.Sides))
+			for _, s := range spec.Sides {
+				assert.Positive(t, cell.NS[s], "%s, %s, %s", w.Name, m, s)
+			}
+			assert.Positive(t, cell.Quickest)
 			assert.Contains(t, cell.NS, catalog.SyncPool, "ratios are to it")
 		}
 	}
@@ -180,7 +185,7 @@ func TestPromotion(t *testing.T) {
 }
 
 func TestServe(t *testing.T) {
-	question := `{"workload":"ping-pong","size":16,"mode":"raw","rounds":1,"target":1000}` + "\n"
+	question := `{"workload":"ping-pong","size":16,"mode":"raw","sides":["pool"],"slices":1,"slice":1000}` + "\n"
 	var out bytes.Buffer
 	require.NoError(t, run([]string{wire.VerbCells}, strings.NewReader(question+question), &out))
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
