@@ -1,7 +1,7 @@
 // Benchmarks compares the pool with what else people use: sync.Pool, other pools
 // and allocators, hand-written free lists and the plain heap.
 //
-//	go run . [-quick] [-study all|peers|promotion|memory|growth|none] [-processes N] [-out DIR]
+//	go run . [-quick] [-study all|peers|stops|promotion|memory|growth|none] [-processes N] [-out DIR]
 //	go run . [-workload REGEXP] [-size 64,256] [-sides pool,syncx] [-baseline DIR] [-processes N] [-out DIR]
 //
 // It builds its worker anew for each process, with functions in another order,
@@ -68,6 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 const (
 	studyPeers     = "peers"
+	studyStops     = "stops"
 	studyPromotion = "promotion"
 	studyMemory    = "memory"
 	studyGrowth    = "growth"
@@ -76,11 +77,12 @@ const (
 )
 
 // allStudies are those of studyAll, in the order of the tables.
-var allStudies = []string{studyPeers, studyPromotion, studyMemory, studyGrowth}
+var allStudies = []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth}
 
 type options struct {
 	studies   []string
 	peers     plan
+	stops     stopsPlan
 	promotion promotionPlan
 	memory    memoryPlan
 	growth    growthPlan
@@ -93,18 +95,20 @@ func (o options) has(study string) bool { return slices.Contains(o.studies, stud
 // full and quick are all that -quick changes.
 var (
 	full = options{
-		peers: plan{processes: 5, sizes: catalog.Sizes, timing: wire.Timing{
-			Slices: 500, Slice: 100 * time.Microsecond, Rounds: 15, Round: 5 * time.Millisecond,
+		peers: plan{processes: 5, sizes: catalog.Sizes, together: 200, attempts: 4, timing: wire.Timing{
+			Slices: 500, Slice: 100 * time.Microsecond, Limit: 20 * time.Second, Rounds: 15, Round: 5 * time.Millisecond,
 		}},
+		stops:     stopsPlan{processes: 5, turns: 50, stops: 40},
 		promotion: promotionPlan{processes: 11, rounds: 9, target: 5 * time.Millisecond},
 		memory:    memoryPlan{objects: 2_000_000, idle: 4 * time.Second},
 		growth:    growthPlan{rounds: 5, target: 20 * time.Millisecond, maxLive: 100_000_000},
 		out:       "results",
 	}
 	quick = options{
-		peers: plan{processes: 1, sizes: []int{64, 1024}, timing: wire.Timing{
-			Slices: 10, Slice: 50 * time.Microsecond, Rounds: 1, Round: 500 * time.Microsecond,
+		peers: plan{processes: 1, sizes: []int{64, 1024}, together: 5, attempts: 1, timing: wire.Timing{
+			Slices: 10, Slice: 50 * time.Microsecond, Limit: 100 * time.Millisecond, Rounds: 1, Round: 500 * time.Microsecond,
 		}},
+		stops:     stopsPlan{processes: 1, turns: 2, stops: 10},
 		promotion: promotionPlan{processes: 1, rounds: 1, target: 500 * time.Microsecond},
 		memory:    memoryPlan{objects: 200_000, idle: time.Second},
 		growth:    growthPlan{rounds: 1, target: 2 * time.Millisecond, maxLive: 1_000_000},
@@ -117,7 +121,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var (
 		fs        = flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 		isQuick   = fs.Bool("quick", false, "under two minutes: everything once, figures worth nothing")
-		study     = fs.String("study", "", "only this `study`: peers, promotion, memory or growth; or all, or none (default all, with -workload or -size peers)")
+		study     = fs.String("study", "", "only this `study`: peers, stops, promotion, memory or growth; or all, or none (default all, with -workload or -size peers)")
 		workload  = fs.String("workload", "", "only workloads whose name matches this `regexp`")
 		sizes     = fs.String("size", "", "only these object `sizes`, of 16,64,256,1024")
 		sides     = fs.String("sides", "", "only these `sides`, and sync.Pool: "+sideNames())
@@ -150,7 +154,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	opts.peers.baseline = *baseline
 	opts.command = strings.Join(append([]string{"go run ."}, args...), " ")
 	if *processes > 0 {
-		opts.peers.processes, opts.promotion.processes = *processes, *processes
+		opts.peers.processes, opts.stops.processes, opts.promotion.processes = *processes, *processes, *processes
 	}
 	if *out != "" {
 		opts.out = *out
@@ -164,6 +168,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	if opts.peers.sides, err = parseSides(*sides); err != nil {
 		return opts, err
+	}
+	opts.stops.versions, opts.stops.sides = opts.peers.versions(), stopsSides
+	if *sides != "" {
+		opts.stops.sides = slices.DeleteFunc(slices.Clone(opts.peers.sides), noStops)
 	}
 	if *sizes != "" {
 		opts.peers.sizes, err = parseSizes(*sizes)
@@ -182,7 +190,7 @@ func parseStudy(name string, filtered bool) ([]string, error) {
 	case slices.Contains(allStudies, name):
 		return []string{name}, nil
 	}
-	return nil, fmt.Errorf("-study must be peers, promotion, memory, growth, all or none, not %q", name)
+	return nil, fmt.Errorf("-study must be peers, stops, promotion, memory, growth, all or none, not %q", name)
 }
 
 func parseWorkloads(pattern string) ([]catalog.Workload, error) {
@@ -278,6 +286,14 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		}
 		peers.Run, results.Peers = stop(), peers
 	}
+	if opts.has(studyStops) {
+		stop := startRun(opts.command, time.Now())
+		stops, err := measureStops(ctx, opts.stops, dir, pr)
+		if err != nil {
+			return err
+		}
+		stops.Run, results.Stops = stop(), stops
+	}
 	if opts.has(studyPromotion) {
 		stop := startRun(opts.command, time.Now())
 		promotion, err := measurePromotion(ctx, opts.promotion, dir, pr)
@@ -317,6 +333,9 @@ func (o options) expectAll() time.Duration {
 	sum := buildTime
 	if o.has(studyPeers) {
 		sum += o.peers.expectAll()
+	}
+	if o.has(studyStops) {
+		sum += o.stops.expectAll()
 	}
 	if o.has(studyPromotion) {
 		sum += o.promotion.expectAll()

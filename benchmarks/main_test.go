@@ -79,6 +79,21 @@ func TestBaseline(t *testing.T) {
 	assert.Contains(t, stderr, "building the worker")
 }
 
+func TestStopsStudy(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-study", "stops", "-sides", "pool,batch,mimalloc", "-out", out)
+	require.Equal(t, 0, code, stderr)
+	assert.Regexp(t, `(?m)^\| idle \| [0-9]`, stdout)
+	r, err := load(out)
+	require.NoError(t, err)
+	var sides []catalog.Side
+	for _, f := range r.Stops.Figures {
+		sides = append(sides, f.Side)
+		assert.Positive(t, f.P99.Median, f.Side)
+	}
+	assert.Equal(t, []catalog.Side{wire.Idle, catalog.Pool, catalog.SyncPool}, sides)
+}
+
 // All churns through child processes with two layouts. The counters are exact, even
 // where times are worth nothing.
 func TestPromotion(t *testing.T) {
@@ -165,7 +180,7 @@ func TestBadFlags(t *testing.T) {
 		{"-size 65", `-size must be of [16 64 256 1024], with commas between, not "65"`},
 		{"-size 64,", "-size must be of"},
 		{"-sides pool,glue", `-sides must be of pool,batch,syncpool,syncx,modernc,moderncmutex,bytebuffer,mutexslice,channel,new,floor,mimalloc, not "glue"`},
-		{"-study life", `-study must be peers, promotion, memory, growth, all or none, not "life"`},
+		{"-study life", `-study must be peers, stops, promotion, memory, growth, all or none, not "life"`},
 		{"-turbo", "flag provided but not defined: -turbo"},
 		{"now", `unexpected argument "now"`},
 	} {
@@ -184,14 +199,14 @@ func TestStudies(t *testing.T) {
 		args string
 		want []string
 	}{
-		{"", []string{studyPeers, studyPromotion, studyMemory, studyGrowth}},
+		{"", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth}},
 		{"-study growth", []string{studyGrowth}},
 		{"-workload larson", []string{studyPeers}},
 		{"-sides new", []string{studyPeers}},
 		{"-baseline ..", []string{studyPeers}},
 		{"-study promotion", []string{studyPromotion}},
 		{"-study none", nil},
-		{"-size 64 -study all", []string{studyPeers, studyPromotion, studyMemory, studyGrowth}},
+		{"-size 64 -study all", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth}},
 	} {
 		opts, err := parse(strings.Fields(test.args), io.Discard)
 		require.NoError(t, err)

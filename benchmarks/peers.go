@@ -16,6 +16,12 @@ import (
 type plan struct {
 	processes int
 	timing    wire.Timing
+	together  int // slices of parallel workloads: each waits until all processors are free
+
+	// attempts are how often a cell is measured in a process until it is quiet. All other
+	// cells come between them, since what disturbs often stays for seconds.
+	attempts int
+
 	workloads []catalog.Workload
 	sizes     []int
 	sides     []catalog.Side // sync.Pool is one of them
@@ -62,10 +68,6 @@ func (p plan) sidesOf(c cell) []catalog.Side {
 	return sides
 }
 
-// attempts are how often a cell is measured in a process until it is quiet: other
-// cells come between them, since what disturbs often stays for seconds.
-const attempts = 4
-
 // expect is about how long a cell takes: it weighs cells in the time left.
 func (p plan) expect(c cell) time.Duration {
 	const (
@@ -76,7 +78,11 @@ func (p plan) expect(c cell) time.Duration {
 	for _, s := range p.sidesOf(c) {
 		switch {
 		case !catalog.NeedsRounds(s, c.workload):
-			sum += time.Duration(p.timing.Slices) * (p.timing.Slice + p.timing.Slice/overhead)
+			slices := p.timing.Slices
+			if c.workload.Parallel {
+				slices = p.together
+			}
+			sum += time.Duration(slices) * (p.timing.Slice + p.timing.Slice/overhead)
 		case c.workload.Kind == catalog.Burst:
 			sum += time.Duration(p.timing.Rounds+warmUp) * catalog.BurstRepeat * catalog.BurstIdle
 		default:
@@ -140,8 +146,8 @@ func measurePeers(ctx context.Context, p plan, dir string, pr *progress) (*Peers
 // method says in a sentence how figures come about.
 func (p plan) method() string {
 	return fmt.Sprintf("Processes: %d, each with its functions in another order. In each, the sides take turns in slices of about %s until each has "+
-		"had %d while no one else used the core; a figure is the 10th percentile of a side's slices. new, burst-after-idle and request: the median of %d rounds of about %s",
-		p.processes, p.timing.Slice, p.timing.Slices, p.timing.Rounds, p.timing.Round)
+		"had %d (%d if on several goroutines) while nobody else used the core; a figure is the 10th percentile of a side's slices. new, burst-after-idle and request: the median of %d rounds of about %s",
+		p.processes, p.timing.Slice, p.timing.Slices, p.together, p.timing.Rounds, p.timing.Round)
 }
 
 // A peersRun is a comparison under way.
@@ -185,7 +191,7 @@ func (m *peersRun) process(ctx context.Context, i int) error {
 	}
 	best, inC := make(map[cell][]wire.Cell), make(map[cell]float64)
 	todo := m.cells()
-	for attempt := 0; attempt < attempts && len(todo) > 0; attempt++ {
+	for attempt := 0; attempt < m.attempts && len(todo) > 0; attempt++ {
 		var noisy []cell
 		for _, t := range todo {
 			expected := time.Duration(0) // again
@@ -229,7 +235,11 @@ func (m *peersRun) add(c cell, s catalog.Side, baseline bool, x sample) {
 }
 
 func (p plan) spec(c cell, turn int) wire.CellSpec {
-	return wire.CellSpec{Workload: c.workload.Name, Size: c.size, Mode: c.mode, Sides: p.sidesOf(c), Timing: p.timing, Turn: turn}
+	spec := wire.CellSpec{Workload: c.workload.Name, Size: c.size, Mode: c.mode, Sides: p.sidesOf(c), Timing: p.timing, Turn: turn}
+	if c.workload.Parallel {
+		spec.Slices = p.together
+	}
+	return spec
 }
 
 // measure asks each worker once for a cell, writes to best what is better than before,

@@ -23,6 +23,7 @@ import (
 // left there.
 type Results struct {
 	Peers     *Peers     `json:"peers,omitempty"`
+	Stops     *Stops     `json:"stops,omitempty"`
 	Promotion *Promotion `json:"promotion,omitempty"`
 	Memory    *Memory    `json:"memory,omitempty"`
 	Growth    *Growth    `json:"growth,omitempty"`
@@ -62,6 +63,22 @@ type Figure struct {
 	VsSyncPool *Spread      `json:"vsSyncPool,omitempty"`
 	VsSyncx    *Spread      `json:"vsSyncx,omitempty"`   // of this pool only
 	VsModernc  *Spread      `json:"vsModernc,omitempty"` // of this pool only
+}
+
+// Stops is how long the world takes to stop.
+type Stops struct {
+	Run
+	Processes int           `json:"processes"`
+	Stops     int           `json:"stops"` // of each side in each process
+	Figures   []StopsFigure `json:"figures"`
+}
+
+// A StopsFigure is one side, over the processes, in microseconds.
+type StopsFigure struct {
+	Side     catalog.Side `json:"side"`
+	Baseline bool         `json:"baseline,omitempty"`
+	Median   Spread       `json:"median"`
+	P99      Spread       `json:"p99"`
 }
 
 // Promotion is what it is worth to put the slots of an empty page in order.
@@ -118,6 +135,8 @@ func (r *Results) drop(study string) {
 	switch study {
 	case studyPeers:
 		r.Peers = nil
+	case studyStops:
+		r.Stops = nil
 	case studyPromotion:
 		r.Promotion = nil
 	case studyMemory:
@@ -150,7 +169,7 @@ func (r Results) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, start := range []string{`{"workload"`, `{"holder"`, `{"side"`, `{"size"`, `"peers"`, `"promotion"`, `"memory"`, `"growth"`} {
+	for _, start := range []string{`{"workload"`, `{"holder"`, `{"side"`, `{"size"`, `"peers"`, `"stops":{`, `"promotion"`, `"memory"`, `"growth"`} {
 		text = bytes.ReplaceAll(text, []byte(start), []byte("\n"+start))
 	}
 	return os.WriteFile(filepath.Join(dir, resultsFile), append(text, '\n'), 0o666)

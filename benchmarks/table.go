@@ -24,6 +24,9 @@ func writeTables(out io.Writer, r Results) {
 	if r.Peers != nil {
 		writePeers(out, r.Peers)
 	}
+	if r.Stops != nil {
+		writeStops(out, r.Stops)
+	}
 	if r.Promotion != nil {
 		writePromotion(out, r.Promotion)
 	}

@@ -22,7 +22,7 @@
 
 #define MEET_BARRIERS 8
 #define MEET_QUICK_NS 20000
-#define MEET_PATIENCE_NS 100000000
+#define MEET_PATIENCE_NS 30000000
 
 typedef struct worker worker;
 

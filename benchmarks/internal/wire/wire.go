@@ -16,6 +16,7 @@ const (
 	VerbLive       = "live"       // LiveSpec, answers Live
 	VerbMemory     = "memory"     // MemorySpec, answers Memory
 	VerbPromotion  = "promotion"  // PromotionSpec, answers Promotion
+	VerbStops      = "stops"      // StopsSpec, answers Stops
 )
 
 // A CellSpec asks for one workload with one size and mode.
@@ -34,6 +35,7 @@ type CellSpec struct {
 type Timing struct {
 	Slices int           `json:"slices"` // quiet ones, of twice as many at most
 	Slice  time.Duration `json:"slice"`
+	Limit  time.Duration `json:"limit"` // for all slices of all sides, should a processor be hard to get
 	Rounds int           `json:"rounds"`
 	Round  time.Duration `json:"round"`
 }
@@ -126,6 +128,27 @@ type Interval struct {
 
 // GoroutineSides are those of GoroutinesSpec.
 var GoroutineSides = []catalog.Side{catalog.Pool, catalog.SyncPool, catalog.Syncx}
+
+// Idle is the side of StopsSpec on which nobody else runs.
+const Idle catalog.Side = "idle"
+
+// StopsSpec asks how long it takes to stop the world while Sides are at work.
+type StopsSpec struct {
+	Sides []catalog.Side `json:"sides"`
+	Turns int            `json:"turns"` // of each side
+	Stops int            `json:"stops"` // in a turn
+}
+
+// Stops is the answer.
+type Stops struct {
+	Sides map[catalog.Side]StopTimes `json:"sides"` // Idle is one of them
+}
+
+// StopTimes are in microseconds.
+type StopTimes struct {
+	Median float64 `json:"median"`
+	P99    float64 `json:"p99"`
+}
 
 // A PromotionMode is what a pool does with a page that empties while it is kept:
 // a constant of internal/hook.

@@ -34,14 +34,7 @@ type contender struct {
 	runner runner
 	n      int       // pairs that take about the target time
 	rounds []float64 // long ones, ns a pair
-	slices []slice
-}
-
-// A slice is a short round.
-type slice struct {
-	ns    float64 // a pair
-	probe time.Duration
-	gap   float64 // between the first end of a worker and the last, as a share
+	slices []lap     // short ones
 }
 
 // measureCell measures a workload on some sides, which take turns: whatever else the
@@ -66,9 +59,7 @@ func measureCell(spec wire.CellSpec) (wire.Cell, error) {
 		}
 	}
 	cell := wire.Cell{NS: make(map[catalog.Side]float64), Quiet: true}
-	if spec.Quickest > 0 && (quickest == 0 || spec.Quickest < quickest) {
-		quickest = spec.Quickest
-	}
+	noteProbe(spec.Quickest)
 	if len(short) > 0 {
 		cell.Quiet = takeSlices(short, spec, w.Parallel)
 		for _, c := range short {
@@ -79,7 +70,7 @@ func measureCell(spec wire.CellSpec) (wire.Cell, error) {
 	for _, c := range long {
 		cell.NS[c.side] = median(c.rounds)
 	}
-	cell.Quickest = quickest
+	cell.Quickest = time.Duration(quickest.Load())
 	return cell, nil
 }
 
@@ -93,10 +84,8 @@ const checkEvery = 20
 // A workload on one goroutine moves to the next processor when its own is not quiet.
 func takeSlices(all []*contender, spec wire.CellSpec, parallel bool) bool {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	workers, tour := 1, new(tour)
-	if parallel {
-		workers = min(runtime.GOMAXPROCS(0), runtime.NumCPU())
-	} else {
+	tour := new(tour)
+	if !parallel {
 		tour = newTour()
 		defer tour.end()
 	}
@@ -104,10 +93,10 @@ func takeSlices(all []*contender, spec wire.CellSpec, parallel bool) bool {
 		c.n = calibrate(c.runner, spec.Slice)
 	}
 	runtime.GC()
-	before := 0
-	for round := range 2 * spec.Slices {
+	before, start := 0, time.Now()
+	for round := 0; round < 2*spec.Slices && (round == 0 || time.Since(start) < spec.Limit); round++ {
 		for i := range all {
-			all[(i+round+spec.Turn)%len(all)].takeSlice(workers)
+			all[(i+round+spec.Turn)%len(all)].takeSlice()
 		}
 		if done := round + 1; done%checkEvery == 0 || done == spec.Slices {
 			quiet := leastQuiet(all)
@@ -125,15 +114,9 @@ func takeSlices(all []*contender, spec wire.CellSpec, parallel bool) bool {
 	return leastQuiet(all) >= spec.Slices
 }
 
-func (c *contender) takeSlice(workers int) {
+func (c *contender) takeSlice() {
 	c.runner.run(c.n/warmShare + 1)
-	before := probeAll(workers)
-	l := c.runner.run(c.n)
-	c.slices = append(c.slices, slice{
-		ns:    l.each(),
-		gap:   float64(l.gap) / float64(l.took),
-		probe: max(before, probeAll(workers)),
-	})
+	c.slices = append(c.slices, c.runner.run(c.n))
 }
 
 // leastQuiet returns how many slices were quiet of the side with the fewest.
@@ -141,8 +124,8 @@ func leastQuiet(all []*contender) int {
 	least := math.MaxInt
 	for _, c := range all {
 		n := 0
-		for _, s := range c.slices {
-			if isQuiet(s.probe) {
+		for _, l := range c.slices {
+			if isQuiet(l.probe) {
 				n++
 			}
 		}
@@ -160,16 +143,16 @@ const lowShare = 0.1
 func (c *contender) low(quiet bool) float64 {
 	of := c.slices
 	if quiet {
-		of = slices.DeleteFunc(slices.Clone(of), func(s slice) bool { return !isQuiet(s.probe) })
+		of = slices.DeleteFunc(slices.Clone(of), func(l lap) bool { return !isQuiet(l.probe) })
 	}
 	var gaps, ns []float64
-	for _, s := range of {
-		gaps = append(gaps, s.gap)
+	for _, l := range of {
+		gaps = append(gaps, l.gapShare())
 	}
 	most := quantile(gaps, 0.5)
-	for _, s := range of {
-		if s.gap <= most {
-			ns = append(ns, s.ns)
+	for _, l := range of {
+		if l.gapShare() <= most {
+			ns = append(ns, l.each())
 		}
 	}
 	return round(quantile(ns, lowShare))
@@ -190,15 +173,10 @@ func takeRounds(all []*contender, spec wire.CellSpec) {
 
 // calibrate returns for how many pairs r takes about target, and warms it up.
 func calibrate(r runner, target time.Duration) int {
-	const tries, steps, most = 5, 20, 16
+	const steps, most = 20, 16
 	n := 64
 	for range steps {
-		best := r.run(n)
-		for range tries - 1 { // one is interrupted now and then
-			if l := r.run(n); l.each() < best.each() {
-				best = l
-			}
-		}
+		best := bestRun(r, n)
 		if best.pairs < n { // a burst does not do more than it wants to
 			return n
 		}
@@ -209,6 +187,19 @@ func calibrate(r runner, target time.Duration) int {
 		n = min(next, most*n)
 	}
 	return n
+}
+
+// bestRun returns the quickest of some runs: one is interrupted now and then. It goes on
+// for a while until the workers end together.
+func bestRun(r runner, n int) lap {
+	const enough, most = 3, 20
+	best := r.run(n)
+	for i := 1; i < enough || i < most && best.gapShare() > 0.5; i++ {
+		if l := r.run(n); l.gapShare() <= best.gapShare() && l.each() < best.each() || best.gapShare() > 0.5 {
+			best = l
+		}
+	}
+	return best
 }
 
 // garbage is what a round leaves of it when the heap is not how its side gets

@@ -39,8 +39,8 @@ const (
 	helperPatience = 5 * time.Millisecond // then a helper ends
 
 	meetBarriers = 8
-	meetQuick    = 20 * time.Microsecond  // for all of them; they take one
-	meetPatience = 100 * time.Millisecond // then they start as they are
+	meetQuick    = 20 * time.Microsecond // for all of them; they take one
+	meetPatience = 30 * time.Millisecond // then they start as they are
 )
 
 // do runs work on n goroutines, of which the caller is number 0.

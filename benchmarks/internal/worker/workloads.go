@@ -23,10 +23,13 @@ type lap struct {
 	pairs int
 	took  time.Duration // from the first start of a worker to the last end
 	gap   time.Duration // from the first end to the last
+	probe time.Duration // the longest, of those just before and after
 }
 
 // each returns ns a pair.
 func (l lap) each() float64 { return float64(l.took) / float64(l.pairs) }
+
+func (l lap) gapShare() float64 { return float64(l.gap) / float64(l.took) }
 
 // A crew is the goroutines of one runner, each with its loops; all have one pool.
 type crew[T any] []loops[T]
@@ -61,11 +64,13 @@ func (c crew[T]) close() { c[0].close() }
 
 // do runs work once for each of the crew, all at the same time: so many pairs.
 func (c crew[T]) do(pairs int, work func(k int, l loops[T])) lap {
-	starts, ends := make([]time.Time, len(c)), make([]time.Time, len(c))
+	starts, ends, probes := make([]time.Time, len(c)), make([]time.Time, len(c)), make([]time.Duration, len(c))
 	timed := func(k int) {
+		before := probe()
 		starts[k] = time.Now()
 		work(k, c[k])
 		ends[k] = time.Now()
+		probes[k] = max(before, probe())
 	}
 	switch {
 	case len(c) == 1:
@@ -84,6 +89,7 @@ func (c crew[T]) do(pairs int, work func(k int, l loops[T])) lap {
 		pairs: pairs,
 		took:  end.Sub(slices.MinFunc(starts, time.Time.Compare)),
 		gap:   end.Sub(slices.MinFunc(ends, time.Time.Compare)),
+		probe: slices.Max(probes),
 	}
 }
 
