@@ -74,11 +74,13 @@ func measureCell(spec wire.CellSpec) (wire.Cell, error) {
 	return cell, nil
 }
 
-// checkEvery so many rounds takeSlices looks whether it has enough.
-const checkEvery = 20
+const (
+	checkEvery  = 20 // rounds; then takeSlices looks whether it has enough
+	enoughShare = 5  // of the quiet slices asked for, as a divisor: so many are enough
+)
 
 // takeSlices gives each of all a slice in turn until it has had as many quiet ones as
-// spec asks for, and reports whether it had.
+// spec asks for, or twice as many in all. It reports whether quiet ones are enough.
 //
 // No collection runs meanwhile: it would be at work in the slice of whoever is next.
 // A workload on one goroutine moves to the next processor when its own is not quiet.
@@ -111,7 +113,7 @@ func takeSlices(all []*contender, spec wire.CellSpec, parallel bool) bool {
 			before = quiet
 		}
 	}
-	return leastQuiet(all) >= spec.Slices
+	return leastQuiet(all) >= max(1, spec.Slices/enoughShare)
 }
 
 func (c *contender) takeSlice() {
