@@ -37,16 +37,14 @@ func (c *core) put(x unsafe.Pointer) {
 		c.endRefs(addr)
 	}
 	// 1. The slot that the last Get took from the lot goes back there. A loop cannot consist of
-	//    this alone,
-	// so the scheduler is asked only after it.
+	//    this alone, so the scheduler is asked only after it.
 	if s.lot.repark(addr) {
 		s.letGo()
 		return
 	}
 	if !m.wantsYield() {
 		// 2. The page: that of a Put before, if it is still the shard's own; else what the table
-		//    says of the
-		// address, if it is a page of this pool.
+		//    says of the address, if it is a page of this pool.
 		pg := s.last
 		i, ok := pg.indexOf(addr)
 		if !ok || pg.ownerID() != s.id {
@@ -59,8 +57,7 @@ func (c *core) put(x unsafe.Pointer) {
 		switch {
 		case !ok:
 		// 3. Any other shard's slot is parked, and one of our own if the lot is empty. The clock
-		//    has to know
-		// of parked slots.
+		//    has to know of parked slots.
 		case s.lot.wants(pg):
 			if s.lot.armed && s.lot.hasRoom(pg) && s.lot.park(pg, i) {
 				s.letGo()
