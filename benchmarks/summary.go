@@ -47,8 +47,7 @@ func writeSummary(out io.Writer, p *Peers) {
 			row(string(s)+", baseline", "change")
 		}
 	}
-	row("pool / syncx")
-	fmt.Fprintln(t)
+	fmt.Fprintln(t, "pool / syncx")
 	for _, c := range cells {
 		row(c.workload.Name, fmt.Sprint(c.size), string(c.mode), fmt.Sprintf("%.1f", figures[figureKey{c, catalog.SyncPool, false}].Median))
 		for _, s := range columns {
@@ -60,8 +59,7 @@ func writeSummary(out io.Writer, p *Peers) {
 			}
 		}
 		ours := figures[figureKey{c, catalog.Pool, false}]
-		row(ours.ratio(ours.VsSyncx))
-		fmt.Fprintln(t)
+		fmt.Fprintln(t, ours.ratio(ours.VsSyncx))
 	}
 }
 

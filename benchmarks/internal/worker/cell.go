@@ -101,6 +101,11 @@ func takeSlices(all []*contender, spec wire.CellSpec, parallel bool) bool {
 			all[(i+round+spec.Turn)%len(all)].takeSlice()
 		}
 		if done := round + 1; done%checkEvery == 0 || done == spec.Slices {
+			for _, c := range all {
+				if c.lengthen(spec.Slice) {
+					c.takeSlice()
+				}
+			}
 			quiet := leastQuiet(all)
 			switch {
 			case quiet >= spec.Slices:
@@ -119,6 +124,22 @@ func takeSlices(all []*contender, spec wire.CellSpec, parallel bool) bool {
 func (c *contender) takeSlice() {
 	c.runner.run(c.n/warmShare + 1)
 	c.slices = append(c.slices, c.runner.run(c.n))
+}
+
+// lengthen starts again with longer slices if they are far too short: calibrate may have
+// had no processor to itself. It reports whether they were.
+func (c *contender) lengthen(target time.Duration) bool {
+	var took []float64
+	for _, l := range c.slices {
+		took = append(took, float64(l.took))
+	}
+	most := quantile(took, 0.25)
+	if most >= float64(target)/2 {
+		return false
+	}
+	c.n = int(float64(c.n) * float64(target) / most)
+	c.slices = nil
+	return true
 }
 
 // leastQuiet returns how many slices were quiet of the side with the fewest.

@@ -210,6 +210,15 @@ func TestLow(t *testing.T) {
 	assert.Equal(t, 30.0, c.low(false))
 }
 
+func TestLengthen(t *testing.T) {
+	c := contender{n: 10, slices: []lap{{took: 40}, {took: 40}, {took: 900}}}
+	assert.False(t, c.lengthen(70))
+	assert.Len(t, c.slices, 3)
+	assert.True(t, c.lengthen(100))
+	assert.Equal(t, 25, c.n)
+	assert.Empty(t, c.slices)
+}
+
 // Modes differ in what they count, as Stats documents it.
 func TestPromotion(t *testing.T) {
 	for _, size := range []int{64, 1024} {
