@@ -16,6 +16,9 @@ var stepper interface {
 	unpin()
 }
 
+// stepping says that the build explores interleavings.
+const stepping = true
+
 func yieldPoint() {
 	if stepper != nil {
 		stepper.step()
