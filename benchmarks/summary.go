@@ -71,5 +71,5 @@ func change(now, old Figure) string {
 	if now.VsSyncPool == nil || old.VsSyncPool == nil {
 		return absent
 	}
-	return fmt.Sprintf("%+.0f %%", 100*(now.VsSyncPool.Median/old.VsSyncPool.Median-1))
+	return fmt.Sprintf("%+.1f %%", 100*(now.VsSyncPool.Median/old.VsSyncPool.Median-1))
 }
