@@ -361,7 +361,9 @@ func (r Results) write(opts options, stdout io.Writer) error {
 		}
 	}
 	if ran.Peers != nil {
-		writeSummary(stdout, ran.Peers)
+		if err := writeSummary(stdout, ran.Peers); err != nil {
+			return err
+		}
 		ran.Peers = nil
 	}
 	writeTables(stdout, ran)

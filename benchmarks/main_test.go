@@ -268,7 +268,7 @@ func TestQuiet(t *testing.T) {
 	assert.Equal(t, absent, f[2].ratio(nil))
 
 	var out strings.Builder
-	writeSummary(&out, &Peers{Figures: f})
+	require.NoError(t, writeSummary(&out, &Peers{Figures: f}))
 	assert.Regexp(t, `ping-pong +64 +zeroed +10.0 +0.70 \(0.60–0.80\) +~1.40 \(1.20–1.60\) +-50.0 % +—\n`, out.String())
 }
 
