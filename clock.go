@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// A clock makes the ticks of a pool. mimalloc counts the calls of its slow path instead. But a shard
-// that churns on its fast path has no slow Gets, nor has one that nobody calls, while a shard with
-// many of them would count down its windows in microseconds. (With a tick for every 64 of them, a
-// churn over 512 pages went on releasing pages.)
+// A clock makes the ticks of a pool. mimalloc counts the calls of its slow path instead. But a
+// shard that churns on its fast path has no slow Gets, nor has one that nobody calls, while a shard
+// with many of them would count down its windows in microseconds. (With a tick for every 64 of
+// them, a churn over 512 pages went on releasing pages.)
 //
-// The clock is armed by what time has to undo: a page retired, a slot parked or sent to another shard,
-// a page taken. When nothing is left to expire, it is not armed again. No goroutine waits for it.
+// The clock is armed by what time has to undo: a page retired, a slot parked or sent to another
+// shard, a page taken. When nothing is left to expire, it is not armed again. No goroutine waits
+// for it.
 type clock struct {
 	onTick func() // set once
 	timer  *time.Timer
@@ -47,7 +48,8 @@ func (k *clock) arm() {
 	}
 }
 
-// ring is the timer's function. It does not run twice at a time: only who sets armed resets the timer.
+// ring is the timer's function. It never runs twice at a time: only the goroutine that sets armed
+// resets the timer.
 func (k *clock) ring() {
 	if k.ended.Load() {
 		return
@@ -71,8 +73,8 @@ func (k *clock) stop() {
 }
 
 // tick has every shard do its tick. The shard of a P that is at work does it itself: its signal is
-// raised, and the P's next operation answers. A shard whose signal is still raised at the next tick is
-// idle: the tick is done for it here.
+// raised, and the P's next operation answers. A shard whose signal is still raised at the next tick
+// is idle: the tick is done for it here.
 func (c *core) tick() {
 	c.stopMu.Lock()
 	if c.depot.closed.Load() {
@@ -80,7 +82,7 @@ func (c *core) tick() {
 		return
 	}
 	var idle []*shard
-	for _, s := range c.present() {
+	for _, s := range c.shards.Load().present() {
 		switch wasRaised := s.raise(signalTick)&signalTick != 0; {
 		case !wasRaised:
 			s.settled = false

@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
-	"unsafe"
 )
 
-// A core is a pool without its type. It has a shard for each P, and the depot with the pages that no
-// shard has, and it does what needs more than one of them, or what needs to block. A Get and a Put
-// from beginning to end are in get.go and put.go.
+// A core is a pool without its type. It has a shard for each P, and the depot with the pages that
+// no shard has, and it does what needs more than one of them, or what needs to block. A Get and a
+// Put from beginning to end are in get.go and put.go.
 //
 // The storeys below it do not know it: Pool[T] -> core -> shard, depot -> page -> sizeclass, and
 // depot -> arena -> os.
@@ -18,13 +17,13 @@ type core struct {
 
 	// shards is replaced as a whole under stopMu. Any P reads it.
 	shards  atomic.Pointer[shardTable]
-	fast    unsafe.Pointer // shards for the fast paths, or nil if they are off; see fastTable
-	hasRefs atomic.Bool    // a Ref was made; never goes back
-	absent  shard          // stands in shards for the shard of a P that has none yet
+	fast    fastTable   // shards for the fast paths, or nothing if they are off
+	hasRefs atomic.Bool // a Ref was made; never goes back
+	absent  shard       // stands in shards for the shard of a P that has none yet
 
 	failedGets atomic.Uint64 // Gets that got no slot; any goroutine
 
-	stopMu   mutex  // held by who stops shards; the first in the order of locks (see depot.mu)
+	stopMu   mutex  // held by whoever stops shards; the first in the order of locks (see depot.mu)
 	seenGets uint64 // by stats, so that the number does not go down; under stopMu
 
 	depot   depot
@@ -52,21 +51,14 @@ func (c *core) init(sp spec) {
 			shards[i] = newShard(&c.spec, &c.depot, i)
 		}
 	}
-	c.setShards(shards)
-	register(c)
-}
-
-// setShards replaces the table of shards. stopMu is held, or nobody else knows of c yet.
-func (c *core) setShards(shards []*shard) {
 	t := &shardTable{core: c, shards: shards}
 	c.shards.Store(t)
-	if fastBuild {
-		atomic.StorePointer(&c.fast, unsafe.Pointer(t))
-	}
+	register(c)
+	c.fast.store(t) // after register, for turnFastOff
 }
 
-// requireNew panics if c is that of a Pool that New did not make, or of a copy of one. The calls that
-// have no time to ask come here when they want a page, or a shard.
+// requireNew panics if c is that of a Pool that New did not make, or of a copy of one. The calls
+// that have no time to ask come here when they want a page, or a shard.
 func (c *core) requireNew() {
 	switch t := c.shards.Load(); {
 	case t == nil:
@@ -76,8 +68,8 @@ func (c *core) requireNew() {
 	}
 }
 
-// enter gets a shard to the caller alone until leave, with nothing signalled. op names the call, for
-// the error after Close.
+// enter gets a shard to the caller alone until leave, with nothing signalled. op names the call,
+// for the error after Close.
 func (c *core) enter(op string) (*shard, error) { return c.answer(c.own(), op) }
 
 // answer is enter for a caller that owns s already: it does what the signal of s asks for.
@@ -141,25 +133,14 @@ func (c *core) stopped(f func(shards []*shard)) {
 	stopAll := func() []outbox {
 		c.stopMu.Lock()
 		defer c.stopMu.Unlock()
-		shards := c.present()
+		shards := c.shards.Load().present()
 		return stop(shards, func() { f(shards) })
 	}
 	c.settle(stopAll()...)
 }
 
-// present returns the shards that there are. They are all there are for a caller that holds stopMu.
-func (c *core) present() []*shard {
-	var present []*shard
-	for _, s := range c.shards.Load().shards {
-		if s != &c.absent {
-			present = append(present, s)
-		}
-	}
-	return present
-}
-
-// dropping is told by the depot of each page that goes back to the arena, before it does. From here on
-// nothing of the pool may go by the page's words, or by its addresses.
+// dropping is told by the depot of each page that goes back to the arena, before it does. From here
+// on nothing of the pool may go by the page's words, or by its addresses.
 func (c *core) dropping(pg *page) {
 	refs.drop(pg)
 	c.watches.forget(pg)
@@ -239,8 +220,8 @@ func (c *core) finish(shards []*shard) {
 	unregister(c.id)
 }
 
-// live returns how many slots are handed out and not put back. depot.mu is held. The number is exact if
-// nobody uses the shards.
+// live returns how many slots are handed out and not put back. depot.mu is held. The number is
+// exact if nobody uses the shards.
 func (c *core) live(shards []*shard) int {
 	n := c.depot.used() + c.guards.inUse()
 	for _, s := range shards {

@@ -85,8 +85,8 @@ func fillWith(b []byte, with byte) {
 	}
 }
 
-// debugGot notes that the slot at x was got. It returns an error if the slot was written to since its
-// last Put.
+// debugGot notes that the slot at x was got. It returns an error if the slot was written to since
+// its last Put.
 func (w *watches) debugGot(op string, x unsafe.Pointer) error {
 	h := &w.history
 	w.mu.Lock()
@@ -205,8 +205,8 @@ func (w *watches) leftQuarantine() {
 // quarantined returns how many slots are in quarantine, or have left its queue and are not put yet.
 func (w *watches) quarantined() int { return int(w.history.n.Load()) }
 
-// debugForgetSlot forgets a guarded slot that is put. It needs no quarantine, and has no contents any
-// more.
+// debugForgetSlot forgets a guarded slot that is put. It needs no quarantine, and has no contents
+// any more.
 func (w *watches) debugForgetSlot(addr uintptr) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -234,9 +234,9 @@ func (w *watches) debugDescribe(addr uintptr) string {
 	return "never handed out\n"
 }
 
-// debugCheck checks the invariants of what an operation on s may have changed, and now and then of all
-// that s has, so that an operation takes no longer if the shard has many pages. If they do not hold, it
-// leaves the shard and panics.
+// debugCheck checks the invariants of what an operation on s may have changed, and now and then of
+// all that s has, so that an operation takes no longer if the shard has many pages. If they do not
+// hold, it leaves the shard and panics.
 func debugCheck(s *shard) {
 	_, err := s.cur.walk()
 	s.checks++

@@ -27,9 +27,9 @@ type depot struct {
 	closed atomic.Bool  // the pool is closed
 	spares atomic.Int32 // len(spare), for callers that do not hold mu
 
-	// mu is never wanted by a goroutine that has a shard to itself, except one that has seized all
+	// mu is never wanted by a goroutine that has a shard to itself, except one that has seized
 	// shards. Order of locks: core.stopMu, a shard's mu, depot.mu, and then one of arena.mu,
-	// refTable.mu and watches.mu.
+	// refTable.mu, watches.mu and pools.mu.
 	mu    mutex
 	pages []*page // all pages, without those of guards
 	spare []sparePage

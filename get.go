@@ -5,24 +5,24 @@ import (
 	"unsafe"
 )
 
-// A Get from beginning to end. Most Gets end in get, which cannot be preempted and has the shard of its P
-// to itself for that long (own_nosplit.go). What it cannot serve in a few instructions starts over in
-// getSlow, which gets a shard by a pin or a lock. And if the shard has no page for it, it goes on in supply,
-// without a shard.
+// A Get from beginning to end. Most Gets end in get, which cannot be preempted and has the shard of
+// its P to itself for that long (own_nosplit.go). What it cannot serve in a few instructions starts
+// over in getSlow, which gets a shard by a pin or a lock. And if the shard has no page for it, it
+// goes on in supply, without a shard.
 
 // get hands out a slot. It panics if it can get none.
 //
-// It is some 30 instructions and one call for a parked slot, and some 40 for one of the current page.
+// It is some 30 instructions and one call for a parked slot, and some 40 for one of the current
+// page.
 //
 //go:nosplit
 //go:noinline
 func (c *core) get() unsafe.Pointer {
 	m := getm()
-	t := c.fastTable()
-	if t == nil || m.id() >= uint(len(t.shards)) {
+	if !c.fast.has(m) {
 		return c.mustGet() // no fast paths, not made by New, or a P that has no place in the table yet
 	}
-	s := t.shards[m.id()]
+	s := c.fast.of(m)
 	s.busy = 1 // whoever wants the shard now waits until letGo, or has raised a signal that we see
 	yieldPoint()
 	// sampleIn counts Gets, and 1 says that this one is to be sampled. Refs do not matter to Get.
@@ -58,8 +58,8 @@ func (c *core) get() unsafe.Pointer {
 	return c.mustGet()
 }
 
-// mustGet is get from the point where the fast path cannot serve it. It has an ordinary prologue, in which
-// the goroutine yields if the scheduler wants that.
+// mustGet is get from the point where the fast path cannot serve it. It has an ordinary prologue,
+// in which the goroutine yields if the scheduler wants that.
 //
 //go:noinline
 func (c *core) mustGet() unsafe.Pointer {
@@ -70,8 +70,8 @@ func (c *core) mustGet() unsafe.Pointer {
 	return x
 }
 
-// tryGet is get with an error instead of a panic, and without the fast path. It also tells whether the slot
-// is known to be zero.
+// tryGet is get with an error instead of a panic, and without the fast path. It also tells whether
+// the slot is known to be zero.
 func (c *core) tryGet() (x unsafe.Pointer, isZero bool, err error) {
 	// 4. What is signalled comes first. Then a sample is due, or a guarded slot.
 	s, err := c.enter("Get")
@@ -143,8 +143,8 @@ func (c *core) supply(s *shard, op string) (*shard, error) {
 }
 
 // search finds a page with a free slot that any P has, for a pool that gets no more memory; failed
-// says why. It waits for what is in transit. So it fails only if no slot is free, or if one has been
-// on its way for some 20 ms.
+// says why. It waits for what is in transit. So it fails only if no slot is free, or if one has
+// been on its way for some 20 ms.
 func (c *core) search(failed error) (*page, error) {
 	for rounds := range 1000 {
 		c.endQuarantine("Get")
@@ -191,12 +191,12 @@ func (c *core) takeAnyFree() (pg *page) {
 	return pg
 }
 
-// batchSize is how many slots the batch calls move in one go, so that a long batch does not keep its P
-// from the scheduler.
+// batchSize is how many slots the batch calls move in one go, so that a long batch does not keep
+// its P from the scheduler.
 const batchSize = 64
 
-// getBatch fills dst, which has at most batchSize places. It returns how many slots it got, and bit k
-// of zero says that dst[k] is known to be zero.
+// getBatch fills dst, which has at most batchSize places. It returns how many slots it got, and bit
+// k of zero says that dst[k] is known to be zero.
 func (c *core) getBatch(dst []unsafe.Pointer) (n int, zero uint64, err error) {
 	s, err := c.enter("GetBatch")
 	if err != nil {

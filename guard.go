@@ -10,15 +10,15 @@ import (
 	"unsafe"
 )
 
-// Guarded slots. A few slots have OS pages of their own, so that the processor finds the use after Put
-// and the access beyond the end, which nothing else can find without a look at each access. The idea is
-// Electric Fence's (Perens, 1987). Doing it in production, for a sample of all objects, is GWP-ASan's
-// (Chromium and LLVM).
+// Guarded slots. A few slots have OS pages of their own, so that the processor finds the use after
+// Put and the access beyond the end, which nothing else can find without a look at each access. The
+// idea is Electric Fence's (Perens, 1987). Doing it in production, for a sample of all objects, is
+// GWP-ASan's (Chromium and LLVM).
 //
-// A guarded slot is the only one of a page of its own. All memory of the page is inaccessible, except
-// that of the slot while it is in use, and the slot lies at the end of that. Its word says watched, or
-// none when it has been put. Nobody owns its page, so that no shard parks the slot or claims the page. A
-// guard that has been put is used again after all those that were put before it.
+// A guarded slot is the only one of a page of its own. All memory of the page is inaccessible,
+// except that of the slot while it is in use, and the slot lies at the end of that. Its word says
+// watched, or none when it has been put. Nobody owns its page, so that no shard parks the slot or
+// claims the page. A guard that has been put is used again after all those that were put before it.
 
 // A guard is what makes a page the page of one guarded slot.
 type guard struct {
@@ -44,8 +44,8 @@ const (
 
 func (g *guards) init(sp *spec, d *depot) { g.spec, g.depot = sp, d }
 
-// most returns how many guards of n granules the pool may have. At a limit they may take an eighth of the
-// pages, because a guard has one slot where a page has many.
+// most returns how many guards of n granules the pool may have. At a limit they may take an eighth
+// of the pages, because a guard has one slot where a page has many.
 func (g *guards) most(n int) int {
 	most := min(guardMax, guardBytes/(n*granuleSize))
 	if g.spec.maxPages != 0 {
@@ -57,8 +57,8 @@ func (g *guards) most(n int) int {
 // inUse returns how many guarded slots are in use. depot.mu is held.
 func (g *guards) inUse() int { return len(g.all) - len(g.idle) }
 
-// guardDue counts a slow Get and reports whether it is to be guarded. The number of Gets until the next
-// one is random, so that sooner or later each Get of a program with a pattern is guarded.
+// guardDue counts a slow Get and reports whether it is to be guarded. The number of Gets until the
+// next one is random, so that sooner or later each Get of a program with a pattern is guarded.
 func (s *shard) guardDue() bool {
 	if s.guardIn == 0 {
 		s.guardIn = rand.Uint32N(2*s.spec.guardEvery-1) + 1 // guardEvery on average
@@ -122,8 +122,8 @@ func (g *guards) take() *page {
 	return pg
 }
 
-// guardGranules returns how many granules a guard takes: the slot's OS pages, and an inaccessible one
-// behind them.
+// guardGranules returns how many granules a guard takes: the slot's OS pages, and an inaccessible
+// one behind them.
 func guardGranules(stride uint32) int {
 	need := osPages(stride) + os.Getpagesize()
 	for _, n := range []int{1, 8} {
@@ -168,8 +168,8 @@ func newGuard(sp *spec, n int, purged *atomic.Int64) *page {
 
 // put is the Put of a guarded slot.
 func (g *guards) put(op string, pg *page) error {
-	// The purge comes first, because some systems make memory accessible by it. What the system does
-	// not take back stays there, out of reach.
+	// The purge comes first, because some systems make memory accessible by it. What the system
+	// does not take back stays there, out of reach.
 	system.Load().purge(pg.guard.mem)
 	err := system.Load().protect(pg.guard.mem, false)
 	g.depot.mu.Lock()
@@ -214,9 +214,9 @@ func (g *guards) releaseIdleLocked() {
 // DescribeFault tells in words what an address is to the pools of the process: which pool's slot,
 // and how far into it; of a guarded slot (see [WithGuardSampling]), and of any slot in builds with
 // -tags pooldebug, also whether it is in use, and the stacks that got and put it last. For an
-// address where no pool has had memory, it returns "". The text is for people, and may change. Any
-// goroutine may call it, for instance with the address of a fault, in one that has called
-// [runtime/debug.SetPanicOnFault]:
+// address where no pool has had memory, it returns "". The text is for people, and may change. It
+// is safe for concurrent use. A goroutine that has called [runtime/debug.SetPanicOnFault] can give
+// it the address of a fault:
 //
 //	defer func() {
 //		if e, ok := recover().(interface{ Addr() uintptr }); ok {

@@ -197,7 +197,7 @@ func (m *model) newPool(config byte, same int) *modelPool {
 	}
 	p.c.stopClock()
 	p.c.grow()
-	p.shards = p.c.present()
+	p.shards = p.c.shards.Load().present()
 	for range modelShards - 1 {
 		p.addShard()
 	}

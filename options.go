@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// An Option changes how [New] makes a pool. One Option may be given to any number of calls. If several
-// of one kind are given, the last one counts.
+// An Option changes how [New] makes a pool. One Option may be given to any number of calls. If
+// several of one kind are given, the last one counts.
 type Option func(*options)
 
 type options struct {
@@ -19,8 +19,8 @@ type options struct {
 	guardEvery   int // 0: never
 }
 
-// WithName gives the pool a name, for error messages, [Stats], the profile and [Leak]. The name need
-// not be unique. By default a pool has none, and messages have the type only.
+// WithName gives the pool a name, for error messages, [Stats], the profile and [Leak]. The name
+// need not be unique. By default a pool has none, and messages have the type only.
 func WithName(name string) Option {
 	return func(o *options) { o.name = name }
 }
@@ -28,38 +28,40 @@ func WithName(name string) Option {
 // WithLimit bounds the memory of the pool, in bytes, rounded down to whole pages of 64 KiB (512 KiB
 // for slots above 8 KiB, 4 MiB above 64 KiB): [Stats].MappedBytes never rises above it. A Get that
 // would exceed the limit first takes what the pool has free on any P. If nothing is free, it panics
-// with an error that wraps [ErrLimit], and [Pool.TryGet] returns one. Each Put then makes room for one
-// Get. 0 means no limit and is the default. New panics if the limit is negative, or too small for one
-// page.
+// with an error that wraps [ErrLimit], and [Pool.TryGet] returns one. Each Put then makes room for
+// one Get. 0 means no limit and is the default. New panics if the limit is negative, or too small
+// for one page.
 //
 // For n slots, a limit needs room for n / [Stats].SlotsPerPage pages, rounded up. No slot is lost,
-// whichever P has it. A pool near its limit is slower: each such search stops all Ps that use the pool
-// for some microseconds.
+// whichever P has it. A pool near its limit is slower: each such search stops all Ps that use the
+// pool for some microseconds.
 func WithLimit(bytes int64) Option {
 	return func(o *options) { o.limit = bytes }
 }
 
-// WithWarmPages makes the pool keep up to n empty pages, instead of releasing them within a second. It
-// is for bursts that are further apart than that. A page has [Stats].SlotsPerPage slots. [Pool.Trim]
-// and [Pool.Close] release these pages too. 0 is the default. New panics if n is negative.
+// WithWarmPages makes the pool keep up to n empty pages, instead of releasing them within a second.
+// It is for bursts that are further apart than that. A page has [Stats].SlotsPerPage slots.
+// [Pool.Trim] and [Pool.Close] release these pages too. 0 is the default. New panics if n is
+// negative.
 func WithWarmPages(n int) Option {
 	return func(o *options) { o.warmPages = n }
 }
 
 // DefaultProfileRate is a rate for [WithProfile]: one sample for each 8 MiB. A program that does
-// nothing but Get and Put takes half a per cent longer with it if slots have 64 bytes, and one per cent
-// if they have 1 KiB; more if stacks are deep. The profile then shows who holds 100 MiB and more. To
-// find less, use a smaller rate.
+// nothing but Get and Put takes half a per cent longer with it if slots have 64 bytes, and one per
+// cent if they have 1 KiB; more if stacks are deep. The profile then shows who holds 100 MiB and
+// more. To find less, use a smaller rate.
 const DefaultProfileRate = 8 << 20
 
-// WithProfile makes the pool part of the profile pool_live. The profile shows how many slots and bytes
-// are in use, by the stacks that got them. The heap profile cannot show that, because this memory is
-// not Go's. The pool samples one Get for each rate bytes that it hands out, on average, and the sample
-// stands for the others. It samples every Get if slots have rate bytes or more. [DefaultProfileRate] is
-// a good start. 0 means no profile and is the default. New panics if rate is negative.
+// WithProfile makes the pool part of the profile pool_live. The profile shows how many slots and
+// bytes are in use, by the stacks that got them. The heap profile cannot show that, because this
+// memory is not Go's. The pool samples one Get for each rate bytes that it hands out, on average,
+// and the sample stands for the others. It samples every Get if slots have rate bytes or more.
+// [DefaultProfileRate] is a good start. 0 means no profile and is the default. New panics if rate
+// is negative.
 //
-// To read the profile, use pprof.Lookup("pool_live") of [runtime/pprof], or /debug/pprof/pool_live in a
-// program that imports [net/http/pprof], or [WriteProfile].
+// To read the profile, use pprof.Lookup("pool_live") of [runtime/pprof], or /debug/pprof/pool_live
+// in a program that imports [net/http/pprof], or [WriteProfile].
 func WithProfile(rate int) Option {
 	return func(o *options) {
 		o.profileRate = rate
@@ -69,20 +71,21 @@ func WithProfile(rate int) Option {
 
 // WithGuardSampling guards one in n slots that slow Gets hand out. (Those are most of the Gets that
 // [Stats].SlowGets counts, and each TryGet.) A guarded slot has memory of its own. It ends where an
-// inaccessible page of the OS begins, and it becomes inaccessible itself when it is Put. A use after
-// Put then faults at the instruction that makes it, and so does an access beyond the slot's end,
-// rounded up to 8 bytes. The program ends with "unexpected fault address". A goroutine that has called
-// [runtime/debug.SetPanicOnFault] panics instead, with an error that has the address, and
-// [DescribeFault] tells what was there.
+// inaccessible page of the OS begins, and it becomes inaccessible itself when it is Put. A use
+// after Put then faults at the instruction that makes it, and so does an access beyond the slot's
+// end, rounded up to 8 bytes. The program ends with "unexpected fault address". A goroutine that
+// has called [runtime/debug.SetPanicOnFault] panics instead, with an error that has the address,
+// and [DescribeFault] tells what was there.
 //
-// At most 64 slots of a pool are guarded at a time (fewer if they are above 8 KiB). The one that was put
-// first is used again first. Each takes one OS page of memory while it is in use, or as many as the slot
-// needs. Guarded slots count as pages of the pool for [WithLimit], and take at most an eighth of them.
-// GetBatch hands out none. 0 means none and is the default. With n = 1000 the cost is below what can be
-// measured. New panics if n is negative, or does not fit into 31 bits.
+// At most 64 slots of a pool are guarded at a time (fewer if they are above 8 KiB). The one that
+// was put first is used again first. Each takes one OS page of memory while it is in use, or as
+// many as the slot needs. Guarded slots count as pages of the pool for [WithLimit], and take at
+// most an eighth of them. GetBatch hands out none. 0 means none and is the default. With n = 1000
+// the cost is below what can be measured. New panics if n is negative, or does not fit into 31
+// bits.
 //
-// No slot is guarded if the memory of slots comes from the Go heap (see [Stats].OffHeap): with the race
-// detector, which finds uses after Put itself, and on some systems.
+// No slot is guarded if the memory of slots comes from the Go heap (see [Stats].OffHeap): with the
+// race detector, which finds uses after Put itself, and on some systems.
 func WithGuardSampling(n int) Option {
 	return func(o *options) { o.guardEvery = n }
 }

@@ -8,9 +8,9 @@ const (
 	membarrierRegisterPrivateExpedited = 1 << 4
 )
 
-// osBarrier makes every running thread of the process execute a full memory barrier. It reports false if
-// the system refuses: the kernel has had the call since 4.14, but a sandbox may forbid it. A process has to
-// register first, and once more after it was restored from a checkpoint.
+// osBarrier makes every running thread of the process execute a full memory barrier. It reports
+// false if the system refuses: the kernel has had the call since 4.14, but a sandbox may forbid it.
+// A process has to register first, and once more after it was restored from a checkpoint.
 func osBarrier() bool {
 	return membarrier(membarrierPrivateExpedited) ||
 		membarrier(membarrierRegisterPrivateExpedited) && membarrier(membarrierPrivateExpedited)

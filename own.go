@@ -4,17 +4,17 @@ package pool
 //
 // There are three ways to get a shard. Stats.Access says which one a process has.
 //
-//   - nosplit: the fast paths of Get and Put run in functions that the scheduler does not preempt, and use
-//     the shard of the P that they are on (own_nosplit.go). What they cannot serve starts over in the next
-//     way.
+//   - nosplit: the fast paths of Get and Put run in functions that the scheduler does not preempt,
+//     and use the shard of the P that they are on (own_nosplit.go). What they cannot serve starts
+//     over in the next way.
 //   - pinned: the goroutine pins itself to its P and uses the P's shard (own_pin.go).
 //   - locked: the goroutine locks a shard (own_lock.go).
 //
-// In all of them, whoever has a shard may not block, call the system, allocate or panic before giving it
-// back.
+// In all of them, whoever has a shard may not block, call the system, allocate or panic before
+// giving it back.
 //
-// Everybody else stops the shards, by core.stopped, or by stop for some of them: the clock for the shards
-// of idle Ps, Trim, Close, All, and a Get at the limit.
+// Everybody else stops the shards, by core.stopped, or by stop for some of them: the clock for the
+// shards of idle Ps, Trim, Close, All, and a Get at the limit.
 
 // How Get and Put get a shard, as Stats.Access has it.
 const (
@@ -34,15 +34,26 @@ func access() string {
 	return accessPinned
 }
 
-// A shardTable has the shard of each P by the P's id, and absent for a P that has none yet. It does not
-// change; a new one replaces it.
+// A shardTable has the shard of each P by the P's id, and absent for a P that has none yet. It does
+// not change; a new one replaces it.
 type shardTable struct {
 	core   *core // the one that init made, not a copy of it
 	shards []*shard
 }
 
-// own gets a shard to the caller alone until it leaves. The caller goes on only if the shard's signal is 0
-// then; otherwise answer comes first.
+// present returns the shards that there are. They are all there are for a caller that holds stopMu.
+func (t *shardTable) present() []*shard {
+	var present []*shard
+	for _, s := range t.shards {
+		if s != &t.core.absent {
+			present = append(present, s)
+		}
+	}
+	return present
+}
+
+// own gets a shard to the caller alone until it leaves. The caller goes on only if the shard's
+// signal is 0 then; otherwise answer comes first.
 func (c *core) own() *shard {
 	t := c.shards.Load()
 	if t == nil {
@@ -63,8 +74,8 @@ func (s *shard) unpin() {
 	}
 }
 
-// stop runs f while nobody uses the shards, and returns what f has left in their outboxes. The caller
-// holds core.stopMu.
+// stop runs f while nobody uses the shards, and returns what f has left in their outboxes. The
+// caller holds core.stopMu.
 func stop(shards []*shard, f func()) (out []outbox) {
 	seize(shards)
 	defer handBack(shards) // also if f panics
@@ -75,8 +86,8 @@ func stop(shards []*shard, f func()) (out []outbox) {
 	return out
 }
 
-// seize gives shards to the caller until handBack. Any goroutine that holds core.stopMu, so that a pool
-// has one seizer at a time.
+// seize gives shards to the caller until handBack. Any goroutine that holds core.stopMu, so that a
+// pool has one seizer at a time.
 func seize(shards []*shard) {
 	for _, s := range shards {
 		s.mu.Lock()
@@ -90,8 +101,8 @@ func seize(shards []*shard) {
 	}
 }
 
-// handBack ends what seize began. The change of signal publishes what was done to the shard: the next
-// operation loads signal, finds it 0, and sees the rest.
+// handBack ends what seize began. The change of signal publishes what was done to the shard: the
+// next operation loads signal, finds it 0, and sees the rest.
 func handBack(shards []*shard) {
 	for _, s := range shards {
 		yieldPoint()
@@ -102,7 +113,8 @@ func handBack(shards []*shard) {
 	}
 }
 
-// waitTurn lets a goroutine whose shard is seized wait until it is handed back. The caller has no shard.
+// waitTurn lets a goroutine whose shard is seized wait until it is handed back. The caller has no
+// shard.
 func (s *shard) waitTurn() {
 	s.mu.Lock()
 	//lint:ignore SA2001 waiting is the purpose

@@ -2,11 +2,12 @@
 
 package pool
 
-// The linkname of getm. go1.28 above is the first release for which nobody has compared the runtime with
-// what own_nosplit.go relies on. Such a release gets pins by itself, or locks, and not a build that fails
-// with advice: whoever updates Go has seldom chosen this package, and a build that works but is slower, as
-// Stats.Access says, serves them better than none. An unknown runtime must not be trusted, for a wrong
-// guess corrupts memory. CI checks which files are built for each known release, and for a later one.
+// The linkname of getm. go1.28 above is the first release for which nobody has compared the runtime
+// with what own_nosplit.go relies on. Such a release gets pins by itself, or locks, and not a build
+// that fails with advice: whoever updates Go has seldom chosen this package, and a build that works
+// but is slower, as Stats.Access says, serves them better than none. An unknown runtime must not be
+// trusted, for a wrong guess corrupts memory. CI checks which files are built for each known
+// release, and for a later one.
 //
 // To add a release: do what docs/runtime.md says.
 

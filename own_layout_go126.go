@@ -2,8 +2,8 @@
 
 package pool
 
-// Where the runtime's m has the pointers curg and p in this release, in bytes. go run ./tools/layout prints
-// the places for all releases and systems.
+// Where the runtime's m has the pointers curg and p in this release, in bytes. go run
+// ./tools/layout prints the places for all releases and systems.
 //
 //lint:ignore U1000 for own_nosplit.go
 const (

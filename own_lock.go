@@ -2,13 +2,14 @@ package pool
 
 import "unsafe"
 
-// How a goroutine gets a shard to itself: by locking one. This is for platforms for which nobody has
-// checked the other ways; for the race detector, which takes plain data guarded by a pin for a race; for
-// the debug build, which does much while it has a shard; and for the build tag poolportable.
+// How a goroutine gets a shard to itself: by locking one. This is for platforms for which nobody
+// has checked the other ways; for the race detector, which takes plain data guarded by a pin for a
+// race; for the debug build, which does much while it has a shard; and for the build tag
+// poolportable.
 //
-// There are as many shards as there were Ps when the pool was made. A goroutine takes the one that the
-// address of its stack falls on, so that it finds again what it has put, and another one while that is
-// locked.
+// There are as many shards as there were Ps when the pool was made. A goroutine takes the one that
+// the address of its stack falls on, so that it finds again what it has put, and another one while
+// that is locked.
 
 // lock returns a shard, locked.
 func (t *shardTable) lock() *shard {

@@ -13,32 +13,34 @@ import (
 
 // How a goroutine gets a shard to itself: by not being preempted.
 //
-// The compiler marks every instruction of a nosplit function as one at which the runtime must not preempt
-// (IsUnsafe in cmd/compile/internal/liveness; isAsyncSafePoint in runtime/preempt.go refuses there), and
-// such a function has no stack check, which is the other place where a goroutine yields. So from the first
-// to the last instruction of core.get and core.put, the goroutine stays on its P, the P stays with its
-// thread, and no stop of the world completes. That is what procPin gives too, for two calls and two updates
-// of a counter less.
+// The compiler marks every instruction of a nosplit function as one at which the runtime must not
+// preempt (IsUnsafe in cmd/compile/internal/liveness; isAsyncSafePoint in runtime/preempt.go
+// refuses there), and such a function has no stack check, which is the other place where a
+// goroutine yields. So from the first to the last instruction of core.get and core.put, the
+// goroutine stays on its P, the P stays with its thread, and no stop of the world completes. That
+// is what procPin gives too, for two calls and two updates of a counter less.
 //
-// The P is found through the runtime's m: getm returns it in two instructions, and m.p is a fixed place in
-// it for each release (own_layout_*.go).
+// The P is found through the runtime's m: getm returns it in two instructions, and m.p is a fixed
+// place in it for each release (own_layout_*.go).
 //
 // The rules, each held by a test (fast_code_test.go and others; docs/runtime.md has the list):
 //
-//  1. get and put are nosplit and noinline: inlined into an ordinary function they lose the property.
-//  2. What they call is inlined into them, or is nosplit itself. Both are written on each function. Methods
-//     of atomic types are ordinary calls in builds with -N -l or -cover, and cannot be marked: hence plain
-//     fields and functions such as atomic.LoadUint32.
-//  3. What they leave for is noinline. Otherwise a profile can inline slow code into them, and the program
-//     does not link, because a nosplit function may not have a large frame.
-//  4. They clear busy before they leave, and the slow path gets a shard anew. While busy is set they
-//     allocate nothing, block on nothing, make no system call, and do not panic.
+//  1. get and put are nosplit and noinline: inlined into an ordinary function they lose the
+//     property.
+//  2. What they call is inlined into them, or is nosplit itself. Both are written on each function.
+//     Methods of atomic types are ordinary calls in builds with -N -l or -cover, and cannot be
+//     marked: hence plain fields and functions such as atomic.LoadUint32.
+//  3. What they leave for is noinline. Otherwise a profile can inline slow code into them, and the
+//     program does not link, because a nosplit function may not have a large frame.
+//  4. They clear busy before they leave, and the slow path gets a shard anew. While busy is set
+//     they allocate nothing, block on nothing, make no system call, and do not panic.
 //  5. The layout is checked at run time before it is trusted: see checkLayout.
-//  6. They leave when the scheduler wants the goroutine to yield. A loop of Gets and Puts hardly has an
-//     instruction at which it can be preempted, and would delay the garbage collector by milliseconds.
+//  6. They leave when the scheduler wants the goroutine to yield. A loop of Gets and Puts hardly
+//     has an instruction at which it can be preempted, and would delay the garbage collector by
+//     milliseconds.
 //
-// What the owner of a shard writes is published as under a pin: see own_pin.go, which also has the other
-// side, seize.
+// What the owner of a shard writes is published as under a pin: see own_pin.go, which also has the
+// other side, seize.
 
 // fastBuild says that this build has the fast paths.
 const fastBuild = true
@@ -46,7 +48,8 @@ const fastBuild = true
 // pinned says that a shard is got by pinning, not by locking.
 const pinned = true
 
-// initOwn prepares what the first pool needs. Where there is no barrier, the world is stopped instead.
+// initOwn prepares what the first pool needs. Where there is no barrier, the world is stopped
+// instead.
 func initOwn() {
 	system.Load().barrier() // the first call prepares the others
 	initFast()
@@ -72,31 +75,67 @@ type pLayout struct {
 	status uint32
 }
 
-// stackPreempt is what the scheduler stores in stackguard0 if it wants the goroutine to yield, so that the
-// prologue of the next ordinary function does (stackPreempt in runtime/stack.go).
+// stackPreempt is what the scheduler stores in stackguard0 if it wants the goroutine to yield, so
+// that the prologue of the next ordinary function does (stackPreempt in runtime/stack.go).
 const stackPreempt = ^uintptr(0) - 1313 // 0xfffffffffffffade
 
-// storesInOrder says that the processor does not reorder a store with the loads and stores before it.
+// storesInOrder says that the processor does not reorder a store with the loads and stores before
+// it.
 const storesInOrder = runtime.GOARCH == "amd64"
 
-// fastTable returns the table of shards, or nil if there is none or the fast paths are off.
+// A fastTable has the shards by the ids of their Ps, as a shardTable, in the way that is fastest to
+// read: those of the first Ps are in place, which saves a pair of Get and Put three loads each. n
+// is stored last, and 0 if the fast paths are off. Any P reads, atomic.
+type fastTable struct {
+	n    uint64
+	few  [16]unsafe.Pointer // *shard
+	rest unsafe.Pointer     // *shardTable, for the others
+}
+
+// has reports whether the fast paths are on and the table has a place for the P of m. It does not
+// follow m.p if they are off, because the layout may be wrong.
 //
 //go:nosplit
-func (c *core) fastTable() *shardTable { return (*shardTable)(atomic.LoadPointer(&c.fast)) }
+func (f *fastTable) has(m *mLayout) bool {
+	n := atomic.LoadUint64(&f.n)
+	return n != 0 && uint64(m.p.id) < n
+}
 
-// id returns the id of the P that m runs on.
+// of returns the shard of the P of m, for which there is a place.
 //
 //go:nosplit
-func (m *mLayout) id() uint { return uint(m.p.id) }
+func (f *fastTable) of(m *mLayout) *shard {
+	if id := uint(m.p.id); id < uint(len(f.few)) {
+		return (*shard)(atomic.LoadPointer(&f.few[id]))
+	}
+	return (*shardTable)(atomic.LoadPointer(&f.rest)).shards[m.p.id]
+}
 
-// wantsYield reports whether the scheduler wants the goroutine on m to yield. p.preempt would take an
-// instruction less, but is not set with GODEBUG=asyncpreemptoff=1.
+// store publishes t, unless the fast paths are off. turnFastOff sets fastOff and then clears all
+// tables, and this is the other way round: one of the two clears this one. core.stopMu is held, or
+// nobody else knows of the pool yet.
+func (f *fastTable) store(t *shardTable) {
+	for i, s := range t.shards[:min(len(t.shards), len(f.few))] {
+		atomic.StorePointer(&f.few[i], unsafe.Pointer(s))
+	}
+	atomic.StorePointer(&f.rest, unsafe.Pointer(t))
+	atomic.StoreUint64(&f.n, uint64(len(t.shards)))
+	if fastOff.Load() {
+		f.clear()
+	}
+}
+
+// clear turns the fast paths of a pool off.
+func (f *fastTable) clear() { atomic.StoreUint64(&f.n, 0) }
+
+// wantsYield reports whether the scheduler wants the goroutine on m to yield. p.preempt would take
+// an instruction less, but is not set with GODEBUG=asyncpreemptoff=1.
 //
 //go:nosplit
 func (m *mLayout) wantsYield() bool { return m.curg.stackguard0 == stackPreempt }
 
-// letGo ends what a fast path began. On processors that reorder stores it is a release: whoever sees busy
-// cleared sees what was written before.
+// letGo ends what a fast path began. On processors that reorder stores it is a release: whoever
+// sees busy cleared sees what was written before.
 //
 //go:nosplit
 func (s *shard) letGo() {
@@ -127,8 +166,8 @@ func initFast() {
 	})
 }
 
-// isFuzzing reports whether these are the arguments of a test that fuzzes. The compiler then adds a call of
-// an ordinary function to each comparison of integers, which breaks rule 2.
+// isFuzzing reports whether these are the arguments of a test that fuzzes. The compiler then adds a
+// call of an ordinary function to each comparison of integers, which breaks rule 2.
 func isFuzzing(args []string) bool {
 	for _, arg := range args {
 		for _, flag := range []string{"-test.fuzz=", "-test.fuzzworker", "-test.fuzzcachedir"} {
@@ -145,8 +184,8 @@ type offsets struct{ curg, p uintptr }
 
 var layout = offsets{mCurg, mP}
 
-// checkLayout reports whether the runtime's structures are what the fast paths take them for, on several
-// Ps.
+// checkLayout reports whether the runtime's structures are what the fast paths take them for, on
+// several Ps.
 func checkLayout() bool {
 	const tries = 4
 	ok := checkLayoutHere()
@@ -160,8 +199,8 @@ func checkLayout() bool {
 	return ok
 }
 
-// checkLayoutHere is checkLayout for the P that the caller is on. It reads numbers rather than pointers, and
-// a fault means no.
+// checkLayoutHere is checkLayout for the P that the caller is on. It reads numbers rather than
+// pointers, and a fault means no.
 func checkLayoutHere() (ok bool) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -188,8 +227,8 @@ type foundLayout struct {
 // pBackToM is the offset of p.m, which leads back to the m.
 const pBackToM = 48
 
-// readLayout reads the runtime's structures at these offsets. It cannot be preempted: what it reads belongs
-// together.
+// readLayout reads the runtime's structures at these offsets. It cannot be preempted: what it reads
+// belongs together.
 //
 //go:nosplit
 //go:noinline
@@ -212,15 +251,17 @@ func readLayout(at offsets) (l foundLayout) {
 	return l
 }
 
-// turnFastOff turns the fast paths off for good, for all pools: the layout has turned out to be wrong.
+// turnFastOff turns the fast paths off for good, for all pools: the layout has turned out to be
+// wrong.
 func turnFastOff() {
 	fastOff.Store(true)
 	for _, c := range openPools() {
-		atomic.StorePointer(&c.fast, nil)
+		c.fast.clear()
 	}
 }
 
-// stopWorld stops the world for a moment. Every fast path and every pinned operation that was under way has
-// ended when it returns: neither can be interrupted by a stop. runtime.Stack with true stops the world, and
-// with no room for its text it prints nothing. (A fact of the releases that the build constraint allows.)
+// stopWorld stops the world for a moment. Every fast path and every pinned operation that was under
+// way has ended when it returns: neither can be interrupted by a stop. runtime.Stack with true
+// stops the world, and with no room for its text it prints nothing. (A fact of the releases that
+// the build constraint allows.)
 func stopWorld() { runtime.Stack(nil, true) }

@@ -11,22 +11,23 @@ import (
 
 // How a goroutine gets a shard to itself: by pinning itself to its P.
 //
-// procPin keeps the goroutine on its P, and that P on its thread, until procUnpin. Nothing between the two
-// may block, call the system, allocate or panic. So the plain fields of a shard, and of the pages that it
-// owns, are written by one thread at a time. What one thread has written, the next thread that runs the P
-// sees: the scheduler hands a P over by atomic operations, which order the two. sync.Pool's own state relies
-// on the same.
+// procPin keeps the goroutine on its P, and that P on its thread, until procUnpin. Nothing between
+// the two may block, call the system, allocate or panic. So the plain fields of a shard, and of the
+// pages that it owns, are written by one thread at a time. What one thread has written, the next
+// thread that runs the P sees: the scheduler hands a P over by atomic operations, which order the
+// two. sync.Pool's own state relies on the same.
 //
-// A goroutine that is not on the P takes the shard over by seize, at almost no cost to the owner: an
-// operation sets busy with a plain store and then looks at signal. The seizer sets signal, has a full
-// barrier run on every processor that runs the program, and then waits for busy to clear. The barrier falls
-// after the store to busy, and then the seizer sees busy, or before the load of signal, and then the load
-// sees the seizer's signal. This is Dekker's handshake with the fence moved to the rare side (asymmetric
-// fences: Dice, Huang, Yang, "Asymmetric Dekker Synchronization", 2001).
+// A goroutine that is not on the P takes the shard over by seize, at almost no cost to the owner:
+// an operation sets busy with a plain store and then looks at signal. The seizer sets signal, has a
+// full barrier run on every processor that runs the program, and then waits for busy to clear. The
+// barrier falls after the store to busy, and then the seizer sees busy, or before the load of
+// signal, and then the load sees the seizer's signal. This is Dekker's handshake with the fence
+// moved to the rare side (asymmetric fences: Dice, Huang, Yang, "Asymmetric Dekker
+// Synchronization", 2001).
 //
-// The barrier is the system's (osBarrier: membarrier(2) on Linux). Where the system has none or refuses it,
-// at the start or at any later time, a stop of the world takes its place: it ends every operation that was
-// under way.
+// The barrier is the system's (osBarrier: membarrier(2) on Linux). Where the system has none or
+// refuses it, at the start or at any later time, a stop of the world takes its place: it ends every
+// operation that was under way.
 
 // The layout that page.go and shard.go describe. If the compiler says that an array has a negative
 // length here, a field has moved.
@@ -39,8 +40,8 @@ var (
 	_ [64 - unsafe.Offsetof(shard{}.lot)]struct{}
 )
 
-// pin returns the shard of the P that the caller is on by now, pinned and marked busy. A P without a shard
-// gets absent, whose signal is never 0.
+// pin returns the shard of the P that the caller is on by now, pinned and marked busy. A P without
+// a shard gets absent, whose signal is never 0.
 func (t *shardTable) pin() *shard {
 	s := &t.core.absent
 	if p := procPin(); p < len(t.shards) {
@@ -82,16 +83,18 @@ func (c *core) grow() {
 	if shards[id] == &c.absent {
 		shards[id] = newShard(&c.spec, &c.depot, id)
 	}
-	c.setShards(shards)
-	// makeRefs stores hasRefs and then loads the table, and this is the other way round: one of the two
-	// tells the new shard.
+	t := &shardTable{core: c, shards: shards}
+	c.shards.Store(t)
+	c.fast.store(t)
+	// makeRefs stores hasRefs and then loads the table, and this is the other way round: one of the
+	// two tells the new shard.
 	if c.hasRefs.Load() {
 		shards[id].raise(signalRefs)
 	}
 }
 
-// waitForOwners returns when the operations that were under way on shards, which the caller has signalled,
-// have ended.
+// waitForOwners returns when the operations that were under way on shards, which the caller has
+// signalled, have ended.
 func waitForOwners(shards []*shard) {
 	barrier()
 	for _, s := range shards {
@@ -111,14 +114,15 @@ var barriers struct {
 
 // barrier has every processor that runs the program execute a full barrier.
 //
-// A system that has refused it is asked again each time. It may refuse it after a time, too: a program may
-// enter a sandbox that allows less, or may be restored from a checkpoint by another process.
+// A system that has refused it is asked again each time. It may refuse it after a time, too: a
+// program may enter a sandbox that allows less, or may be restored from a checkpoint by another
+// process.
 func barrier() {
 	if system.Load().barrier() {
 		return
 	}
-	// Whoever comes while the world is being stopped shares the next stop with all that come meanwhile: it
-	// needs one that began after its own call.
+	// Whoever comes while the world is being stopped shares the next stop with all that come
+	// meanwhile: it needs one that began after its own call.
 	before := barriers.begun.Load()
 	barriers.mu.Lock()
 	defer barriers.mu.Unlock()

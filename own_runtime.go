@@ -2,9 +2,9 @@
 
 package pool
 
-// The linknames of procPin and procUnpin. They were the same up to 1.27.3. The runtime promises to keep
-// them for the packages that link to them (comments in runtime/proc.go), so later releases may use them
-// too, if the system has a barrier: see own_pin.go.
+// The linknames of procPin and procUnpin. They were the same up to 1.27.3. The runtime promises to
+// keep them for the packages that link to them (comments in runtime/proc.go), so later releases may
+// use them too, if the system has a barrier: see own_pin.go.
 
 import _ "unsafe" // go:linkname
 

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A release of Go for which nobody has checked own_nosplit.go. procPin, which the runtime promises to keep,
-// is used if the system has a barrier; otherwise shards are under locks.
+// A release of Go for which nobody has checked own_nosplit.go. procPin, which the runtime promises
+// to keep, is used if the system has a barrier; otherwise shards are under locks.
 
 // pinned says that a shard is got by pinning, not by locking. It is set before any pool exists.
 var pinned bool
@@ -18,6 +18,6 @@ var pinnedOnce sync.Once
 // initOwn prepares what the first pool needs.
 func initOwn() { pinnedOnce.Do(func() { pinned = system.Load().barrier() }) }
 
-// stopWorld is for a system that refuses barriers after a time. A collection of garbage takes every P to a
-// point at which nothing is pinned, in any release; it is slow.
+// stopWorld is for a system that refuses barriers after a time. A collection of garbage takes every
+// P to a point at which nothing is pinned, in any release; it is slow.
 func stopWorld() { runtime.GC() }

@@ -36,8 +36,8 @@ import (
 // indexes outside of the slots, and a page whose slots are all free is a bump range and not a list
 // (see reset).
 //
-// The three parts have cache lines of their own: what every P reads, what the owner writes, and what
-// the others write. Without that, one foreign Put costs the owner a cache miss on every Get.
+// The three parts have cache lines of their own: what every P reads, what the owner writes, and
+// what the others write. Without that, one foreign Put costs the owner a cache miss on every Get.
 type page struct {
 	pageShared
 	pageOwned
@@ -206,9 +206,9 @@ func newHeader(slab *[]page, pages int) *page {
 	}
 }
 
-// ownerID returns the owner of the page: a shard's id, noOwner or inTransit. Any P. It is no method of
-// atomic.Uint32 because such a method is an ordinary call in some builds, and the fast paths may not
-// have one.
+// ownerID returns the owner of the page: a shard's id, noOwner or inTransit. Any P. It is no method
+// of atomic.Uint32 because such a method is an ordinary call in some builds, and the fast paths may
+// not have one.
 //
 //go:nosplit
 func (pg *page) ownerID() uint32 { return atomic.LoadUint32(&pg.owner) }
@@ -245,10 +245,10 @@ func (pg *page) link(i uint32) *uint16 {
 }
 
 // indexOf returns the index of the slot at addr, and false if no slot starts there. For an offset
-// within the page, the upper half of offset*ceil(2^64/stride) is the quotient, and the lower half is
-// below ceil(2^64/stride) exactly if there is no remainder (Lemire, Kaser, Kurz: "Faster Remainder by
-// Direct Computation", 2019). For an offset beyond the last slot, and for a negative one, the upper
-// half is reserved or more.
+// within the page, the upper half of offset*ceil(2^64/stride) is the quotient, and the lower half
+// is below ceil(2^64/stride) exactly if there is no remainder (Lemire, Kaser, Kurz: "Faster
+// Remainder by Direct Computation", 2019). For an offset beyond the last slot, and for a negative
+// one, the upper half is reserved or more.
 //
 //go:nosplit
 func (pg *page) indexOf(addr uintptr) (uint32, bool) {
@@ -287,8 +287,9 @@ func (pg *page) popBumps(dst []unsafe.Pointer) int {
 
 // popFree takes the first slot of free, or returns nil. Owner only.
 //
-// A list that leads out of the page counts as ended. Two Puts of one slot that race can do that to a
-// list, and no check catches them for certain. This way they cost slots and reach no other memory.
+// A list that leads out of the page counts as ended. Two Puts of one slot that race can do that to
+// a list, and no check catches them for certain. This way they cost slots and reach no other
+// memory.
 //
 //go:nosplit
 func (pg *page) popFree() unsafe.Pointer {
@@ -309,8 +310,8 @@ func (pg *page) ready() bool { return pg.bump < pg.capacity || pg.free < pg.rese
 // push puts slot i on localFree. It reports false if the slot is not taken. Owner only. The caller
 // looks at used.
 //
-// The load of the word comes after Get's store of taken, and after an earlier Put's store of anything
-// else: whatever handed the slot from that goroutine to this one has ordered them.
+// The load of the word comes after Get's store of taken, and after an earlier Put's store of
+// anything else: whatever handed the slot from that goroutine to this one has ordered them.
 //
 //go:nosplit
 func (pg *page) push(i uint32) bool {
@@ -362,8 +363,8 @@ func (pg *page) takeRemote() (first, last, n uint32) {
 }
 
 // refill makes a page ready that has nothing ready: with what was put back, which is localFree or
-// else remoteFree, and if that is little, by carving up to n slots. Owner only. A whole list replaces
-// an empty free, so nothing is walked.
+// else remoteFree, and if that is little, by carving up to n slots. Owner only. A whole list
+// replaces an empty free, so nothing is walked.
 func (pg *page) refill(n uint32) bool {
 	back := pg.capacity - pg.used // |localFree|
 	if back != 0 {
@@ -416,10 +417,10 @@ func (pg *page) carve(n uint32) {
 // and the lists are dropped. It is O(1). used == 0 says that no other list refers to a slot. The
 // words of the slots keep stale links, and any value other than taken will do.
 //
-// This is promotion: the next Get stays on its fast path. A reset costs no more than moving localFree
-// to free, and it also undoes any disorder in which the slots were put. In mimalloc that was worth a
-// third of the time. Here links are not in the slots, and no difference has been measured
-// (docs/performance.md).
+// This is promotion: the next Get stays on its fast path. A reset costs no more than moving
+// localFree to free, and it also undoes any disorder in which the slots were put. In mimalloc that
+// was worth a third of the time. Here links are not in the slots, and no difference has been
+// measured (docs/performance.md).
 func (pg *page) reset() {
 	pg.bump = 0
 	pg.free = none
@@ -431,8 +432,8 @@ func (pg *page) reset() {
 // looking at remoteFree. Owner only.
 func (pg *page) full() bool { return pg.used == pg.reserved }
 
-// claim makes the caller the owner of a page that nobody owns. Any P. The compare-and-swap reads the
-// owner-only fields, which disown or disownSpare has published.
+// claim makes the caller the owner of a page that nobody owns. Any P. The compare-and-swap reads
+// the owner-only fields, which disown or disownSpare has published.
 func (pg *page) claim() bool {
 	for {
 		w := pg.remoteState()
@@ -446,10 +447,10 @@ func (pg *page) claim() bool {
 	}
 }
 
-// disown gives the page up if remoteFree is empty. Owner only, for a full page. After it has returned
-// true, the caller must not touch the page. The compare-and-swap publishes the owner-only fields to
-// the next claim. It fails if a slot has come home, so that a page without owner never has a free
-// slot that nobody will look for.
+// disown gives the page up if remoteFree is empty. Owner only, for a full page. After it has
+// returned true, the caller must not touch the page. The compare-and-swap publishes the owner-only
+// fields to the next claim. It fails if a slot has come home, so that a page without owner never
+// has a free slot that nobody will look for.
 func (pg *page) disown() bool {
 	owner := pg.ownerID()
 	pg.setOwner(noOwner)
@@ -461,8 +462,8 @@ func (pg *page) disown() bool {
 	return false
 }
 
-// disownSpare gives up a page that may have free slots. Owner only, and only when depot.spare has the
-// page: what lies on the page's lists is found through that.
+// disownSpare gives up a page that may have free slots. Owner only, and only when depot.spare has
+// the page: what lies on the page's lists is found through that.
 func (pg *page) disownSpare() {
 	pg.setOwner(noOwner)
 	for {
@@ -474,9 +475,9 @@ func (pg *page) disownSpare() {
 	}
 }
 
-// clean reports whether the words of a page whose count says that no slot is used agree: none of them
-// says taken or parked. In a correct program they do. After two Puts of one slot that raced, the
-// count may be wrong.
+// clean reports whether the words of a page whose count says that no slot is used agree: none of
+// them says taken or parked. In a correct program they do. After two Puts of one slot that raced,
+// the count may be wrong.
 func (pg *page) clean() bool {
 	for _, word := range pg.links {
 		if isCounted(word) {

@@ -67,10 +67,9 @@ func (l *parkingLot) wants(pg *page) bool {
 	return l.n == 0 && (pg.used != 1 || pg.localFree == none)
 }
 
-// hasRoom reports whether the lot has room for a slot of pg, which another shard owns or nobody.
-// If nobody owns the page, only a quarter of the lot is for it: a shard that puts more than a few
-// of its slots does better to own it. (Filling and emptying 16 pages of 1 KiB slots takes 0.85
-// times as long.)
+// hasRoom reports whether the lot has room for a slot of pg. If nobody owns the page, only a
+// quarter of the lot is for it: a shard that puts more than a few of its slots does better to own
+// it. (Filling and emptying 16 pages of 1 KiB slots takes 0.85 times as long.)
 //
 //go:nosplit
 func (l *parkingLot) hasRoom(pg *page) bool {

@@ -86,7 +86,7 @@ func TestSeizedShardIsLeftAlone(t *testing.T) {
 	oneP(t)
 	p := newStill[[64]byte](t)
 	p.Put(p.Get())
-	shards := p.core.present()
+	shards := p.core.shards.Load().present()
 	seize(shards)
 	done := make(chan struct{})
 	go func() {

@@ -5,18 +5,19 @@ import (
 	"unsafe"
 )
 
-// A Pool hands out slots for values of type T. [New] makes one. The zero Pool is not usable, and a Pool
-// must not be copied: keep it as *Pool[T], in structs too. Methods are safe for concurrent use.
+// A Pool hands out slots for values of type T. [New] makes one. The zero Pool is not usable, and a
+// Pool must not be copied: keep it as *Pool[T], in structs too. Methods are safe for concurrent
+// use.
 //
 // Methods panic with errors that wrap those of this package, such as [ErrLimit].
 type Pool[T any] struct {
 	core core
 }
 
-// New makes a pool of T. It takes no memory for slots yet. It panics with a [*TypeError] if T cannot
-// live off-heap: if T holds a Go pointer at any depth, has size zero, or is larger than [MaxSlotSize].
-// [CheckType] tells beforehand. It also panics, with another error, if an option's value makes no
-// sense. New is safe for concurrent use.
+// New makes a pool of T. It takes no memory for slots yet. It panics with a [*TypeError] if T
+// cannot live off-heap: if T holds a Go pointer at any depth, has size zero, or is larger than
+// [MaxSlotSize]. [CheckType] tells beforehand. It also panics, with another error, if an option's
+// value makes no sense. New is safe for concurrent use.
 //
 // A pool with slots in use lives until Close, even when nothing refers to it any more, because the
 // garbage collector knows nothing of slots.
@@ -41,27 +42,29 @@ func New[T any](opts ...Option) *Pool[T] {
 	return p
 }
 
-// CheckType returns nil if New[T] would make a pool, and otherwise the [*TypeError] with which it would
-// panic. It is safe for concurrent use.
+// CheckType returns nil if New[T] would make a pool, and otherwise the [*TypeError] with which it
+// would panic. It is safe for concurrent use.
 func CheckType[T any]() error { return checkType(reflect.TypeFor[T]()) }
 
-// Get returns a slot that is the caller's until Put, zeroed like new(T). If it cannot, it panics with an
-// error that wraps [ErrLimit], [ErrOutOfMemory] or [ErrClosed]. [Pool.TryGet] returns the error instead.
+// Get returns a slot that is the caller's until Put, zeroed like new(T). If it cannot, it panics
+// with an error that wraps [ErrLimit], [ErrOutOfMemory] or [ErrClosed]. [Pool.TryGet] returns the
+// error instead.
 func (p *Pool[T]) Get() *T {
 	x := (*[1]T)(p.core.get())
 	clear(x[:]) // an array of one, because the compiler clears that in line
 	return &x[0]
 }
 
-// GetNoZero is [Pool.Get] without the clearing, for callers that overwrite the whole slot. The slot may
-// hold anything: most likely what it held when it was Put, or what another pool's slot at the same place
-// held.
+// GetNoZero is [Pool.Get] without the clearing, for callers that overwrite the whole slot. The slot
+// may hold anything: most likely what it held when it was Put, or what another pool's slot at the
+// same place held.
 func (p *Pool[T]) GetNoZero() *T {
 	return (*T)(p.core.get())
 }
 
-// TryGet is [Pool.Get] for programs that can do without a slot. Instead of a panic, it returns nil and an
-// error that wraps [ErrLimit], [ErrOutOfMemory] or [ErrClosed]. It takes some nanoseconds longer.
+// TryGet is [Pool.Get] for programs that can do without a slot. Instead of a panic, it returns nil
+// and an error that wraps [ErrLimit], [ErrOutOfMemory] or [ErrClosed]. It takes some nanoseconds
+// longer.
 func (p *Pool[T]) TryGet() (*T, error) {
 	x, isZero, err := p.core.tryGet()
 	if err != nil {
@@ -73,13 +76,14 @@ func (p *Pool[T]) TryGet() (*T, error) {
 	return (*T)(x), nil
 }
 
-// Put gives back a slot that a Get of any kind has returned, on whatever goroutine. Nobody may use the
-// slot any more. Put(nil) does nothing.
+// Put gives back a slot that a Get of any kind has returned, on whatever goroutine. Nobody may use
+// the slot any more. Put(nil) does nothing.
 //
-// Put panics with an error that wraps [ErrDoublePut] if the slot is not in use, [ErrForeignPut] if x is
-// not a slot of this pool (both, if its page has been released since), and [ErrClosed] after Close. The
-// pool is unchanged then and remains usable. A second Put of a slot that has been handed out again since
-// goes unnoticed and frees the slot under its new user. [Pool.PutRef] does not do that.
+// Put panics with an error that wraps [ErrDoublePut] if the slot is not in use, [ErrForeignPut] if
+// x is not a slot of this pool (both, if its page has been released since), and [ErrClosed] after
+// Close. The pool is unchanged then and remains usable. A second Put of a slot that has been handed
+// out again since goes unnoticed and frees the slot under its new user. [Pool.PutRef] does not do
+// that.
 //
 // Put(x) synchronizes before the Get that returns the same slot.
 func (p *Pool[T]) Put(x *T) {
@@ -88,8 +92,8 @@ func (p *Pool[T]) Put(x *T) {
 	}
 }
 
-// GetBatch fills dst with slots as [Pool.Get] would, for less than as many Gets cost. It gets all or
-// none: it panics where Get would, and then dst holds only nil (except after [ErrCorrupt]).
+// GetBatch fills dst with slots as [Pool.Get] would, for less than as many Gets cost. It gets all
+// or none: it panics where Get would, and then dst holds only nil (except after [ErrCorrupt]).
 func (p *Pool[T]) GetBatch(dst []*T) {
 	for done := 0; ; {
 		part := dst[done:min(done+batchSize, len(dst))]
@@ -113,9 +117,9 @@ func (p *Pool[T]) GetBatch(dst []*T) {
 	}
 }
 
-// PutBatch gives back all slots of xs as [Pool.Put] would, for less than as many Puts cost. They need not
-// come from one GetBatch. It skips nil and does not change xs. If it panics, as Put would, the slots
-// before the offending one have been put back, and those after it have not.
+// PutBatch gives back all slots of xs as [Pool.Put] would, for less than as many Puts cost. They
+// need not come from one GetBatch. It skips nil and does not change xs. If it panics, as Put would,
+// the slots before the offending one have been put back, and those after it have not.
 func (p *Pool[T]) PutBatch(xs []*T) {
 	for {
 		n := min(len(xs), batchSize)
@@ -126,22 +130,22 @@ func (p *Pool[T]) PutBatch(xs []*T) {
 	}
 }
 
-// Stats returns what the pool has done and holds. The numbers are exact if no other call is under way.
-// Otherwise each of them is close. Stats takes time in proportion to the pages of the pool. Meanwhile
-// Gets wait that want another page; where Gets and Puts take locks (see [Stats].Access), all of them
-// wait. Stats works after Close.
+// Stats returns what the pool has done and holds. The numbers are exact if no other call is under
+// way. Otherwise each of them is close. Stats takes time in proportion to the pages of the pool.
+// Meanwhile Gets wait that want another page; where Gets and Puts take locks (see [Stats].Access),
+// all of them wait. Stats works after Close.
 func (p *Pool[T]) Stats() Stats { return p.core.stats() }
 
-// Trim brings every free slot home, releases all pages without a slot in use, warm ones too, and gives
-// their memory back to the OS. It returns how many bytes went back. Other calls wait while it collects.
-// After Close it panics with an error that wraps [ErrClosed].
+// Trim brings every free slot home, releases all pages without a slot in use, warm ones too, and
+// gives their memory back to the OS. It returns how many bytes went back. Other calls wait while it
+// collects. After Close it panics with an error that wraps [ErrClosed].
 func (p *Pool[T]) Trim() int64 { return p.core.trim() }
 
-// Close ends the pool. Its memory goes to other pools, and if none wants it within a second, to the OS.
-// While slots are out, Close changes nothing and returns an error that wraps [ErrInUse]. If the pool is
-// closed already, it returns an error that wraps [ErrClosed].
+// Close ends the pool. Its memory goes to other pools, and if none wants it within a second, to the
+// OS. While slots are out, Close changes nothing and returns an error that wraps [ErrInUse]. If the
+// pool is closed already, it returns an error that wraps [ErrClosed].
 //
-// After Close, TryGet returns an error that wraps ErrClosed, Deref returns nil, PutRef returns false, and
-// Stats returns what was counted. Put(nil) and Ref(nil) still do nothing. All other calls panic with an
-// error that wraps ErrClosed.
+// After Close, TryGet returns an error that wraps ErrClosed, Deref returns nil, PutRef returns
+// false, and Stats returns what was counted. Put(nil) and Ref(nil) still do nothing. All other
+// calls panic with an error that wraps ErrClosed.
 func (p *Pool[T]) Close() error { return p.core.close() }

@@ -452,7 +452,7 @@ func testSlowGets[T any](t *testing.T) {
 	}
 	assert.EqualValues(t, 3*((g.slots+g.carve-1)/g.carve), p.Stats().SlowGets, "each for what it carves")
 	p.PutBatch(xs)
-	shards := p.core.present()
+	shards := p.core.shards.Load().present()
 	seize(shards)
 	shards[0].flush(0)
 	shards[0].giveUpAll()

@@ -86,8 +86,8 @@ type Memory struct {
 	Warm   int64
 	Purged int64 // given back to the OS since the process started
 
-	// WorldStops counts how often the world was stopped for a moment because the system has no memory
-	// barrier for all processors, or refused it: see docs/runtime.md.
+	// WorldStops counts how often the world was stopped for a moment because the system has no
+	// memory barrier for all processors, or refused it: see docs/runtime.md.
 	WorldStops uint64
 
 	// SystemCalls counts the calls that reserve, commit and purge memory of pages since the process

@@ -5,25 +5,26 @@ import (
 	"unsafe"
 )
 
-// A Put from beginning to end. It has nothing but an address, and reads nothing there. It finds the slot by
-// the address, sees by the slot's word whether the slot is in use, and parks it or pushes it on its page's
-// list. Most Puts end in put, which cannot be preempted and has the shard of its P to itself for that long
-// (own_nosplit.go). The others start over in putSlow, which gets a shard by a pin or a lock.
+// A Put from beginning to end. It has nothing but an address, and reads nothing there. It finds the
+// slot by the address, sees by the slot's word whether the slot is in use, and parks it or pushes
+// it on its page's list. Most Puts end in put, which cannot be preempted and has the shard of its P
+// to itself for that long (own_nosplit.go). The others start over in putSlow, which gets a shard by
+// a pin or a lock.
 
 // put takes back the slot at x. It panics if that is not a slot in use.
 //
-// It is some 30 instructions and one call for the slot that was handed out last, and some 60 for others.
+// It is some 30 instructions and one call for the slot that was handed out last, and some 60 for
+// others.
 //
 //go:nosplit
 //go:noinline
 func (c *core) put(x unsafe.Pointer) {
 	m := getm()
-	t := c.fastTable()
-	if t == nil || m.id() >= uint(len(t.shards)) {
+	if !c.fast.has(m) {
 		c.putSlow(x) // no fast paths, not made by New, or a P that has no place in the table yet
 		return
 	}
-	s := t.shards[m.id()]
+	s := c.fast.of(m)
 	s.busy = 1 // whoever wants the shard now waits until letGo, or has raised a signal that we see
 	yieldPoint()
 	addr := uintptr(x)
@@ -35,15 +36,15 @@ func (c *core) put(x unsafe.Pointer) {
 		}
 		c.endRefs(addr)
 	}
-	// 1. The slot that the last Get took from the lot goes back there. A loop cannot consist of this alone,
-	// so the scheduler is asked only after it.
+	// 1. The slot that the last Get took from the lot goes back there. A loop cannot consist of
+	//    this alone, so the scheduler is asked only after it.
 	if s.lot.repark(addr) {
 		s.letGo()
 		return
 	}
 	if !m.wantsYield() {
-		// 2. The page: that of a Put before, if it is still the shard's own; else what the table says of the
-		// address, if it is a page of this pool.
+		// 2. The page: that of a Put before, if it is still the shard's own; else what the table
+		//    says of the address, if it is a page of this pool.
 		pg := s.last
 		i, ok := pg.indexOf(addr)
 		if !ok || pg.ownerID() != s.id {
@@ -55,14 +56,15 @@ func (c *core) put(x unsafe.Pointer) {
 		}
 		switch {
 		case !ok:
-		// 3. Any other shard's slot is parked, and one of our own if the lot is empty. The clock has to know
-		// of parked slots.
+		// 3. Any other shard's slot is parked, and one of our own if the lot is empty. The clock
+		//    has to know of parked slots.
 		case s.lot.wants(pg):
 			if s.lot.armed && s.lot.hasRoom(pg) && s.lot.park(pg, i) {
 				s.letGo()
 				return
 			}
-		// 4. The shard's own slots are pushed. If the page may be empty then, the slow path looks at it.
+		// 4. The shard's own slots are pushed. If the page may be empty then, the slow path looks
+		//    at it.
 		case pg.used > 2 && pg.push(i):
 			s.letGo()
 			return
@@ -72,8 +74,8 @@ func (c *core) put(x unsafe.Pointer) {
 	c.putSlow(x)
 }
 
-// putSlow is put from the point where the fast path cannot take the slot. It has an ordinary prologue, in
-// which the goroutine yields if the scheduler wants that.
+// putSlow is put from the point where the fast path cannot take the slot. It has an ordinary
+// prologue, in which the goroutine yields if the scheduler wants that.
 //
 //go:noinline
 func (c *core) putSlow(x unsafe.Pointer) {
@@ -103,8 +105,8 @@ const (
 	putDouble            // the slot is not in use
 )
 
-// putAt takes back the slot at addr on s: it parks it, sends others home to make room for it, claims
-// its page, or pushes it.
+// putAt takes back the slot at addr on s: it parks it, sends others home to make room for it,
+// claims its page, or pushes it.
 func (s *shard) putAt(addr uintptr) putResult {
 	pg, i, ok := s.spec.find(addr)
 	switch {

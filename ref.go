@@ -9,29 +9,29 @@ import (
 	"unsafe"
 )
 
-// A Ref refers to a slot that is in use. Once the slot is Put, it refers to nothing. A Ref has 8 bytes
-// and holds no Go pointer: the garbage collector does not look at it, so ten million Refs cost it
-// nothing, and a pooled type can have fields that are Refs, even of its own pool. Refs can be compared
-// and be keys of a map. From the slot's Get to its Put, all its Refs are equal, and they differ from all
-// others. The zero Ref refers to nothing. [Pool.Ref] and [Pool.All] make Refs, and [Pool.Deref] and
-// [Pool.PutRef] take them.
+// A Ref refers to a slot that is in use. Once the slot is Put, it refers to nothing. A Ref has 8
+// bytes and holds no Go pointer: the garbage collector does not look at it, so ten million Refs
+// cost it nothing, and a pooled type can have fields that are Refs, even of its own pool. Refs can
+// be compared and be keys of a map. From the slot's Get to its Put, all its Refs are equal, and
+// they differ from all others. The zero Ref refers to nothing. [Pool.Ref] and [Pool.All] make Refs,
+// and [Pool.Deref] and [Pool.PutRef] take them.
 //
-// A Ref is a value and may be copied at will. It has a meaning only for the pool that made it, in the
-// same process. It does not keep the slot from being put.
+// A Ref is a value and may be copied at will. It has a meaning only for the pool that made it, in
+// the same process. It does not keep the slot from being put.
 //
 // A Ref has 32 bits for the slot and 32 bits for its generation. Each Put of the slot raises the
-// generation by one, or by two. After 2 to 4 billion Puts of its slot, an old Ref may be taken for a new
-// one.
+// generation by one, or by two. After 2 to 4 billion Puts of its slot, an old Ref may be taken for
+// a new one.
 type Ref[T any] struct {
 	id uint64 // generation << 32 | number of the slot; 0: nothing
 }
 
-// IsZero reports whether r is the zero Ref, which refers to nothing. A Ref whose slot was Put is not zero:
-// see [Pool.Deref].
+// IsZero reports whether r is the zero Ref, which refers to nothing. A Ref whose slot was Put is
+// not zero: see [Pool.Deref].
 func (r Ref[T]) IsZero() bool { return r.id == 0 }
 
-// String returns the number of the slot and its generation, as in ref(3072.1), for logs. For the zero Ref
-// it returns ref(nil).
+// String returns the number of the slot and its generation, as in ref(3072.1), for logs. For the
+// zero Ref it returns ref(nil).
 func (r Ref[T]) String() string {
 	if r.id == 0 {
 		return "ref(nil)"
@@ -43,10 +43,10 @@ func (r Ref[T]) String() string {
 // that wraps [ErrForeignPut] if x is not a slot of this pool, [ErrDoublePut] if it is not in use
 // (both, if its page has been released since), and [ErrClosed] after Close.
 //
-// The first Ref in a page adds 4 bytes for each slot of the page, on the Go heap. From the first Ref of a
-// pool on, Put takes some nanoseconds longer. Four million pages of the process can have Refs at a time
-// (600,000 if they have the smallest slots). Beyond that, Ref panics with an error that wraps
-// [ErrLimit].
+// The first Ref in a page adds 4 bytes for each slot of the page, on the Go heap. From the first
+// Ref of a pool on, Put takes some nanoseconds longer. Four million pages of the process can have
+// Refs at a time (600,000 if they have the smallest slots). Beyond that, Ref panics with an error
+// that wraps [ErrLimit].
 func (p *Pool[T]) Ref(x *T) Ref[T] {
 	if x == nil {
 		return Ref[T]{}
@@ -54,36 +54,38 @@ func (p *Pool[T]) Ref(x *T) Ref[T] {
 	return Ref[T]{p.core.ref(uintptr(unsafe.Pointer(x)))}
 }
 
-// Deref returns the slot that r refers to. It returns nil if the slot was Put, if r is zero, if another
-// pool made r, or if the pool is closed. It never panics.
+// Deref returns the slot that r refers to. It returns nil if the slot was Put, if r is zero, if
+// another pool made r, or if the pool is closed. It never panics.
 //
-// The answer was right at some moment of the call. If another goroutine may Put the slot, that can happen
-// as soon as Deref has returned, and the slot can be handed out again. A program that uses the slot has to
-// keep others from putting it, by a lock for instance, as with any pointer. Deref always sees a Put that
-// happens before it, and a Get of the same slot after that. Ref(x) synchronizes before a Deref of the Ref
-// that it returned, if the Ref reached the other goroutine in a way that synchronizes.
+// The answer was right at some moment of the call. If another goroutine may Put the slot, that can
+// happen as soon as Deref has returned, and the slot can be handed out again. A program that uses
+// the slot has to keep others from putting it, by a lock for instance, as with any pointer. Deref
+// always sees a Put that happens before it, and a Get of the same slot after that. Ref(x)
+// synchronizes before a Deref of the Ref that it returned, if the Ref reached the other goroutine
+// in a way that synchronizes.
 func (p *Pool[T]) Deref(r Ref[T]) *T {
 	return (*T)(p.core.deref(r.id))
 }
 
-// PutRef gives back the slot that r refers to, as [Pool.Put] does, and reports whether there was one.
-// Where Deref would return nil, it does nothing and returns false. If several goroutines put one Ref, one
-// of them gets true. If another goroutine puts the slot itself at the same time, by Put, one of the two
-// may panic with an error that wraps [ErrDoublePut].
+// PutRef gives back the slot that r refers to, as [Pool.Put] does, and reports whether there was
+// one. Where Deref would return nil, it does nothing and returns false. If several goroutines put
+// one Ref, one of them gets true. If another goroutine puts the slot itself at the same time, by
+// Put, one of the two may panic with an error that wraps [ErrDoublePut].
 func (p *Pool[T]) PutRef(r Ref[T]) bool {
 	return p.core.putRef(r.id)
 }
 
-// All returns an iterator over the slots in use and their Refs, in no particular order. It is for dumps and
-// sweeps. The loop may use the pool in any way, and put the slots that it gets. All panics with an error
-// that wraps [ErrClosed] if the pool is closed when the loop begins. If the pool is closed meanwhile, the
-// loop ends early.
+// All returns an iterator over the slots in use and their Refs, in no particular order. It is for
+// dumps and sweeps. The loop may use the pool in any way, and put the slots that it gets. All
+// panics with an error that wraps [ErrClosed] if the pool is closed when the loop begins. If the
+// pool is closed meanwhile, the loop ends early.
 //
-// A slot that is in use from the start to the end of the loop comes exactly once. A slot that others get
-// or put meanwhile may come or not, but not after its Put. The loop is not ordered with what others do to
-// a slot meanwhile, which includes the clearing by Get. So look at slots only while nobody else may get
-// or put them. All stops the other users of the pool while it looks at a page, for some ten microseconds
-// if slots have 64 bytes. Each page with a slot in use gets what [Pool.Ref] adds, within the same bound.
+// A slot that is in use from the start to the end of the loop comes exactly once. A slot that
+// others get or put meanwhile may come or not, but not after its Put. The loop is not ordered with
+// what others do to a slot meanwhile, which includes the clearing by Get. So look at slots only
+// while nobody else may get or put them. All stops the other users of the pool while it looks at a
+// page, for some ten microseconds if slots have 64 bytes. Each page with a slot in use gets what
+// [Pool.Ref] adds, within the same bound.
 func (p *Pool[T]) All() iter.Seq2[Ref[T], *T] {
 	return func(yield func(Ref[T], *T) bool) {
 		for _, pg := range p.core.allPages() {
@@ -97,21 +99,22 @@ func (p *Pool[T]) All() iter.Seq2[Ref[T], *T] {
 	}
 }
 
-// Refs are numbered in units of unitSlots slots. A page with Refs has as many units as it needs. All pools
-// of the process number their slots together, so that a Ref of one pool is not taken for one of another.
+// Refs are numbered in units of unitSlots slots. A page with Refs has as many units as it needs.
+// All pools of the process number their slots together, so that a Ref of one pool is not taken for
+// one of another.
 const (
 	unitSlots = 1024
 	maxUnits  = 1 << 32 / unitSlots
 	unitStep  = 1024 // units in one piece of the table
 )
 
-// A refUnit is what the numbers of one unit refer to: all that Deref has to know, on one cache line. Only
-// gens and wrapped change.
+// A refUnit is what the numbers of one unit refer to: all that Deref has to know, on one cache
+// line. Only gens and wrapped change.
 type refUnit struct {
 	spec  *spec
 	first unsafe.Pointer // the unit's first slot
-	// gens has the current generation of each slot of the unit. Whoever has the slot raises it, before
-	// the Put. Any P reads it.
+	// gens has the current generation of each slot of the unit. Whoever has the slot raises it,
+	// before the Put. Any P reads it.
 	gens    []uint32 // atomic: see gen
 	next    *refUnit // of the same page, for the slots that follow
 	number  uint32
@@ -127,8 +130,9 @@ type refTable struct {
 	next uint32     // units before this one have been used
 	free []freeUnit // units whose page is gone
 
-	// What is left of the last slabs, from which units and generations are cut. Fewer and larger objects
-	// are less work for the garbage collector. It keeps a slab as long as a page refers to a part of it.
+	// What is left of the last slabs, from which units and generations are cut. Fewer and larger
+	// objects are less work for the garbage collector. It keeps a slab as long as a page refers to
+	// a part of it.
 	units []refUnit
 	gens  []uint32
 }
@@ -137,8 +141,8 @@ var refs refTable
 
 const unitSlab = 64 // units in a slab
 
-// A freeUnit is a number without a page. The generations of its slots will begin with born, which is later
-// than all that it had.
+// A freeUnit is a number without a page. The generations of its slots will begin with born, which
+// is later than all that it had.
 type freeUnit struct{ number, born uint32 }
 
 // entry returns the place in the table of a unit that has been used.
@@ -151,8 +155,8 @@ func (r *refTable) entry(number uint32) *atomic.Pointer[refUnit] {
 //go:nosplit
 func (u *refUnit) gen(i uint32) uint32 { return atomic.LoadUint32(&u.gens[i]) }
 
-// of returns the unit of slot i of the page whose first unit is u, and the slot's place in it. Only pages
-// with slots below 64 bytes have more than one unit.
+// of returns the unit of slot i of the page whose first unit is u, and the slot's place in it. Only
+// pages with slots below 64 bytes have more than one unit.
 //
 //go:nosplit
 func (u *refUnit) of(i uint32) (*refUnit, uint32) {
@@ -171,8 +175,8 @@ func (u *refUnit) id(i uint32) uint64 {
 // slot returns the address of slot i of u.
 func (u *refUnit) slot(i uint32) unsafe.Pointer { return slotAt(u.first, i, u.spec.geo.stride) }
 
-// raise gives slot i of u the generation after gen. It reports false if the slot has another one than gen.
-// 0 is no generation, so that no Ref is zero.
+// raise gives slot i of u the generation after gen. It reports false if the slot has another one
+// than gen. 0 is no generation, so that no Ref is zero.
 //
 //go:nosplit
 func (u *refUnit) raise(i, gen uint32) bool {
@@ -185,7 +189,8 @@ func (u *refUnit) raise(i, gen uint32) bool {
 	return atomic.CompareAndSwapUint32(&u.gens[i], gen, next)
 }
 
-// make gives pg, in which a slot is in use, units for all its slots, unless it has them. depot.mu is held.
+// make gives pg, in which a slot is in use, units for all its slots, unless it has them. depot.mu
+// is held.
 func (r *refTable) make(pg *page) *refUnit {
 	if u := pg.firstUnit(); u != nil {
 		return u
@@ -203,8 +208,8 @@ func (r *refTable) make(pg *page) *refUnit {
 		}
 		first, end = u, begin
 	}
-	// These stores publish the units: the first one to Ref and Put, which load pg.refs, and the second
-	// one to Deref, which loads the table.
+	// These stores publish the units: the first one to Ref and Put, which load pg.refs, and the
+	// second one to Deref, which loads the table.
 	pg.setFirstUnit(first)
 	yieldPoint()
 	for u := first; u != nil; u = u.next {
@@ -265,8 +270,8 @@ func (r *refTable) drop(pg *page) {
 	}
 }
 
-// find returns the unit of the slot with an id, and the slot's place in it, or nil if there is no such slot
-// of the pool with that generation.
+// find returns the unit of the slot with an id, and the slot's place in it, or nil if there is no
+// such slot of the pool with that generation.
 func (r *refTable) find(sp *spec, id uint64) (*refUnit, uint32) {
 	number := uint32(id)
 	step := r.table[number/unitSlots/unitStep].Load()
@@ -282,9 +287,10 @@ func (r *refTable) find(sp *spec, id uint64) (*refUnit, uint32) {
 	return u, i
 }
 
-// endRefs ends the generation of a slot that is about to be put: its Refs are stale from here on. If Put
-// then refuses the slot, it was not in use and had no valid Ref. The caller owns a shard from before this
-// until the slot is free, so that All, which stops all shards, sees both or neither.
+// endRefs ends the generation of a slot that is about to be put: its Refs are stale from here on.
+// If Put then refuses the slot, it was not in use and had no valid Ref. The caller owns a shard
+// from before this until the slot is free, so that All, which stops all shards, sees both or
+// neither.
 //
 //go:nosplit
 //go:noinline
@@ -319,12 +325,12 @@ func (c *core) ref(addr uintptr) uint64 {
 	return u.id(i)
 }
 
-// makeRefs gives pg units for its slots. From here on each Put in the pool raises the generation, on
-// whatever P: a Put comes after the Ref that needs it, and that comes after the store of hasRefs. depot.mu
-// is held.
+// makeRefs gives pg units for its slots. From here on each Put in the pool raises the generation,
+// on whatever P: a Put comes after the Ref that needs it, and that comes after the store of
+// hasRefs. depot.mu is held.
 func (c *core) makeRefs(pg *page) *refUnit {
 	if !c.hasRefs.Swap(true) {
-		for _, s := range c.present() {
+		for _, s := range c.shards.Load().present() {
 			s.raise(signalRefs)
 		}
 	}
@@ -340,8 +346,8 @@ func (c *core) deref(id uint64) unsafe.Pointer {
 	return u.slot(i)
 }
 
-// putRef takes back the slot with an id, if there is one. Of several callers, the one whose compare-and-swap
-// ends the generation does it.
+// putRef takes back the slot with an id, if there is one. Of several callers, the one whose
+// compare-and-swap ends the generation does it.
 func (c *core) putRef(id uint64) bool {
 	s, err := c.enter("PutRef")
 	if err != nil {

@@ -5,8 +5,8 @@ import "github.com/warmpage/pool/internal/hook"
 // Retirement: when an empty page is kept, promoted and released. This file is policy only. Nothing
 // here calls the system, and time comes in as ticks.
 //
-// An empty page is worth keeping as long as its pool is likely to want it back, and no longer. It is
-// kept for a window of ticks:
+// An empty page is worth keeping as long as its pool is likely to want it back, and no longer. It
+// is kept for a window of ticks:
 //
 //   - The only page of its shard is kept for windowSole, or for windowSoleLarge if its slots are
 //     above 8 KiB, as in mimalloc (MI_RETIRE_CYCLES).
@@ -14,17 +14,17 @@ import "github.com/warmpage/pool/internal/hook"
 //     all. mimalloc releases these at once. A pool that fills and empties a few pages in turn would
 //     then release and map them in each round.
 //
-// Keeping a page promotes it (page.reset): the next Get from it stays on the fast path. A kept page is
-// promoted again at each tick that finds it empty but not in order. That is how a page is promoted
-// that others have emptied.
+// Keeping a page promotes it (page.reset): the next Get from it stays on the fast path. A kept page
+// is promoted again at each tick that finds it empty but not in order. That is how a page is
+// promoted that others have emptied.
 //
 // A shard keeps as many pages as it has lately taken into use, summed up over about windowSeveral
 // ticks, and budgetMin at least. Pages that a shard empties but does not use, because it only takes
 // back what others hand out, are useless to it. Beyond the budget, the page retired first becomes
-// spare, as does all that an idle shard has kept. Other shards find it in the depot before they take
-// a fresh page, for another windowSeveral. (While such pages were kept where they became empty, a
-// producer of 1 KiB objects took a fresh page for each one that its consumer had retired, and an
-// object took ten times as long.)
+// spare, as does all that an idle shard has kept. Other shards find it in the depot before they
+// take a fresh page, for another windowSeveral. (While such pages were kept where they became
+// empty, a producer of 1 KiB objects took a fresh page for each one that its consumer had retired,
+// and an object took ten times as long.)
 const (
 	windowSole      = 16 // ticks
 	windowSoleLarge = 4
@@ -106,8 +106,8 @@ func (s *shard) revive() *page {
 }
 
 // expire ends the time of an empty page with s, which has detached it. The page is released, unless
-// the pool keeps some pages for good: those are spare pages, so that they can be counted, and so that
-// all shards find them.
+// the pool keeps some pages for good: those are spare pages, so that they can be counted, and so
+// that all shards find them.
 func (s *shard) expire(pg *page) {
 	if s.spec.warmPages > 0 {
 		s.giveUp(pg)
@@ -176,8 +176,8 @@ func (s *shard) tick(idle bool) {
 // right across the wrap of now.
 func (s *shard) isExpired(pg *page) bool { return int32(pg.expires-s.now) <= 0 }
 
-// collectQueue takes home what others have put to pages of the queue, and gives up the pages that are
-// too many. The pages it has looked at go to the back, so that the next tick looks at others.
+// collectQueue takes home what others have put to pages of the queue, and gives up the pages that
+// are too many. The pages it has looked at go to the back, so that the next tick looks at others.
 func (s *shard) collectQueue(idle bool) {
 	n := s.queue.len
 	if !idle {

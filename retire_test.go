@@ -38,7 +38,7 @@ func initCore(c *core, size uintptr, name string, o options) {
 
 // closeAll gives the memory back, live slots or not.
 func (c *core) closeAll(t testing.TB) {
-	for _, s := range c.present() {
+	for _, s := range c.shards.Load().present() {
 		s.flush(0)
 		c.settle(s.takeOutbox())
 	}

@@ -50,7 +50,7 @@ func TestGetsDoesNotGoDown(t *testing.T) {
 	oneP(t)
 	p := newStill[[64]byte](t)
 	p.Put(p.Get())
-	s := p.core.present()[0]
+	s := p.core.shards.Load().present()[0]
 	s.sampleIn--
 	assert.EqualValues(t, 2, p.Stats().Gets)
 	s.sampleIn++

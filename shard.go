@@ -66,8 +66,8 @@ const (
 	signalRefs               // the pool has Refs: Put has to end those of its slot
 )
 
-// signals returns what is signalled. Any P. The fast paths use it, so it is no method of atomic.Uint32:
-// that would be an ordinary call in some builds.
+// signals returns what is signalled. Any P. The fast paths use it, so it is no method of
+// atomic.Uint32: that would be an ordinary call in some builds.
 //
 //go:nosplit
 func (s *shard) signals() uint32 { return atomic.LoadUint32(&s.signal) }
@@ -237,7 +237,7 @@ func (s *shard) claim(pg *page) bool {
 // find makes the current page ready. It reports false if that takes a page that s does not have. It
 // tries, in this order: what is ready; what was put back to the current page, here or elsewhere;
 // slots of it that were never carved; another page of the queue; a retired page, unless the depot
-// has pages that are partly used.
+// has spare pages.
 //
 // A Get that finds the current page full and the next one ready has not been slow: it did no more
 // than follow a pointer. All others that come here and get a slot count in slowGets, once, here or

@@ -22,7 +22,8 @@ type spec struct {
 	promotion  uint32  // hook.Reset, except where its worth is measured
 }
 
-// newSpec returns the spec of a pool for objects of size bytes, or says which option makes no sense.
+// newSpec returns the spec of a pool for objects of size bytes, or says which option makes no
+// sense.
 func newSpec(size uintptr, typeName string, o options) (spec, error) {
 	sp := spec{
 		geo:       geometryOf(size + redZone),

@@ -47,16 +47,16 @@ type Stats struct {
 	// they count in the heap's size, and nothing goes back to the OS.
 	OffHeap bool
 	// Access says how Get and Put get a part of the pool to themselves: "nosplit" if they cannot be
-	// preempted, which is fastest; "pinned" if they pin the goroutine to its P; "locked" if they take
-	// a lock, which is slowest. See "Builds" in the package's documentation. It is the same for all
-	// pools of a process.
+	// preempted, which is fastest; "pinned" if they pin the goroutine to its P; "locked" if they
+	// take a lock, which is slowest. See "Builds" in the package's documentation. It is the same
+	// for all pools of a process.
 	Access string
 }
 
-// stats adds up. While others use the pool, each number is from a slightly different moment; otherwise
-// it is exact. Where shards are pinned and not locked, this reads words that their owners are writing.
-// Each is read whole, and nothing is derived from two of them that must agree. (Gets is: see
-// sample.go.)
+// stats adds up. While others use the pool, each number is from a slightly different moment;
+// otherwise it is exact. Where shards are pinned and not locked, this reads words that their owners
+// are writing. Each is read whole, and nothing is derived from two of them that must agree. (Gets
+// is: see sample.go.)
 func (c *core) stats() (st Stats) {
 	c.requireNew()
 	if !pinned {
@@ -65,7 +65,7 @@ func (c *core) stats() (st Stats) {
 	}
 	c.stopMu.Lock()
 	defer c.stopMu.Unlock()
-	return c.statsOf(c.present())
+	return c.statsOf(c.shards.Load().present())
 }
 
 // statsOf is stats for a caller that holds stopMu.

@@ -19,8 +19,8 @@ var (
 // noChunk stands in a region's table for a chunk that is not open yet.
 var noChunk = new(chunk)
 
-// A chunkEntry is a place for a chunk, and a pageEntry is one for a page. Their methods are for the fast
-// paths: those of atomic.Pointer are ordinary calls in some builds. Any P, atomic.
+// A chunkEntry is a place for a chunk, and a pageEntry is one for a page. Their methods are for the
+// fast paths: those of atomic.Pointer are ordinary calls in some builds. Any P, atomic.
 type (
 	chunkEntry struct{ p unsafe.Pointer }
 	pageEntry  struct{ p unsafe.Pointer }

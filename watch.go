@@ -8,9 +8,9 @@ import (
 
 // Watched slots. Some slots in use get more attention: those that the profile has sampled
 // (profile.go), guarded ones (guard.go), and in builds that look for the program's mistakes all of
-// them (debug_on.go, sanitize_*.go). Their word says watched instead of taken. The fast paths of Put
-// take that for a slot that is not in use and leave it to putAt, so that watching costs the other slots
-// nothing.
+// them (debug_on.go, sanitize_*.go). Their word says watched instead of taken. The fast paths of
+// Put take that for a slot that is not in use and leave it to putAt, so that watching costs the
+// other slots nothing.
 //
 // What there is to do is done without a shard: after Get has taken the slot and before it hands the
 // slot out, and in Put when the slot has no user any more and no new one yet.
@@ -31,8 +31,8 @@ type watches struct {
 
 func (w *watches) init(sp *spec, t *transit) { w.spec, w.transit = sp, t }
 
-// got is told of a watched slot that a Get is about to hand out. It returns an error if the slot shows
-// that it was misused since its last Put.
+// got is told of a watched slot that a Get is about to hand out. It returns an error if the slot
+// shows that it was misused since its last Put.
 func (w *watches) got(op string, x unsafe.Pointer, sampled bool) error {
 	raceGot(x, int(w.spec.size))
 	asanGot(x, int(w.spec.geo.stride))
@@ -42,8 +42,8 @@ func (w *watches) got(op string, x unsafe.Pointer, sampled bool) error {
 	return w.debugGot(op, x)
 }
 
-// put is told of a watched slot that was put. It reports whether the slot is free now; otherwise it is
-// in quarantine.
+// put is told of a watched slot that was put. It reports whether the slot is free now; otherwise it
+// is in quarantine.
 func (w *watches) put(op string, x unsafe.Pointer) (free bool, err error) {
 	w.dropSample(uintptr(x))
 	if debugging {
@@ -60,8 +60,8 @@ func (w *watches) forget(pg *page) {
 	w.debugForget(pg)
 }
 
-// watch marks a slot that s has taken for its caller and that is to be watched. The caller owns s: who
-// has seized all shards looks at the words of pages.
+// watch marks a slot that s has taken for its caller and that is to be watched. The caller owns s:
+// who has seized all shards looks at the words of pages.
 func (s *shard) watch(x unsafe.Pointer) {
 	pg := pageOf(uintptr(x))
 	i, _ := pg.indexOf(uintptr(x))
@@ -107,8 +107,8 @@ func (c *core) putWatched(op string, addr uintptr) error {
 	return cmp.Or(err, c.putQuarantined(op, c.watches.overdue()))
 }
 
-// putBack makes a slot free whose word says leaving. If it does not, another Put of the slot has run at
-// the same time.
+// putBack makes a slot free whose word says leaving. If it does not, another Put of the slot has
+// run at the same time.
 func (c *core) putBack(op string, addr uintptr) error {
 	s, err := c.enter(op)
 	if err != nil {

@@ -36,7 +36,6 @@ const (
 // to each other; this pool's are blue.
 var sideColors = map[catalog.Side]color.Color{
 	catalog.Pool:        rgb(0x1f5fa8),
-	catalog.PoolLocal:   rgb(0x5794d6),
 	catalog.PoolBatch:   rgb(0xaed2f5),
 	catalog.SyncPool:    rgb(0xd9731a),
 	catalog.Syncx:       rgb(0xf7c08a),
@@ -209,7 +208,7 @@ func chartRatios(peers *Peers, workload string) ([]int, map[catalog.Side]map[int
 	var sizes []int
 	bySide := make(map[catalog.Side]map[int]Spread)
 	for _, f := range peers.Figures {
-		if f.Workload != workload || f.Mode != catalog.Zeroed || f.VsSyncPool == nil {
+		if f.Workload != workload || f.Mode != catalog.Zeroed || f.Baseline || f.VsSyncPool == nil {
 			continue
 		}
 		if bySide[f.Side] == nil {

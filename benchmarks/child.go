@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -29,10 +31,20 @@ const workerPackage = "./internal/worker"
 
 // buildWorker builds the worker with its functions in an order that seed decides:
 // where a loop lies in memory is worth several per cent, for or against a side,
-// and is nobody's merit.
-func buildWorker(ctx context.Context, dir string, seed int) (string, error) {
+// and is nobody's merit. A baseline is a checkout of the library to build it with
+// instead of the one around this module.
+func buildWorker(ctx context.Context, dir string, seed int, baseline string) (string, error) {
 	path := filepath.Join(dir, "worker-"+strconv.Itoa(seed))
-	cmd := command(ctx, "go", "build", "-o", path, "-ldflags=-randlayout="+strconv.Itoa(seed), workerPackage)
+	args := []string{"build", "-ldflags=-randlayout=" + strconv.Itoa(seed)}
+	if baseline != "" {
+		path += "-baseline"
+		modfile, err := writeBaselineModule(dir, baseline)
+		if err != nil {
+			return "", err
+		}
+		args = append(args, "-modfile="+modfile)
+	}
+	cmd := command(ctx, "go", append(args, "-o", path, workerPackage)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
@@ -40,6 +52,33 @@ func buildWorker(ctx context.Context, dir string, seed int) (string, error) {
 		return "", fmt.Errorf("building the worker (run this in the module's directory): %w\n%s", err, out)
 	}
 	return path, nil
+}
+
+// writeBaselineModule writes a go.mod that takes the library from the baseline, with
+// its go.sum.
+func writeBaselineModule(dir, baseline string) (string, error) {
+	const around = "replace github.com/warmpage/pool => ../\n"
+	path, err := filepath.Abs(baseline)
+	if err != nil {
+		return "", err
+	}
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		return "", err
+	}
+	sum, err := os.ReadFile("go.sum")
+	if err != nil {
+		return "", err
+	}
+	replaced := strings.Replace(string(mod), around, fmt.Sprintf("replace github.com/warmpage/pool => %q\n", path), 1)
+	if replaced == string(mod) {
+		return "", fmt.Errorf("go.mod does not have %q", around)
+	}
+	modfile := filepath.Join(dir, "baseline.mod")
+	return modfile, errors.Join(
+		os.WriteFile(modfile, []byte(replaced), 0o666),
+		os.WriteFile(filepath.Join(dir, "baseline.sum"), sum, 0o666),
+	)
 }
 
 // A child is a process that answers each line with a line.

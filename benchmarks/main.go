@@ -1,7 +1,8 @@
 // Benchmarks compares the pool with what else people use: sync.Pool, other pools
 // and allocators, hand-written free lists and the plain heap.
 //
-//	go run . [-quick] [-study all|peers|promotion|memory|growth] [-workload REGEXP] [-size 64,256] [-processes 11] [-out results]
+//	go run . [-quick] [-study all|peers|stops|promotion|memory|growth|none] [-processes N] [-out DIR]
+//	go run . [-workload REGEXP] [-size 64,256] [-sides pool,syncx] [-baseline DIR] [-processes N] [-out DIR]
 //
 // It builds its worker anew for each process, with functions in another order,
 // measures, and writes results.json, table.md and charts. README.md says what is
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
 //go:generate go run ./internal/gen
@@ -66,18 +68,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 const (
 	studyPeers     = "peers"
+	studyStops     = "stops"
 	studyPromotion = "promotion"
 	studyMemory    = "memory"
 	studyGrowth    = "growth"
 	studyAll       = "all"
+	studyNone      = "none" // tables and charts of what an earlier run has left
 )
 
 // allStudies are those of studyAll, in the order of the tables.
-var allStudies = []string{studyPeers, studyPromotion, studyMemory, studyGrowth}
+var allStudies = []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth}
 
 type options struct {
 	studies   []string
 	peers     plan
+	stops     stopsPlan
 	promotion promotionPlan
 	memory    memoryPlan
 	growth    growthPlan
@@ -90,14 +95,20 @@ func (o options) has(study string) bool { return slices.Contains(o.studies, stud
 // full and quick are all that -quick changes.
 var (
 	full = options{
-		peers:     plan{processes: 11, rounds: 5, target: 5 * time.Millisecond, sizes: catalog.Sizes},
+		peers: plan{processes: 5, sizes: catalog.Sizes, together: 200, attempts: 4, timing: wire.Timing{
+			Slices: 500, Slice: 100 * time.Microsecond, Limit: 20 * time.Second, Rounds: 15, Round: 5 * time.Millisecond,
+		}},
+		stops:     stopsPlan{processes: 5, turns: 50, stops: 40},
 		promotion: promotionPlan{processes: 11, rounds: 9, target: 5 * time.Millisecond},
 		memory:    memoryPlan{objects: 2_000_000, idle: 4 * time.Second},
 		growth:    growthPlan{rounds: 5, target: 20 * time.Millisecond, maxLive: 100_000_000},
 		out:       "results",
 	}
 	quick = options{
-		peers:     plan{processes: 1, rounds: 1, target: 500 * time.Microsecond, sizes: []int{64, 1024}},
+		peers: plan{processes: 1, sizes: []int{64, 1024}, together: 5, attempts: 1, timing: wire.Timing{
+			Slices: 10, Slice: 50 * time.Microsecond, Limit: 100 * time.Millisecond, Rounds: 1, Round: 500 * time.Microsecond,
+		}},
+		stops:     stopsPlan{processes: 1, turns: 2, stops: 10},
 		promotion: promotionPlan{processes: 1, rounds: 1, target: 500 * time.Microsecond},
 		memory:    memoryPlan{objects: 200_000, idle: time.Second},
 		growth:    growthPlan{rounds: 1, target: 2 * time.Millisecond, maxLive: 1_000_000},
@@ -110,11 +121,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var (
 		fs        = flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 		isQuick   = fs.Bool("quick", false, "under two minutes: everything once, figures worth nothing")
-		study     = fs.String("study", "", "only this `study`: peers, promotion, memory or growth; or all (default all, with -workload or -size peers)")
+		study     = fs.String("study", "", "only this `study`: peers, stops, promotion, memory or growth; or all, or none (default all, with -workload or -size peers)")
 		workload  = fs.String("workload", "", "only workloads whose name matches this `regexp`")
 		sizes     = fs.String("size", "", "only these object `sizes`, of 16,64,256,1024")
-		processes = fs.Int("processes", 0, "`number` of processes for each figure (default 11, with -quick 1)")
-		out       = fs.String("out", "", "`directory` for what is written (default results, with -quick results/quick)")
+		sides     = fs.String("sides", "", "only these `sides`, and sync.Pool: "+sideNames())
+		baseline  = fs.String("baseline", "", "another checkout of the library, `directory` to compare with")
+		processes = fs.Int("processes", 0, "`number` of processes for each figure (default 5, promotion 11, with -quick 1)")
+		out       = fs.String("out", "", "`directory` for what is written (default results, with -quick results/quick, for a part of the comparison results/part)")
 	)
 	fs.SetOutput(io.Discard) // errors are printed once, by run
 	switch err := fs.Parse(args); {
@@ -131,22 +144,34 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return options{}, fmt.Errorf("-processes must be positive, not %d", *processes)
 	}
 	opts := full
-	if *isQuick {
+	part := *workload != "" || *sizes != "" || *sides != "" || *baseline != ""
+	switch {
+	case *isQuick:
 		opts = quick
+	case part:
+		opts.out = filepath.Join(opts.out, "part")
 	}
+	opts.peers.baseline = *baseline
 	opts.command = strings.Join(append([]string{"go run ."}, args...), " ")
 	if *processes > 0 {
-		opts.peers.processes, opts.promotion.processes = *processes, *processes
+		opts.peers.processes, opts.stops.processes, opts.promotion.processes = *processes, *processes, *processes
 	}
 	if *out != "" {
 		opts.out = *out
 	}
 	var err error
-	if opts.studies, err = parseStudy(*study, *workload != "" || *sizes != ""); err != nil {
+	if opts.studies, err = parseStudy(*study, part); err != nil {
 		return opts, err
 	}
 	if opts.peers.workloads, err = parseWorkloads(*workload); err != nil {
 		return opts, err
+	}
+	if opts.peers.sides, err = parseSides(*sides); err != nil {
+		return opts, err
+	}
+	opts.stops.versions, opts.stops.sides = opts.peers.versions(), stopsSides
+	if *sides != "" {
+		opts.stops.sides = slices.DeleteFunc(slices.Clone(opts.peers.sides), noStops)
 	}
 	if *sizes != "" {
 		opts.peers.sizes, err = parseSizes(*sizes)
@@ -160,10 +185,12 @@ func parseStudy(name string, filtered bool) ([]string, error) {
 		return []string{studyPeers}, nil
 	case name == "" || name == studyAll:
 		return allStudies, nil
+	case name == studyNone:
+		return nil, nil
 	case slices.Contains(allStudies, name):
 		return []string{name}, nil
 	}
-	return nil, fmt.Errorf("-study must be peers, promotion, memory, growth or all, not %q", name)
+	return nil, fmt.Errorf("-study must be peers, stops, promotion, memory, growth, all or none, not %q", name)
 }
 
 func parseWorkloads(pattern string) ([]catalog.Workload, error) {
@@ -199,6 +226,36 @@ func parseSizes(list string) ([]int, error) {
 	return sizes, nil
 }
 
+// parseSides returns those of a list of names in the order of the tables, and sync.Pool.
+func parseSides(list string) ([]catalog.Side, error) {
+	if list == "" {
+		return catalog.Sides, nil
+	}
+	wanted := map[string]bool{catalog.SyncPool.FlagName(): true}
+	for name := range strings.SplitSeq(list, ",") {
+		wanted[name] = true
+	}
+	var sides []catalog.Side
+	for _, s := range catalog.Sides {
+		if wanted[s.FlagName()] {
+			sides = append(sides, s)
+			delete(wanted, s.FlagName())
+		}
+	}
+	for name := range wanted {
+		return nil, fmt.Errorf("-sides must be of %s, not %q", sideNames(), name)
+	}
+	return sides, nil
+}
+
+func sideNames() string {
+	var names []string
+	for _, s := range catalog.Sides {
+		names = append(names, s.FlagName())
+	}
+	return strings.Join(names, ",")
+}
+
 // measureAndWrite writes only when all studies are done.
 func measureAndWrite(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 	if err := os.MkdirAll(opts.out, 0o777); err != nil { // now, not after ten minutes
@@ -229,6 +286,14 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		}
 		peers.Run, results.Peers = stop(), peers
 	}
+	if opts.has(studyStops) {
+		stop := startRun(opts.command, time.Now())
+		stops, err := measureStops(ctx, opts.stops, dir, pr)
+		if err != nil {
+			return err
+		}
+		stops.Run, results.Stops = stop(), stops
+	}
 	if opts.has(studyPromotion) {
 		stop := startRun(opts.command, time.Now())
 		promotion, err := measurePromotion(ctx, opts.promotion, dir, pr)
@@ -241,7 +306,7 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		return nil
 	}
 	pr.step("build", buildTime)
-	worker, err := buildWorker(ctx, dir, 0)
+	worker, err := buildWorker(ctx, dir, 0, "")
 	if err != nil {
 		return err
 	}
@@ -269,6 +334,9 @@ func (o options) expectAll() time.Duration {
 	if o.has(studyPeers) {
 		sum += o.peers.expectAll()
 	}
+	if o.has(studyStops) {
+		sum += o.stops.expectAll()
+	}
 	if o.has(studyPromotion) {
 		sum += o.promotion.expectAll()
 	}
@@ -281,14 +349,26 @@ func (o options) expectAll() time.Duration {
 	return sum
 }
 
-// write writes tables to stdout, and everything to the directory.
+// write writes everything to the directory, and to stdout the studies that were run:
+// of the comparison a summary.
 func (r Results) write(opts options, stdout io.Writer) error {
 	var tables strings.Builder
 	writeTables(&tables, r)
-	fmt.Fprint(stdout, tables.String())
+	ran := r
+	for _, s := range allStudies {
+		if !opts.has(s) {
+			ran.drop(s)
+		}
+	}
+	if ran.Peers != nil {
+		writeSummary(stdout, ran.Peers)
+		ran.Peers = nil
+	}
+	writeTables(stdout, ran)
+	fmt.Fprintf(stdout, "\nAll tables: %s\n", filepath.Join(opts.out, tableFile))
 	return errors.Join(
 		r.save(opts.out),
-		os.WriteFile(filepath.Join(opts.out, "table.md"), []byte(tables.String()), 0o666),
+		os.WriteFile(filepath.Join(opts.out, tableFile), []byte(tables.String()), 0o666),
 		writeCharts(opts.out, r),
 	)
 }

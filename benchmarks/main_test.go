@@ -31,8 +31,9 @@ func TestRun(t *testing.T) {
 	out := filepath.Join(dir, "results")
 	code, stdout, stderr := runWith(t.Context(), "-quick", "-processes", "2", "-workload", "^exchange$", "-size", "64", "-out", out)
 	require.Equal(t, 0, code, stderr)
-	assert.Contains(t, stdout, "## 64 bytes, zeroed")
-	assert.Contains(t, stdout, "| exchange |")
+	assert.Regexp(t, `(?m)^exchange +64 +zeroed `, stdout)
+	assert.Regexp(t, `(?m)^exchange +64 +raw `, stdout)
+	assert.NotContains(t, stdout, "baseline")
 	assert.Contains(t, stderr, "process 1 of 2")
 	left, err := filepath.Glob(filepath.Join(dir, "pool-benchmarks-*"))
 	require.NoError(t, err)
@@ -40,18 +41,57 @@ func TestRun(t *testing.T) {
 
 	table, err := os.ReadFile(filepath.Join(out, "table.md"))
 	require.NoError(t, err)
-	assert.Equal(t, stdout, string(table))
-	assertSVG(t, filepath.Join(out, "exchange.svg"), "mutex+slice", "pool, local checks")
+	assert.Contains(t, string(table), "## 64 bytes, zeroed")
+	assert.Contains(t, string(table), "| exchange |")
+	assertSVG(t, filepath.Join(out, "exchange.svg"), "mutex+slice")
 
 	r, err := load(out)
 	require.NoError(t, err)
 	require.NotNil(t, r.Peers)
 	assert.Equal(t, 2, r.Peers.Processes)
 	for _, f := range r.Peers.Figures {
-		assert.Len(t, f.NS, 2, f.Side)
+		assert.NotEmpty(t, f.NS, f.Side)
 		assert.Positive(t, f.Median, f.Side)
 	}
 	assert.Nil(t, r.Growth)
+}
+
+// The library around this module against itself.
+func TestBaseline(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-workload", "^churn-64-fifo$", "-size", "64", "-sides", "batch", "-baseline", "..", "-out", out)
+	require.Equal(t, 0, code, stderr)
+	assert.Regexp(t, `workload +bytes +mode +ns +pool batch +pool batch, baseline +change +pool / syncx\n`, stdout)
+	assert.Regexp(t, `(?m)^churn-64-fifo +64 +zeroed +[0-9.]+ +~?[0-9.]+ +~?[0-9.]+ +[+-][0-9]+ % +—$`, stdout)
+	r, err := load(out)
+	require.NoError(t, err)
+	baseline := make(map[bool][]catalog.Side)
+	for _, f := range r.Peers.Figures {
+		if f.Mode == catalog.Zeroed {
+			baseline[f.Baseline] = append(baseline[f.Baseline], f.Side)
+		}
+	}
+	both := []catalog.Side{catalog.PoolBatch, catalog.SyncPool}
+	assert.Equal(t, map[bool][]catalog.Side{false: both, true: both}, baseline)
+
+	code, _, stderr = runWith(t.Context(), "-quick", "-size", "64", "-baseline", t.TempDir(), "-out", out)
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, stderr, "building the worker")
+}
+
+func TestStopsStudy(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-study", "stops", "-sides", "pool,batch,mimalloc", "-out", out)
+	require.Equal(t, 0, code, stderr)
+	assert.Regexp(t, `(?m)^\| idle \| [0-9]`, stdout)
+	r, err := load(out)
+	require.NoError(t, err)
+	var sides []catalog.Side
+	for _, f := range r.Stops.Figures {
+		sides = append(sides, f.Side)
+		assert.Positive(t, f.P99.Median, f.Side)
+	}
+	assert.Equal(t, []catalog.Side{wire.Idle, catalog.Pool, catalog.SyncPool}, sides)
 }
 
 // All churns through child processes with two layouts. The counters are exact, even
@@ -139,7 +179,8 @@ func TestBadFlags(t *testing.T) {
 		{"-workload juggling", "-workload juggling matches none of ping-pong churn-64-fifo"},
 		{"-size 65", `-size must be of [16 64 256 1024], with commas between, not "65"`},
 		{"-size 64,", "-size must be of"},
-		{"-study life", `-study must be peers, promotion, memory, growth or all, not "life"`},
+		{"-sides pool,glue", `-sides must be of pool,batch,syncpool,syncx,modernc,moderncmutex,bytebuffer,mutexslice,channel,new,floor,mimalloc, not "glue"`},
+		{"-study life", `-study must be peers, stops, promotion, memory, growth, all or none, not "life"`},
 		{"-turbo", "flag provided but not defined: -turbo"},
 		{"now", `unexpected argument "now"`},
 	} {
@@ -158,11 +199,14 @@ func TestStudies(t *testing.T) {
 		args string
 		want []string
 	}{
-		{"", []string{studyPeers, studyPromotion, studyMemory, studyGrowth}},
+		{"", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth}},
 		{"-study growth", []string{studyGrowth}},
 		{"-workload larson", []string{studyPeers}},
+		{"-sides new", []string{studyPeers}},
+		{"-baseline ..", []string{studyPeers}},
 		{"-study promotion", []string{studyPromotion}},
-		{"-size 64 -study all", []string{studyPeers, studyPromotion, studyMemory, studyGrowth}},
+		{"-study none", nil},
+		{"-size 64 -study all", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth}},
 	} {
 		opts, err := parse(strings.Fields(test.args), io.Discard)
 		require.NoError(t, err)
@@ -189,14 +233,43 @@ func somePeers() *Peers {
 	p := plan{workloads: catalog.Workloads[:1], sizes: []int{16, 64}}
 	c := cell{p.workloads[0], 64, catalog.Zeroed}
 	other := cell{p.workloads[0], 16, catalog.Zeroed}
-	return &Peers{Processes: 2, Figures: p.figures(map[figureKey][]float64{
-		{c, catalog.Pool}:         {9, 22},
-		{c, catalog.SyncPool}:     {10, 20},
-		{c, catalog.Modernc}:      {18, 11},
-		{other, catalog.Pool}:     {1, 1},
-		{other, catalog.SyncPool}: {1, 1},
-		{other, catalog.Channel}:  {3, 3},
+	quiet := func(xs ...float64) (all []sample) {
+		for _, x := range xs {
+			all = append(all, sample{x, true})
+		}
+		return all
+	}
+	return &Peers{Processes: 2, Figures: p.figures(samples{
+		{c, catalog.Pool, false}:         quiet(9, 22),
+		{c, catalog.SyncPool, false}:     quiet(10, 20),
+		{c, catalog.Modernc, false}:      quiet(18, 11),
+		{other, catalog.Pool, false}:     quiet(1, 1),
+		{other, catalog.SyncPool, false}: quiet(1, 1),
+		{other, catalog.Channel, false}:  quiet(3, 3),
 	})}
+}
+
+// Figures are those of quiet processes, if there is one.
+func TestQuiet(t *testing.T) {
+	p := plan{workloads: catalog.Workloads[:1], sizes: []int{64}, baseline: "."}
+	c := cell{p.workloads[0], 64, catalog.Zeroed}
+	all := samples{
+		{c, catalog.Pool, false}:     {{6, true}, {10, false}, {8, true}},
+		{c, catalog.SyncPool, false}: {{10, true}, {10, false}, {10, true}},
+		{c, catalog.Pool, true}:      {{12, false}, {14, false}, {16, false}},
+		{c, catalog.SyncPool, true}:  {{10, false}, {10, false}, {10, false}},
+	}
+	f := p.figures(all)
+	require.Len(t, f, 4)
+	assert.Equal(t, []float64{6, 8}, f[0].NS)
+	assert.Equal(t, "0.70 (0.60–0.80)", f[0].ratio(f[0].VsSyncPool))
+	assert.Equal(t, []float64{12, 14, 16}, f[2].NS)
+	assert.Equal(t, "~1.40 (1.20–1.60)", f[2].ratio(f[2].VsSyncPool))
+	assert.Equal(t, absent, f[2].ratio(nil))
+
+	var out strings.Builder
+	writeSummary(&out, &Peers{Figures: f})
+	assert.Regexp(t, `ping-pong +64 +zeroed +10.0 +0.70 \(0.60–0.80\) +~1.40 \(1.20–1.60\) +-50 % +—\n`, out.String())
 }
 
 func TestTable(t *testing.T) {
@@ -244,7 +317,8 @@ func TestResults(t *testing.T) {
 		}}},
 	}
 	var stdout strings.Builder
-	require.NoError(t, r.write(options{out: dir}, &stdout))
+	require.NoError(t, r.write(options{out: dir, studies: []string{studyMemory, studyGrowth}}, &stdout))
+	assert.NotContains(t, stdout.String(), "ping-pong")
 	assert.Contains(t, stdout.String(), "| pool | 4 | 40 | 6 | 41 | 7 | 20.0 | 10.0 |")
 	assert.Contains(t, stdout.String(), "| 1e+06 | pool | 12.5 |")
 	assert.Contains(t, stdout.String(), "| 4 | 5.0 |")

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
@@ -49,7 +50,8 @@ func buildMimalloc(ctx context.Context, dir string) (string, error) {
 	return path, nil
 }
 
-// askMimalloc measures a cell in the C program: the median round.
+// askMimalloc measures a cell in the C program: the 10th percentile of the slices, or
+// the median round.
 func askMimalloc(ctx context.Context, c *child, w catalog.Workload, spec wire.CellSpec) (float64, error) {
 	workers, zeroed, order := 1, 0, w.Order
 	if w.Parallel {
@@ -61,7 +63,11 @@ func askMimalloc(ctx context.Context, c *child, w catalog.Workload, spec wire.Ce
 	if order == "" {
 		order = catalog.FIFO
 	}
-	line := fmt.Sprintf("%s %d %s %d %d %d %d %d", w.Kind, w.Objects, order, spec.Size, zeroed, workers, spec.Rounds, spec.Target)
+	rounds, target, share := spec.Slices, spec.Slice, 0.1
+	if catalog.NeedsRounds(catalog.Mimalloc, w) {
+		rounds, target, share = spec.Rounds, spec.Round, 0.5
+	}
+	line := fmt.Sprintf("%s %d %s %d %d %d %d %d", w.Kind, w.Objects, order, spec.Size, zeroed, workers, rounds, target)
 	var answer wire.MimallocCell
 	if err := c.ask(ctx, []byte(line), &answer); err != nil {
 		return 0, err
@@ -69,5 +75,6 @@ func askMimalloc(ctx context.Context, c *child, w catalog.Workload, spec wire.Ce
 	if len(answer.NS) == 0 {
 		return 0, errors.New("mimalloc: no rounds")
 	}
-	return spread(answer.NS).Median, nil
+	slices.Sort(answer.NS)
+	return answer.NS[int(share*float64(len(answer.NS)-1))], nil
 }

@@ -65,7 +65,7 @@ func measurePromotion(ctx context.Context, p promotionPlan, dir string, pr *prog
 	costs := make(map[promotionKey][]wire.PromotionCost)
 	for i := range p.processes {
 		pr.step(fmt.Sprintf("promotion, layout %d of %d: build", i+1, p.processes), buildTime)
-		worker, err := buildWorker(ctx, dir, i+1)
+		worker, err := buildWorker(ctx, dir, i+1, "")
 		if err != nil {
 			return nil, err
 		}

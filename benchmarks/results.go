@@ -23,6 +23,7 @@ import (
 // left there.
 type Results struct {
 	Peers     *Peers     `json:"peers,omitempty"`
+	Stops     *Stops     `json:"stops,omitempty"`
 	Promotion *Promotion `json:"promotion,omitempty"`
 	Memory    *Memory    `json:"memory,omitempty"`
 	Growth    *Growth    `json:"growth,omitempty"`
@@ -44,7 +45,7 @@ type Run struct {
 type Peers struct {
 	Run
 	Processes int      `json:"processes"`
-	Rounds    int      `json:"rounds"`
+	Method    string   `json:"method"`
 	Mimalloc  bool     `json:"mimalloc"`
 	Figures   []Figure `json:"figures"`
 }
@@ -55,11 +56,29 @@ type Figure struct {
 	Size       int          `json:"size"`
 	Mode       catalog.Mode `json:"mode"`
 	Side       catalog.Side `json:"side"`
-	NS         []float64    `json:"ns"` // a pair, of each process
+	Baseline   bool         `json:"baseline,omitempty"` // with the library of -baseline
+	Noisy      bool         `json:"noisy,omitempty"`    // others used the cores in each process
+	NS         []float64    `json:"ns"`                 // a pair, of each process; of the quiet ones if not Noisy
 	Median     float64      `json:"median"`
 	VsSyncPool *Spread      `json:"vsSyncPool,omitempty"`
 	VsSyncx    *Spread      `json:"vsSyncx,omitempty"`   // of this pool only
 	VsModernc  *Spread      `json:"vsModernc,omitempty"` // of this pool only
+}
+
+// Stops is how long the world takes to stop.
+type Stops struct {
+	Run
+	Processes int           `json:"processes"`
+	Stops     int           `json:"stops"` // of each side in each process
+	Figures   []StopsFigure `json:"figures"`
+}
+
+// A StopsFigure is one side, over the processes, in microseconds.
+type StopsFigure struct {
+	Side     catalog.Side `json:"side"`
+	Baseline bool         `json:"baseline,omitempty"`
+	Median   Spread       `json:"median"`
+	P99      Spread       `json:"p99"`
 }
 
 // Promotion is what it is worth to put the slots of an empty page in order.
@@ -106,7 +125,26 @@ type GoroutinesRow struct {
 	PairsPerS  map[catalog.Side]float64 `json:"pairsPerS"`
 }
 
-const resultsFile = "results.json"
+const (
+	resultsFile = "results.json"
+	tableFile   = "table.md"
+)
+
+// drop forgets a study.
+func (r *Results) drop(study string) {
+	switch study {
+	case studyPeers:
+		r.Peers = nil
+	case studyStops:
+		r.Stops = nil
+	case studyPromotion:
+		r.Promotion = nil
+	case studyMemory:
+		r.Memory = nil
+	case studyGrowth:
+		r.Growth = nil
+	}
+}
 
 // load returns the results in dir, none if there are none yet.
 func load(dir string) (Results, error) {
@@ -131,7 +169,7 @@ func (r Results) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, start := range []string{`{"workload"`, `{"holder"`, `{"side"`, `{"size"`, `"peers"`, `"promotion"`, `"memory"`, `"growth"`} {
+	for _, start := range []string{`{"workload"`, `{"holder"`, `{"side"`, `{"size"`, `"peers"`, `"stops":{`, `"promotion"`, `"memory"`, `"growth"`} {
 		text = bytes.ReplaceAll(text, []byte(start), []byte("\n"+start))
 	}
 	return os.WriteFile(filepath.Join(dir, resultsFile), append(text, '\n'), 0o666)

@@ -11,8 +11,10 @@ import (
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
-// absent is in the table where a side does not take part.
-const absent = "—"
+const (
+	absent = "—" // where a side does not take part
+	noisy  = "~" // before a figure for which no process was quiet
+)
 
 // firstSize is the one whose table comes first: that of a small struct.
 const firstSize = 64
@@ -21,6 +23,9 @@ const firstSize = 64
 func writeTables(out io.Writer, r Results) {
 	if r.Peers != nil {
 		writePeers(out, r.Peers)
+	}
+	if r.Stops != nil {
+		writeStops(out, r.Stops)
 	}
 	if r.Promotion != nil {
 		writePromotion(out, r.Promotion)
@@ -38,12 +43,13 @@ func writePeers(out io.Writer, p *Peers) {
 
 %s.
 
-Processes: %d, each with its functions in another order; rounds of every side in each: %d, the sides in turn.
+%s.
 
 Time of a Get and Put pair as a ratio to sync.Pool's: less is faster. Median over the processes of the ratio within the
 process, and from the second lowest to the second highest. "ns" is sync.Pool's own time, median. "pool / modernc" is
 against modernc.org/memory without a lock where one goroutine does it all, with a mutex elsewhere. %s: takes no part.
-`, p.Run, p.Processes, p.Rounds, absent)
+%s before a ratio: others used the cores in all processes.
+`, p.Run, p.Method, absent, noisy)
 	if !p.Mimalloc {
 		fmt.Fprintf(out, "\n%s\n", mimallocHint)
 	}
@@ -83,7 +89,7 @@ func peersTable(p *Peers, size int, m catalog.Mode) [][]string {
 	figures := make(map[string]map[catalog.Side]Figure) // by workload
 	measured := make(map[catalog.Side]bool)
 	for _, f := range p.Figures {
-		if f.Size == size && f.Mode == m {
+		if f.Size == size && f.Mode == m && !f.Baseline {
 			if figures[f.Workload] == nil {
 				figures[f.Workload] = make(map[catalog.Side]Figure)
 			}
@@ -107,12 +113,21 @@ func peersTable(p *Peers, size int, m catalog.Mode) [][]string {
 		}
 		row := []string{w.Name, fmt.Sprintf("%.1f", of[catalog.SyncPool].Median)}
 		for _, s := range columns {
-			row = append(row, formatRatio(of[s].VsSyncPool, p.Processes))
+			row = append(row, of[s].ratio(of[s].VsSyncPool))
 		}
 		ours := of[catalog.Pool]
-		rows = append(rows, append(row, formatRatio(ours.VsSyncx, p.Processes), formatRatio(ours.VsModernc, p.Processes)))
+		rows = append(rows, append(row, ours.ratio(ours.VsSyncx), ours.ratio(ours.VsModernc)))
 	}
 	return rows
+}
+
+// ratio returns one of f as text.
+func (f Figure) ratio(s *Spread) string {
+	text := formatRatio(s, len(f.NS))
+	if f.Noisy && s != nil {
+		text = noisy + text
+	}
+	return text
 }
 
 // formatRatio returns a ratio with its spread, which one process does not have.

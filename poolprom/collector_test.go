@@ -35,7 +35,7 @@ func registered(t *testing.T, c prometheus.Collector) *prometheus.Registry {
 func gather(t *testing.T, g prometheus.Gatherer, name string) map[string]float64 {
 	t.Helper()
 	families, err := g.Gather()
-	require.NoError(t, err)
+	assert.NoError(t, err) // not require, which only the test's own goroutine may use
 	values := make(map[string]float64)
 	for _, f := range families {
 		if f.GetName() != name {
@@ -82,7 +82,7 @@ func TestKnownPool(t *testing.T) {
 warmpage_pool_gets_total{pool="orders",type="[64]uint8"} 3
 # HELP warmpage_pool_info Always 1; off_heap says whether slots lie outside the Go heap, access how Get and Put get a part of the pool to themselves: nosplit, pinned or locked.
 # TYPE warmpage_pool_info gauge
-warmpage_pool_info{off_heap="%t",access="%s",pool="orders",type="[64]uint8"} 1
+warmpage_pool_info{access="%s",off_heap="%t",pool="orders",type="[64]uint8"} 1
 # HELP warmpage_pool_limit_bytes Upper bound on mapped bytes, set by WithLimit; absent if a pool with these labels has no limit.
 # TYPE warmpage_pool_limit_bytes gauge
 warmpage_pool_limit_bytes{pool="orders",type="[64]uint8"} 1.048576e+06
@@ -98,7 +98,7 @@ warmpage_pool_pages{pool="orders",type="[64]uint8"} 1
 # HELP warmpage_pool_slot_size_bytes Bytes from one slot to the next; the largest value of the pools with these labels.
 # TYPE warmpage_pool_slot_size_bytes gauge
 warmpage_pool_slot_size_bytes{pool="orders",type="[64]uint8"} %d
-`, st.OffHeap, st.Access, st.SlotSize)
+`, st.Access, st.OffHeap, st.SlotSize)
 	assert.NoError(t, testutil.GatherAndCompare(r, strings.NewReader(want),
 		"warmpage_pool_gets_total", "warmpage_pool_info", "warmpage_pool_limit_bytes", "warmpage_pool_live_slots",
 		"warmpage_pool_open", "warmpage_pool_pages", "warmpage_pool_slot_size_bytes"))
@@ -129,6 +129,7 @@ func TestProcessMemory(t *testing.T) {
 	assert.Equal(t, float64(m.InUse), gather(t, r, "warmpage_memory_in_use_bytes")[""])
 	assert.Equal(t, float64(m.Reserved), gather(t, r, "warmpage_memory_reserved_bytes")[""])
 	assert.Equal(t, float64(m.SystemCalls), gather(t, r, "warmpage_memory_system_calls_total")[""])
+	assert.Equal(t, float64(m.WorldStops), gather(t, r, "warmpage_memory_world_stops_total")[""])
 	p.Put(x)
 	require.NoError(t, p.Close())
 }
@@ -204,9 +205,9 @@ func TestEveryOtherField(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{"Name", "Type", "OffHeap", "Access"}, others)
-	now := reading{pools: []pool.Stats{{ID: 1, Name: "a", Type: "T"}, {ID: 2, Name: "a", Type: "T"}, {ID: 3, Name: "b", Type: "T", OffHeap: true}, {ID: 4, Name: "c", Type: "U", Access: "pinned"}}}
+	now := reading{pools: []pool.Stats{{ID: 1, Name: "a", Type: "T", Access: "locked"}, {ID: 2, Name: "a", Type: "T", Access: "locked"}, {ID: 3, Name: "b", Type: "T", Access: "locked", OffHeap: true}, {ID: 4, Name: "c", Type: "U", Access: "pinned"}}}
 	r := registered(t, newCollector(func() reading { return now }))
-	assert.Equal(t, map[string]float64{"false false a T": 1, "true false b T": 1, "false true c U": 1}, gather(t, r, "warmpage_pool_info"))
+	assert.Equal(t, map[string]float64{"locked false a T": 1, "locked true b T": 1, "pinned false c U": 1}, gather(t, r, "warmpage_pool_info"))
 }
 
 func TestLint(t *testing.T) {
@@ -257,11 +258,11 @@ func TestEqualLabelsOfDifferentPools(t *testing.T) {
 		assert.Equal(t, map[string]float64{" ": 64}, gather(t, r, "warmpage_pool_slot_size_bytes"))
 		assert.Equal(t, map[string]float64{" ": 4096}, gather(t, r, "warmpage_pool_slots_per_page"))
 		assert.Equal(t, map[string]float64{" ": 1<<16 + 1<<20}, gather(t, r, "warmpage_pool_limit_bytes"))
-		assert.Equal(t, map[string]float64{"true false  ": 1}, gather(t, r, "warmpage_pool_info"))
+		assert.Equal(t, map[string]float64{" true  ": 1}, gather(t, r, "warmpage_pool_info"))
 	}
 	for _, now.pools = range [][]pool.Stats{{small, free, large}, {free, small}} {
 		assert.Empty(t, gather(t, r, "warmpage_pool_limit_bytes"), "one of the pools has no limit")
-		assert.Equal(t, map[string]float64{"true false  ": 1, "false true  ": 1}, gather(t, r, "warmpage_pool_info"))
+		assert.Equal(t, map[string]float64{" true  ": 1, "pinned false  ": 1}, gather(t, r, "warmpage_pool_info"))
 	}
 }
 

@@ -160,6 +160,10 @@ var memoryCounters = described([]metric[memory]{
 		name: "warmpage_memory_system_calls_total",
 		help: "System calls that reserve, commit or purge memory.",
 		of:   func(m *memory) uint64 { return m.SystemCalls },
+	}, {
+		name: "warmpage_memory_world_stops_total",
+		help: "Stops of the world that took the place of a memory barrier that the system lacks or refuses.",
+		of:   func(m *memory) uint64 { return m.WorldStops },
 	},
 })
 

@@ -5,7 +5,9 @@ package catalog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Sizes are those of the objects, in bytes.
@@ -112,9 +114,8 @@ func Find(name string) (Workload, error) {
 type Side string
 
 const (
-	Pool        Side = "pool"               // Get, or GetNoZero in raw mode
-	PoolLocal   Side = "pool, local checks" // the same with WithLocalChecks
-	PoolBatch   Side = "pool batch"         // GetBatch and PutBatch
+	Pool        Side = "pool"       // Get, or GetNoZero in raw mode
+	PoolBatch   Side = "pool batch" // GetBatch and PutBatch
 	SyncPool    Side = "sync.Pool"
 	Syncx       Side = "syncx"         // github.com/bytedance/gopkg/lang/syncx
 	Modernc     Side = "modernc"       // modernc.org/memory, by one goroutine
@@ -128,17 +129,35 @@ const (
 )
 
 // GoSides are those that the worker has, in the order of the tables.
-var GoSides = []Side{Pool, PoolLocal, PoolBatch, SyncPool, Syncx, Modernc, ModerncLock, ByteBuffer, FreeList, Channel, New, Floor}
+var GoSides = []Side{Pool, PoolBatch, SyncPool, Syncx, Modernc, ModerncLock, ByteBuffer, FreeList, Channel, New, Floor}
 
 // Sides are all of them.
 var Sides = append(slices.Clone(GoSides), Mimalloc)
+
+// NeedsRounds says whether s in w is measured in rounds of milliseconds, not in slices:
+// new is mostly what collections cost, of which a slice has none; a burst comes after
+// idleness; and requests are passed on by the scheduler, which is not done in a slice.
+func NeedsRounds(s Side, w Workload) bool {
+	return s == New || w.Kind == Burst || w.Kind == Request
+}
+
+// FlagName returns the name of s on the command line: its letters.
+func (s Side) FlagName() string {
+	if s == PoolBatch {
+		return "batch"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, string(s))
+}
 
 // TakesPart says whether side s can do w in mode m, and whether it means
 // something there.
 func TakesPart(s Side, w Workload, m Mode) bool {
 	switch s {
-	case PoolLocal: // where slots cross from one P to another, and ping-pong to see that nothing else changes
-		return crossesPs(w.Kind) || w.Kind == PingPong && !w.Parallel
 	case PoolBatch: // one object at a time is not a batch, and GetBatch clears
 		return m == Zeroed && w.Kind != PingPong && w.Kind != Request
 	case Modernc, Floor: // neither has a lock
@@ -149,9 +168,4 @@ func TakesPart(s Side, w Workload, m Mode) bool {
 		return w.Kind != Request
 	}
 	return true
-}
-
-// crossesPs says whether objects are put on another P than they were got on.
-func crossesPs(k Kind) bool {
-	return k == ProducerConsumer || k == Exchange || k == Larson || k == Request
 }

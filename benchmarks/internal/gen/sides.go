@@ -44,11 +44,6 @@ var sides = []side{
 		get: "x := p.Get()", getRaw: "x := p.GetNoZero()", put: "p.Put(x)",
 	},
 	{
-		name: catalog.PoolLocal, ident: "poolLocal", imports: []string{"github.com/warmpage/pool"},
-		poolType: "*pool.Pool[T]", make: "pool.New[T](pool.WithLocalChecks())", close: closeErr,
-		get: "x := p.Get()", getRaw: "x := p.GetNoZero()", put: "p.Put(x)",
-	},
-	{
 		name: catalog.PoolBatch, ident: "batch", imports: []string{"github.com/warmpage/pool"}, batch: true,
 		poolType: "*pool.Pool[T]", make: "pool.New[T]()", close: closeErr,
 		get: "x := p.Get()", put: "p.Put(x)",

@@ -16,22 +16,36 @@ const (
 	VerbLive       = "live"       // LiveSpec, answers Live
 	VerbMemory     = "memory"     // MemorySpec, answers Memory
 	VerbPromotion  = "promotion"  // PromotionSpec, answers Promotion
+	VerbStops      = "stops"      // StopsSpec, answers Stops
 )
 
-// A CellSpec asks for one workload with one size and mode, on all sides.
+// A CellSpec asks for one workload with one size and mode.
 type CellSpec struct {
-	Workload string        `json:"workload"`
-	Size     int           `json:"size"`
-	Mode     catalog.Mode  `json:"mode"`
-	Rounds   int           `json:"rounds"` // for each side
-	Target   time.Duration `json:"target"` // of a round
-	Turn     int           `json:"turn"`   // which side is first
+	Workload string         `json:"workload"`
+	Size     int            `json:"size"`
+	Mode     catalog.Mode   `json:"mode"`
+	Sides    []catalog.Side `json:"sides"`
+	Timing
+	Turn     int           `json:"turn"`     // which side is first
+	Quickest time.Duration `json:"quickest"` // probe so far
 }
 
-// A Cell is the answer: the median of the rounds, ns a pair, for each side that
-// takes part.
+// A Timing is how long each side is measured: in slices, or in rounds where
+// catalog.NeedsRounds says so.
+type Timing struct {
+	Slices int           `json:"slices"` // quiet ones, of twice as many at most
+	Slice  time.Duration `json:"slice"`
+	Limit  time.Duration `json:"limit"` // for all slices of all sides, should a processor be hard to get
+	Rounds int           `json:"rounds"`
+	Round  time.Duration `json:"round"`
+}
+
+// A Cell is the answer, in ns a pair: the 10th percentile of the slices, or the median
+// of the rounds.
 type Cell struct {
-	NS map[catalog.Side]float64 `json:"ns"`
+	NS       map[catalog.Side]float64 `json:"ns"`
+	Quiet    bool                     `json:"quiet"` // enough slices were; else NS is of all of them
+	Quickest time.Duration            `json:"quickest"`
 }
 
 // A MimallocCell is that of the C program: the rounds, ns a pair.
@@ -114,6 +128,27 @@ type Interval struct {
 
 // GoroutineSides are those of GoroutinesSpec.
 var GoroutineSides = []catalog.Side{catalog.Pool, catalog.SyncPool, catalog.Syncx}
+
+// Idle is the side of StopsSpec on which nobody else runs.
+const Idle catalog.Side = "idle"
+
+// StopsSpec asks how long it takes to stop the world while Sides are at work.
+type StopsSpec struct {
+	Sides []catalog.Side `json:"sides"`
+	Turns int            `json:"turns"` // of each side
+	Stops int            `json:"stops"` // in a turn
+}
+
+// Stops is the answer.
+type Stops struct {
+	Sides map[catalog.Side]StopTimes `json:"sides"` // Idle is one of them
+}
+
+// StopTimes are in microseconds.
+type StopTimes struct {
+	Median float64 `json:"median"`
+	P99    float64 `json:"p99"`
+}
 
 // A PromotionMode is what a pool does with a page that empties while it is kept:
 // a constant of internal/hook.

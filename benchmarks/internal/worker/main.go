@@ -35,6 +35,8 @@ func run(args []string, in io.Reader, out io.Writer) error {
 		return answer(spec, out, measureLive)
 	case wire.VerbMemory:
 		return answer(spec, out, measureMemory)
+	case wire.VerbStops:
+		return answer(spec, out, measureStops)
 	case wire.VerbPromotion:
 		return answer(spec, out, measurePromotion)
 	}

@@ -90,7 +90,7 @@ func newPageChurn[T any](spec wire.PromotionSpec, m wire.PromotionMode) *pageChu
 	return &pageChurn[T]{p: p, xs: make([]*T, n), order: indexes(n, spec.Order)}
 }
 
-func (c *pageChurn[T]) run(n int) (int, time.Duration) {
+func (c *pageChurn[T]) run(n int) lap {
 	times := (n + len(c.xs) - 1) / len(c.xs)
 	before := c.p.Stats()
 	start := time.Now()
@@ -105,7 +105,7 @@ func (c *pageChurn[T]) run(n int) (int, time.Duration) {
 		Releases:   each(before.Releases, after.Releases),
 		Promotions: each(before.Promotions, after.Promotions),
 	}
-	return times * len(c.xs), took
+	return lap{pairs: times * len(c.xs), took: took}
 }
 
 // getAndPutAll touches only the first word of each object, and has it not cleared:

@@ -42,30 +42,6 @@ var makers = map[variant]maker{
 	{"pool", 1024, "raw"}: func(w catalog.Workload, workers int) runner {
 		return newRunner(w, workers, newpool1024Raw())
 	},
-	{"pool, local checks", 16, "zeroed"}: func(w catalog.Workload, workers int) runner {
-		return newRunner(w, workers, newpoolLocal16Zeroed())
-	},
-	{"pool, local checks", 16, "raw"}: func(w catalog.Workload, workers int) runner {
-		return newRunner(w, workers, newpoolLocal16Raw())
-	},
-	{"pool, local checks", 64, "zeroed"}: func(w catalog.Workload, workers int) runner {
-		return newRunner(w, workers, newpoolLocal64Zeroed())
-	},
-	{"pool, local checks", 64, "raw"}: func(w catalog.Workload, workers int) runner {
-		return newRunner(w, workers, newpoolLocal64Raw())
-	},
-	{"pool, local checks", 256, "zeroed"}: func(w catalog.Workload, workers int) runner {
-		return newRunner(w, workers, newpoolLocal256Zeroed())
-	},
-	{"pool, local checks", 256, "raw"}: func(w catalog.Workload, workers int) runner {
-		return newRunner(w, workers, newpoolLocal256Raw())
-	},
-	{"pool, local checks", 1024, "zeroed"}: func(w catalog.Workload, workers int) runner {
-		return newRunner(w, workers, newpoolLocal1024Zeroed())
-	},
-	{"pool, local checks", 1024, "raw"}: func(w catalog.Workload, workers int) runner {
-		return newRunner(w, workers, newpoolLocal1024Raw())
-	},
 	{"pool batch", 16, "zeroed"}: func(w catalog.Workload, workers int) runner {
 		return newRunner(w, workers, newbatch16Zeroed())
 	},

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -107,16 +109,21 @@ func bytesOf[T any](x *T) []byte {
 func TestCells(t *testing.T) {
 	for _, w := range catalog.Workloads {
 		for _, m := range catalog.Modes {
-			spec := wire.CellSpec{Workload: w.Name, Size: 64, Mode: m, Rounds: 1, Target: 20 * time.Microsecond, Turn: 3}
-			cell, err := measureCell(spec)
-			require.NoError(t, err)
+			spec := wire.CellSpec{Workload: w.Name, Size: 64, Mode: m, Turn: 3, Timing: wire.Timing{
+				Slices: 3, Slice: 20 * time.Microsecond, Limit: 50 * time.Millisecond, Rounds: 1, Round: 20 * time.Microsecond,
+			}}
 			for _, s := range catalog.GoSides {
 				if catalog.TakesPart(s, w, m) {
-					assert.Positive(t, cell.NS[s], "%s, %s, %s", w.Name, m, s)
-				} else {
-					assert.NotContains(t, cell.NS, s, w.Name)
+					spec.Sides = append(spec.Sides, s)
 				}
 			}
+			cell, err := measureCell(spec)
+			require.NoError(t, err)
+			assert.Len(t, cell.NS, len(spec.Sides))
+			for _, s := range spec.Sides {
+				assert.Positive(t, cell.NS[s], "%s, %s, %s", w.Name, m, s)
+			}
+			assert.Positive(t, cell.Quickest)
 			assert.Contains(t, cell.NS, catalog.SyncPool, "ratios are to it")
 		}
 	}
@@ -157,6 +164,61 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+func TestStops(t *testing.T) {
+	sides := []catalog.Side{catalog.Pool, catalog.SyncPool, catalog.FreeList}
+	r, err := measureStops(wire.StopsSpec{Sides: sides, Turns: 2, Stops: 3})
+	require.NoError(t, err)
+	for _, s := range append(sides, wire.Idle) {
+		assert.Positive(t, r.Sides[s].Median, s)
+		assert.LessOrEqual(t, r.Sides[s].Median, r.Sides[s].P99, s)
+	}
+	_, err = measureStops(wire.StopsSpec{Sides: []catalog.Side{catalog.PoolBatch, "nobody"}})
+	assert.ErrorContains(t, err, `no side "nobody"`)
+}
+
+// A helper that has gone is replaced, and all of a team run at the same time.
+func TestTeam(t *testing.T) {
+	var team team
+	for range 3 {
+		var here atomic.Int32
+		team.do(2, func(int) {
+			for here.Add(1); here.Load() < 2; {
+			}
+		})
+		assert.EqualValues(t, 2, here.Load())
+		for team.helpers[0].state.Load() != gone {
+			runtime.Gosched()
+		}
+	}
+}
+
+// The figure of a side is that of its quiet slices, if there are enough, and of the
+// half in which workers ended together.
+func TestLow(t *testing.T) {
+	old := quickest.Swap(1000)
+	defer quickest.Store(old)
+	quiet, noisy := time.Microsecond, 2*time.Microsecond
+	c := contender{slices: []lap{
+		{pairs: 1, took: 50, probe: quiet},
+		{pairs: 1, took: 60, probe: quiet, gap: 1},
+		{pairs: 1, took: 10, probe: quiet, gap: 9},
+		{pairs: 1, took: 20, probe: quiet, gap: 9},
+		{pairs: 1, took: 30, probe: noisy},
+	}}
+	assert.Equal(t, 4, leastQuiet([]*contender{&c}))
+	assert.Equal(t, 50.0, c.low(true))
+	assert.Equal(t, 30.0, c.low(false))
+}
+
+func TestLengthen(t *testing.T) {
+	c := contender{n: 10, slices: []lap{{took: 40}, {took: 40}, {took: 900}}}
+	assert.False(t, c.lengthen(70))
+	assert.Len(t, c.slices, 3)
+	assert.True(t, c.lengthen(100))
+	assert.Equal(t, 25, c.n)
+	assert.Empty(t, c.slices)
+}
+
 // Modes differ in what they count, as Stats documents it.
 func TestPromotion(t *testing.T) {
 	for _, size := range []int{64, 1024} {
@@ -180,7 +242,7 @@ func TestPromotion(t *testing.T) {
 }
 
 func TestServe(t *testing.T) {
-	question := `{"workload":"ping-pong","size":16,"mode":"raw","rounds":1,"target":1000}` + "\n"
+	question := `{"workload":"ping-pong","size":16,"mode":"raw","sides":["pool"],"slices":1,"slice":1000,"limit":1000000}` + "\n"
 	var out bytes.Buffer
 	require.NoError(t, run([]string{wire.VerbCells}, strings.NewReader(question+question), &out))
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")

@@ -14,10 +14,22 @@ import (
 
 // A runner is a workload on one side, ready to run: what takes memory has it.
 type runner interface {
-	// run does about n pairs and returns how many, and how long they took.
-	run(n int) (pairs int, took time.Duration)
+	run(n int) lap // of about n pairs
 	close()
 }
+
+// A lap is what a runner has done.
+type lap struct {
+	pairs int
+	took  time.Duration // from the first start of a worker to the last end
+	gap   time.Duration // from the first end to the last
+	probe time.Duration // the longest, of those just before and after
+}
+
+// each returns ns a pair.
+func (l lap) each() float64 { return float64(l.took) / float64(l.pairs) }
+
+func (l lap) gapShare() float64 { return float64(l.gap) / float64(l.took) }
 
 // A crew is the goroutines of one runner, each with its loops; all have one pool.
 type crew[T any] []loops[T]
@@ -35,7 +47,7 @@ func newRunner[T any](w catalog.Workload, workers int, l loops[T]) runner {
 	case catalog.Churn:
 		return newChurn(c, w)
 	case catalog.ProducerConsumer:
-		return producerConsumer[T]{c}
+		return newProducerConsumer(c)
 	case catalog.Exchange:
 		return newExchange(c)
 	case catalog.Larson:
@@ -50,36 +62,42 @@ func newRunner[T any](w catalog.Workload, workers int, l loops[T]) runner {
 
 func (c crew[T]) close() { c[0].close() }
 
-// do runs work once for each of the crew, all at the same time, and returns how
-// long they took from the first start to the last end.
-func (c crew[T]) do(work func(k int, l loops[T])) time.Duration {
-	if len(c) == 1 {
-		start := time.Now()
-		work(0, c[0])
-		return time.Since(start)
+// do runs work once for each of the crew, all at the same time: so many pairs.
+func (c crew[T]) do(pairs int, work func(k int, l loops[T])) lap {
+	starts, ends, probes := make([]time.Time, len(c)), make([]time.Time, len(c)), make([]time.Duration, len(c))
+	timed := func(k int) {
+		before := probe()
+		starts[k] = time.Now()
+		work(k, c[k])
+		ends[k] = time.Now()
+		probes[k] = max(before, probe())
 	}
-	var done sync.WaitGroup
-	m := meeting{members: int64(len(c))}
-	starts, ends := make([]time.Time, len(c)), make([]time.Time, len(c))
-	for k, l := range c {
-		done.Go(func() {
-			if len(c) <= min(runtime.GOMAXPROCS(0), runtime.NumCPU()) {
-				m.wait(k == 0)
-			}
-			starts[k] = time.Now()
-			work(k, l)
-			ends[k] = time.Now()
-		})
+	switch {
+	case len(c) == 1:
+		timed(0)
+	case len(c) <= min(runtime.GOMAXPROCS(0), runtime.NumCPU()):
+		together.do(len(c), timed)
+	default:
+		var done sync.WaitGroup
+		for k := range c {
+			done.Go(func() { timed(k) })
+		}
+		done.Wait()
 	}
-	done.Wait()
-	return slices.MaxFunc(ends, time.Time.Compare).Sub(slices.MinFunc(starts, time.Time.Compare))
+	end := slices.MaxFunc(ends, time.Time.Compare)
+	return lap{
+		pairs: pairs,
+		took:  end.Sub(slices.MinFunc(starts, time.Time.Compare)),
+		gap:   end.Sub(slices.MinFunc(ends, time.Time.Compare)),
+		probe: slices.Max(probes),
+	}
 }
 
 type pingPong[T any] struct{ crew[T] }
 
-func (r pingPong[T]) run(n int) (int, time.Duration) {
+func (r pingPong[T]) run(n int) lap {
 	each := max(1, n/len(r.crew))
-	return each * len(r.crew), r.do(func(_ int, l loops[T]) { l.pingPong(each) })
+	return r.do(each*len(r.crew), func(_ int, l loops[T]) { l.pingPong(each) })
 }
 
 // churn gets N objects and puts them all, over and over.
@@ -97,10 +115,10 @@ func newChurn[T any](c crew[T], w catalog.Workload) churn[T] {
 	return r
 }
 
-func (r churn[T]) run(n int) (int, time.Duration) {
+func (r churn[T]) run(n int) lap {
 	all := len(r.order) * len(r.crew)
 	times := (n + all - 1) / all
-	return times * all, r.do(func(k int, l loops[T]) {
+	return r.do(times*all, func(k int, l loops[T]) {
 		for range times {
 			l.getAll(r.objects[k])
 			l.putAll(r.objects[k], r.order)
@@ -126,31 +144,48 @@ func indexes(n int, o catalog.Order) []int32 {
 
 // producerConsumer gets on one goroutine and puts on another, a batch at a time;
 // the slices go back for use again.
-type producerConsumer[T any] struct{ crew[T] }
+type producerConsumer[T any] struct {
+	crew[T]
+	full, empty chan []*T
+	order       []int32
+}
 
-func (r producerConsumer[T]) run(n int) (int, time.Duration) {
+func newProducerConsumer[T any](c crew[T]) producerConsumer[T] {
 	const queue = 16
-	full, empty := make(chan []*T, queue), make(chan []*T, queue+2)
-	for range cap(empty) {
-		empty <- make([]*T, catalog.BatchLen)
+	r := producerConsumer[T]{c[:2], make(chan []*T, queue), make(chan []*T, queue), indexes(catalog.BatchLen, catalog.FIFO)}
+	for range queue {
+		r.empty <- make([]*T, catalog.BatchLen)
 	}
+	return r
+}
+
+func (r producerConsumer[T]) run(n int) lap {
 	batches := (n + catalog.BatchLen - 1) / catalog.BatchLen
-	order := indexes(catalog.BatchLen, catalog.FIFO)
-	return batches * catalog.BatchLen, r.crew[:2].do(func(k int, l loops[T]) {
-		if k == 0 {
-			for range batches {
-				xs := <-empty
-				l.getAll(xs)
-				full <- xs
-			}
-			return
-		}
+	return r.do(batches*catalog.BatchLen, func(k int, l loops[T]) {
 		for range batches {
-			xs := <-full
-			l.putAll(xs, order)
-			empty <- xs
+			if k == 0 {
+				xs := receive(r.empty)
+				l.getAll(xs)
+				r.full <- xs
+			} else {
+				xs := receive(r.full)
+				l.putAll(xs, r.order)
+				r.empty <- xs
+			}
 		}
 	})
+}
+
+// receive waits without putting the thread to sleep. (No channel is ever full.)
+func receive[T any](from <-chan T) T {
+	for {
+		select {
+		case x := <-from:
+			return x
+		default:
+			runtime.Gosched()
+		}
+	}
 }
 
 // exchange has a table that all workers swap their objects with: every other
@@ -170,9 +205,9 @@ func newExchange[T any](c crew[T]) exchange[T] {
 	return r
 }
 
-func (r exchange[T]) run(n int) (int, time.Duration) {
+func (r exchange[T]) run(n int) lap {
 	each := wholeBatches(n / len(r.crew))
-	return each * len(r.crew), r.do(func(_ int, l loops[T]) { l.exchange(r.table, each) })
+	return r.do(each*len(r.crew), func(_ int, l loops[T]) { l.exchange(r.table, each) })
 }
 
 func (r exchange[T]) close() {
@@ -206,14 +241,14 @@ func newLarson[T any](c crew[T]) larson[T] {
 	return r
 }
 
-func (r larson[T]) run(n int) (int, time.Duration) {
+func (r larson[T]) run(n int) lap {
 	workers := len(r.crew)
 	rounds := max(1, n/(workers*catalog.LarsonRound))
 	inherit := make([]atomic.Pointer[[catalog.TableLen]*T], workers)
 	for k := range inherit {
 		inherit[k].Store(r.arrays[k])
 	}
-	took := r.do(func(k int, l loops[T]) {
+	lap := r.do(rounds*workers*catalog.LarsonRound, func(k int, l loops[T]) {
 		heir := &inherit[(k+1)%workers]
 		for range rounds {
 			for inherit[k].Load() == nil { // a channel would put the thread to sleep
@@ -226,7 +261,10 @@ func (r larson[T]) run(n int) (int, time.Duration) {
 			}
 		}
 	})
-	return rounds * workers * catalog.LarsonRound, took
+	for k := range inherit {
+		r.arrays[k] = inherit[k].Load()
+	}
+	return lap
 }
 
 func (r larson[T]) close() {
@@ -251,16 +289,16 @@ func newBurst[T any](c crew[T]) burst[T] {
 	return r
 }
 
-func (r burst[T]) run(n int) (pairs int, took time.Duration) {
+func (r burst[T]) run(n int) (l lap) {
 	for range min(catalog.BurstRepeat, max(1, n/catalog.BurstLen)) {
 		time.Sleep(catalog.BurstIdle)
 		start := time.Now()
 		r.crew[0].getAll(r.extra)
 		r.crew[0].putAll(r.extra, r.order)
-		took += time.Since(start)
-		pairs += len(r.extra)
+		l.took += time.Since(start)
+		l.pairs += len(r.extra)
 	}
-	return pairs, took
+	return l
 }
 
 func (r burst[T]) close() {
@@ -272,14 +310,14 @@ func (r burst[T]) close() {
 // on a fourth.
 type request[T any] struct{ crew[T] }
 
-func (r request[T]) run(n int) (int, time.Duration) {
+func (r request[T]) run(n int) lap {
 	const channels = 3
 	var hops [channels]chan *T
 	for i := range hops {
 		hops[i] = make(chan *T, catalog.InFlight/channels)
 	}
 	work := crew[T]{r.crew[0], r.crew[1], nil, nil}
-	return n, work.do(func(k int, l loops[T]) {
+	return work.do(n, func(k int, l loops[T]) {
 		switch k {
 		case 0:
 			l.send(hops[0], n)
