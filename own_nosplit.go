@@ -161,26 +161,28 @@ func checkLayout() bool {
 // checkLayoutHere is checkLayout for the P that the caller is on. It reads numbers rather than
 // pointers, and a fault means no.
 func checkLayoutHere() (ok bool) {
+	if !realM {
+		return true
+	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil {
 			ok = false
 		}
 	}()
-	var here byte
 	l := readLayout(layout)
-	sp := uintptr(unsafe.Pointer(&here))
 	const running = 1 // _Prunning
+	// The stack may be in use below stackguard0, which is the bound for ordinary functions only.
 	return l.id == l.pinID && l.status == running && l.backToM == l.m &&
-		l.stackLo < sp && sp < l.stackHi &&
+		l.stackLo < l.sp && l.sp < l.stackHi &&
 		(l.stackguard0 == stackPreempt || l.stackLo < l.stackguard0 && l.stackguard0 < l.stackHi)
 }
 
 // foundLayout is what readLayout has found.
 type foundLayout struct {
-	m, backToM                    uintptr
-	id, status, pinID             uint32
-	stackLo, stackHi, stackguard0 uintptr
+	m, backToM                        uintptr
+	id, status, pinID                 uint32
+	stackLo, stackHi, stackguard0, sp uintptr
 }
 
 // pBackToM is the offset of p.m, which leads back to the m.
@@ -192,6 +194,8 @@ const pBackToM = 48
 //go:nosplit
 //go:noinline
 func readLayout(at offsets) (l foundLayout) {
+	var here byte
+	l.sp = uintptr(unsafe.Pointer(&here))
 	m := unsafe.Pointer(getm())
 	l.m = uintptr(m)
 	l.pinID = uint32(procPin())
@@ -201,12 +205,12 @@ func readLayout(at offsets) (l foundLayout) {
 	if p%8 != 0 || g%8 != 0 || p < 4096 || g < 4096 {
 		return l
 	}
-	l.id = *(*uint32)(unsafe.Add(unsafe.Pointer(nil), p))
-	l.status = *(*uint32)(unsafe.Add(unsafe.Pointer(nil), p+4))
+	l.id = *(*uint32)(unsafe.Add(unsafe.Pointer(nil), p+unsafe.Offsetof(pLayout{}.id)))
+	l.status = *(*uint32)(unsafe.Add(unsafe.Pointer(nil), p+unsafe.Offsetof(pLayout{}.status)))
 	l.backToM = *(*uintptr)(unsafe.Add(unsafe.Pointer(nil), p+pBackToM))
-	l.stackLo = *(*uintptr)(unsafe.Add(unsafe.Pointer(nil), g))
-	l.stackHi = *(*uintptr)(unsafe.Add(unsafe.Pointer(nil), g+8))
-	l.stackguard0 = *(*uintptr)(unsafe.Add(unsafe.Pointer(nil), g+16))
+	l.stackLo = *(*uintptr)(unsafe.Add(unsafe.Pointer(nil), g+unsafe.Offsetof(gLayout{}.stackLo)))
+	l.stackHi = *(*uintptr)(unsafe.Add(unsafe.Pointer(nil), g+unsafe.Offsetof(gLayout{}.stackHi)))
+	l.stackguard0 = *(*uintptr)(unsafe.Add(unsafe.Pointer(nil), g+unsafe.Offsetof(gLayout{}.stackguard0)))
 	return l
 }
 

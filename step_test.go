@@ -120,13 +120,30 @@ func (w *walk) take() unsafe.Pointer {
 	return x
 }
 
+// get is core.get or core.tryGet.
+func (w *walk) get() (x unsafe.Pointer, err error) {
+	if w.rng.IntN(4) == 0 {
+		x, _, err = w.c.tryGet()
+		return x, err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			var ok bool
+			if err, ok = r.(error); !ok || !errors.Is(err, ErrLimit) {
+				panic(r)
+			}
+		}
+	}()
+	return w.c.get(), nil
+}
+
 // act does something with the pool.
 func (w *walk) act() {
 	w.most[w.current] = len(w.owned)
 	switch op := w.rng.IntN(100); {
 	case op < 35:
 		w.asked++
-		x, _, err := w.c.tryGet()
+		x, err := w.get()
 		w.served++
 		if err != nil {
 			w.refused(err)
@@ -213,6 +230,7 @@ func (w *walk) putRef(id uint64) {
 func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o options) {
 	w.c = new(core)
 	initCore(w.c, size, "steps", o)
+	require.Equal(t, accessNosplit, access())
 	w.c.stopClock()
 	for g := range goroutines {
 		w.turn = append(w.turn, make(chan struct{}))
