@@ -97,3 +97,41 @@ func TestSeizedShardIsLeftAlone(t *testing.T) {
 	handBack(shards)
 	<-done
 }
+
+// Nobody has a shard to himself while it is seized. Without a barrier in seize, a processor can put
+// off the store to busy until after it has looked at signal.
+func TestSeizeExcludes(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	c, shards := sim(t, 64, 1)
+	runtime.GOMAXPROCS(2)
+	s := shards[0]
+	var stop atomic.Bool
+	var inside, entered int64 // belong to whoever has the shard
+	var wg group
+	wg.Go(func() {
+		for !stop.Load() {
+			procPin()
+			s.busy = 1
+			if s.signal.Load() == 0 {
+				inside++
+				entered++
+				inside--
+			}
+			s.unpin()
+		}
+	})
+	broken := 0
+	c.stopMu.Lock()
+	for range 100_000 {
+		seize(shards)
+		if inside != 0 {
+			broken++
+		}
+		handBack(shards)
+	}
+	c.stopMu.Unlock()
+	stop.Store(true)
+	wg.Wait()
+	assert.Positive(t, entered)
+	assert.Zero(t, broken, "seizures of a shard in use")
+}

@@ -366,3 +366,27 @@ func requireGivenUp(t *testing.T, u *refUnit) {
 		require.NotEqual(t, u.number, f.number)
 	}
 }
+
+// All does not come to a page that has been released since the loop began. The page's memory can be
+// another pool's by then.
+func TestAllAfterPageIsReleased(t *testing.T) {
+	for _, size := range []uintptr{64, 1000} { // with its words in the page, and outside of it
+		c, shards := sim(t, size, 1)
+		x := simGet(t, c, shards[0])
+		pages := c.allPages()
+		require.Len(t, pages, 1)
+		require.True(t, simPut(c, shards[0], x))
+		shards[0].flush(0)
+		shards[0].discardEmpty()
+		c.settle(shards[0].takeOutbox())
+		require.Equal(t, noPage, pageOf(x), "released")
+		if size == 1000 {
+			*pages[0].link(0) = taken // the words of such a page may say anything
+		}
+
+		other, theirs := sim(t, size, 1)
+		require.Equal(t, x, simGet(t, other, theirs[0]), "the arena uses the memory again")
+		require.Empty(t, c.liveRefs(pages[0]))
+		require.True(t, simPut(other, theirs[0], x))
+	}
+}

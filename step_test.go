@@ -34,9 +34,11 @@ type walk struct {
 	ended   chan struct{}
 
 	c     *core
-	owned map[unsafe.Pointer]uint64 // what each slot in use holds
-	table []unsafe.Pointer          // slots that any goroutine may take and put
-	refs  []uint64                  // of slots in table, then or now
+	owned map[unsafe.Pointer]uint64   // what each slot in use holds
+	table []unsafe.Pointer            // slots that any goroutine may take and put
+	refs  []uint64                    // of slots in table, then or now
+	of    map[unsafe.Pointer][]uint64 // the Refs of each slot in use that have been asked for
+	found []uint64                    // Refs that All has found
 
 	asked, served uint64 // Gets begun and ended
 	batch         int    // slots at a time, at most
@@ -104,11 +106,24 @@ func (w *walk) got(x unsafe.Pointer) {
 	*(*uint64)(x) = stamp
 }
 
-func (w *walk) putting(x unsafe.Pointer) {
+// putting notes that x is about to be put, and returns its Refs, for requireStale.
+func (w *walk) putting(x unsafe.Pointer) (refs []uint64) {
 	if *(*uint64)(x) != w.owned[x] {
 		w.fail("slot %p has been overwritten", x)
 	}
 	delete(w.owned, x)
+	refs = w.of[x]
+	delete(w.of, x)
+	return refs
+}
+
+// requireStale fails if a Ref of a slot that was put resolves.
+func (w *walk) requireStale(refs []uint64) {
+	for _, id := range refs {
+		if x := w.c.deref(id); x != nil {
+			w.fail("ref(%d.%d) resolves to %p after its Put", uint32(id), id>>32, x)
+		}
+	}
 }
 
 // take takes a slot off the table.
@@ -136,8 +151,9 @@ func (w *walk) act() {
 		w.table = append(w.table, x)
 	case op < 70 && len(w.table) > 0:
 		x := w.take()
-		w.putting(x)
+		refs := w.putting(x)
 		w.c.put(uintptr(x))
+		w.requireStale(refs)
 	case op < 75:
 		xs := make([]unsafe.Pointer, 1+w.rng.IntN(w.batch))
 		w.asked += uint64(len(xs))
@@ -155,15 +171,19 @@ func (w *walk) act() {
 		w.table = append(w.table, xs...)
 	case op < 80:
 		var xs []unsafe.Pointer
+		var refs []uint64
 		for range min(w.batch, len(w.table)) {
 			x := w.take()
-			w.putting(x)
+			refs = append(refs, w.putting(x)...)
 			xs = append(xs, x)
 		}
 		w.c.putBatch(xs)
+		w.requireStale(refs)
 	case op < 84 && len(w.table) > 0:
 		x := w.take()
-		w.refs = append(w.refs, w.c.ref(uintptr(x)))
+		id := w.c.ref(uintptr(x))
+		w.refs = append(w.refs, id)
+		w.of[x] = append(w.of[x], id)
 		w.table = append(w.table, x)
 	case op < 92 && len(w.refs) > 0:
 		w.putRef(w.refs[w.rng.IntN(len(w.refs))])
@@ -178,7 +198,7 @@ func (w *walk) act() {
 		}
 	default:
 		for _, pg := range w.c.allPages() {
-			w.c.liveRefs(pg)
+			w.found = append(w.found, w.c.liveRefs(pg)...)
 		}
 	}
 }
@@ -200,10 +220,11 @@ func (w *walk) putRef(id uint64) {
 	for k, y := range w.table {
 		if x != nil && x == y {
 			w.table = append(w.table[:k], w.table[k+1:]...)
-			w.putting(x)
+			refs := w.putting(x)
 			if !w.c.putRef(id) {
 				w.fail("PutRef of a slot in use")
 			}
+			w.requireStale(refs)
 			return
 		}
 	}
@@ -240,6 +261,8 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 		w.putting(x)
 		w.c.put(uintptr(x))
 	}
+	w.requireStale(w.refs)
+	w.requireStale(w.found)
 	w.c.trim()
 	st := w.c.stats()
 	require.Zero(t, st.Live, "seed %d", w.seed)
@@ -260,11 +283,14 @@ func TestSteps(t *testing.T) {
 			seed = *stepSeed
 		}
 		rng := rand.New(rand.NewPCG(seed, 1))
-		w := &walk{seed: seed, rng: rng, ended: make(chan struct{}), owned: make(map[unsafe.Pointer]uint64), batch: 20}
+		w := &walk{seed: seed, rng: rng, ended: make(chan struct{}), owned: make(map[unsafe.Pointer]uint64), of: make(map[unsafe.Pointer][]uint64), batch: 20}
 		sizes := []uintptr{64, 2000, 8192, 40000}
 		o := options{warmPages: rng.IntN(3)}
 		if rng.IntN(3) == 0 {
 			o.profileRate, o.startProfile = 100_000, func() {}
+		}
+		if rng.IntN(3) == 0 {
+			o.guardEvery = 1 + rng.IntN(4)
 		}
 		size := sizes[rng.IntN(len(sizes))]
 		if size > 64 && rng.IntN(3) == 0 {
@@ -284,4 +310,152 @@ func TestSteps(t *testing.T) {
 		require.Positive(t, refusals)
 	}
 	runtime.GC()
+}
+
+// A duel is an interleaving of two goroutines that use a pool, each on a P of its own. The second one
+// begins before a given step of the first one, and goes on to its end. If one of them waits for the
+// other, it lets that go on.
+type duel struct {
+	at      int // the step of the first one
+	steps   [2]int
+	turn    [2]chan struct{}
+	current int
+	over    [2]bool
+}
+
+// fight runs first and second in the interleaving in which second begins at a step of first. It
+// reports false if first has no such step.
+func fight(at int, first, second func()) bool {
+	d := &duel{at: at, turn: [2]chan struct{}{make(chan struct{}), make(chan struct{})}}
+	stepper = d
+	defer func() { stepper = &duel{} }()
+	go func() {
+		<-d.turn[1]
+		second()
+		d.over[1] = true
+		d.current = 0
+		d.turn[0] <- struct{}{}
+	}()
+	first()
+	d.over[0] = true
+	reached := d.steps[0] >= at
+	if !d.over[1] {
+		d.change()
+	}
+	return reached
+}
+
+func (d *duel) step() {
+	const patience = 1000 // steps after which a goroutine is taken to wait
+	me := d.current
+	d.steps[me]++
+	if me == 0 && d.steps[0] == d.at || d.steps[me]%patience == 0 && d.steps[0] >= d.at && !d.over[1-me] {
+		d.change()
+	}
+}
+
+// change lets the other goroutine go on.
+func (d *duel) change() {
+	me := d.current
+	if d.turn[1-me] == nil {
+		return // there is one goroutine only, before and after the fight
+	}
+	d.current = 1 - me
+	d.turn[1-me] <- struct{}{}
+	<-d.turn[me]
+}
+
+func (d *duel) pin() int { return d.current }
+
+func (d *duel) unpin() {}
+
+// duels tries each interleaving of the two goroutines that prepare returns for a new pool, and then
+// verifies the pool, and what the third function that it returns looks at.
+func duels(t *testing.T, o options, prepare func(c *core) (first, second, verify func())) {
+	stepper = &duel{}
+	defer func() { stepper = nil }()
+	interleavings := 0
+	for at, more := 1, true; more; at++ {
+		c := new(core)
+		initCore(c, 64, "duel", o)
+		c.stopClock()
+		first, second, verify := prepare(c)
+		more = fight(at, first, second)
+		require.NoError(t, c.checkInvariants(), "second begins at step %d", at)
+		verify()
+		require.NoError(t, c.checkInvariants(), "second begins at step %d", at)
+		require.NoError(t, c.close(), "second begins at step %d", at)
+		interleavings++
+	}
+	t.Logf("%d interleavings", interleavings)
+	require.Greater(t, interleavings, 1)
+}
+
+// getSome gets n slots.
+func getSome(c *core, n int) []unsafe.Pointer {
+	xs := make([]unsafe.Pointer, n)
+	for k := range xs {
+		xs[k] = c.get()
+	}
+	return xs
+}
+
+// A Ref is stale after the Put of its slot, also if another goroutine is about to make the first Ref of
+// the pool.
+func TestStepsOfFirstRef(t *testing.T) {
+	duels(t, options{}, func(c *core) (first, second, verify func()) {
+		xs := getSome(c, 2)
+		var id uint64
+		first = func() { c.ref(uintptr(xs[0])) }
+		second = func() {
+			id = c.ref(uintptr(xs[1]))
+			c.put(uintptr(xs[1]))
+		}
+		return first, second, func() {
+			require.Nil(t, c.deref(id))
+			c.put(uintptr(xs[0]))
+		}
+	})
+}
+
+// A second Put that comes while the slot is handed out again frees it under its new user, and does no
+// other harm, also if the slot is a sampled one.
+func TestStepsOfSampledGet(t *testing.T) {
+	duels(t, options{profileRate: 1, startProfile: func() {}}, func(c *core) (first, second, verify func()) {
+		x := c.get()
+		c.put(uintptr(x))
+		var again unsafe.Pointer
+		var late error
+		first = func() { again = c.get() }
+		second = func() { late = caught(func() error { c.put(uintptr(x)); return nil }) }
+		return first, second, func() {
+			require.Equal(t, x, again)
+			if late != nil {
+				require.ErrorIs(t, late, ErrDoublePut)
+				c.put(uintptr(again))
+				return
+			}
+			require.ErrorIs(t, caught(func() error { c.put(uintptr(again)); return nil }), ErrDoublePut)
+		}
+	})
+}
+
+// The Refs that All finds of slots of a batch are stale when PutBatch returns. PutBatch leaves its P at
+// each sampled slot.
+func TestStepsOfPutBatch(t *testing.T) {
+	duels(t, options{profileRate: 1, startProfile: func() {}}, func(c *core) (first, second, verify func()) {
+		xs := getSome(c, 3)
+		var ids []uint64
+		first = func() { c.putBatch(xs) }
+		second = func() {
+			for _, pg := range c.allPages() {
+				ids = append(ids, c.liveRefs(pg)...)
+			}
+		}
+		return first, second, func() {
+			for _, id := range ids {
+				require.Nil(t, c.deref(id))
+			}
+		}
+	})
 }
