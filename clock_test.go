@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -50,4 +51,105 @@ func TestArmWhileRingEnds(t *testing.T) {
 			require.True(t, clocks[i].armed.Load(), "round %d: %d ticks are left, and none is to come", round, clocks[i].left.Load())
 		}
 	}
+}
+
+// What Ps have that are no more, because GOMAXPROCS went down, is used by those
+// that are left, and released in its time.
+func TestLowerGOMAXPROCS(t *testing.T) {
+	skipUnlessPinned(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	p := newStill[[64]byte](t)
+	all := make(chan []*[64]byte, 4)
+	for range 4 {
+		go func() { all <- simBatch(p, 3*p.Stats().SlotsPerPage) }()
+	}
+	var xs []*[64]byte
+	for range 4 {
+		xs = append(xs, <-all...)
+	}
+	p.PutBatch(xs[:len(xs)/2])
+	runtime.GOMAXPROCS(1)
+	for range 3 {
+		p.core.tick() // by the timer, when a page is taken
+	}
+	pages := p.Stats().Pages
+	again := simBatch(p, len(xs)/2)
+	assert.LessOrEqual(t, p.Stats().Pages, pages+2, "what was free is used again")
+	p.PutBatch(again)
+	p.PutBatch(xs[len(xs)/2:])
+	for range 3 * windowSole {
+		p.core.tick()
+	}
+	assert.Zero(t, p.Stats().Pages)
+}
+
+// A pool that nobody calls any more gives its memory back, and then its timer
+// rests.
+func TestExpiryByTime(t *testing.T) {
+	exactSlots(t)
+	noQuarantine(t)
+	needsOSMemory(t)
+	p := New[[64]byte]()
+	churn(p, make([]*[64]byte, 4900), orders(4900)["first-in"])
+	assert.Equal(t, 5, p.Stats().Pages)
+	assert.True(t, p.core.clock.armed.Load())
+	assert.Eventually(t, func() bool { return p.Stats().Pages == 0 }, 5*time.Second, 10*time.Millisecond)
+	assert.Eventually(t, func() bool { return !p.core.clock.armed.Load() }, 5*time.Second, 10*time.Millisecond)
+	assert.Eventually(t, func() bool { return p.Stats().PurgedBytes == 5*64<<10 }, 5*time.Second, 10*time.Millisecond)
+	p.Put(p.Get())
+	assert.True(t, p.core.clock.armed.Load(), "the next use arms it again")
+	require.NoError(t, p.Close())
+}
+
+// What an idle P holds is collected, and goroutines on other Ps can have it.
+func TestIdleShard(t *testing.T) {
+	noQuarantine(t)
+	p := New[[64]byte]()
+	xs := make([]*[64]byte, 3000)
+	for i := range xs {
+		xs[i] = p.Get()
+	}
+	for i := 0; i < len(xs); i += 2 {
+		p.Put(xs[i]) // every page is left partly free
+	}
+	assert.Eventually(t, func() bool { return p.core.depot.spares.Load() > 0 }, 5*time.Second, 10*time.Millisecond)
+	require.NoError(t, p.core.checkInvariants())
+	pages := p.Stats().Pages
+	ys := make([]*[64]byte, 1500)
+	p.GetBatch(ys)
+	assert.Equal(t, pages, p.Stats().Pages, "no new page while others are partly free")
+	p.PutBatch(ys)
+	for i := 1; i < len(xs); i += 2 {
+		p.Put(xs[i])
+	}
+	require.NoError(t, p.core.checkInvariants())
+	require.NoError(t, p.Close())
+}
+
+func TestGOMAXPROCS(t *testing.T) {
+	noQuarantine(t)
+	before := runtime.GOMAXPROCS(1)
+	defer runtime.GOMAXPROCS(before)
+	p := New[[64]byte]()
+	var live atomic.Int64
+	for _, n := range []int{1, 8, 2, 32, 1} {
+		runtime.GOMAXPROCS(n)
+		var wg group
+		for range n * 2 {
+			wg.Go(func() {
+				xs := make([]*[64]byte, 100)
+				for range times(200) {
+					p.GetBatch(xs)
+					live.Add(100)
+					p.PutBatch(xs)
+					live.Add(-100)
+				}
+			})
+		}
+		wg.Wait()
+		require.NoError(t, p.core.checkInvariants())
+	}
+	assert.Zero(t, p.Stats().Live)
+	assert.Eventually(t, func() bool { return p.Stats().Pages == 0 }, 5*time.Second, 10*time.Millisecond, "orphaned shards are looked after")
+	require.NoError(t, p.Close())
 }

@@ -233,3 +233,22 @@ func TestDescribeFault(t *testing.T) {
 	assert.Contains(t, DescribeFault(address(x)+3), `3 bytes into slot 0 of a page of pool "plain" ([64]uint8)`)
 	assert.Contains(t, DescribeFault(address(x)+granuleSize-1), "behind the last slot")
 }
+
+// A guarded slot ends the program where it is used after its Put.
+var lateUse = mistake{name: "use of a guarded slot after Put", do: func() {
+	p := quotePool(WithGuardSampling(1))
+	for range 2 { // random which of the two is guarded
+		x, _ := p.TryGet()
+		p.Put(x)
+		useLate(x)
+	}
+}}
+
+func TestGuardCrash(t *testing.T) {
+	if !offHeap || watchAll {
+		t.Skip("in this build memory comes from the Go heap, or others find it first")
+	}
+	_, stderr, code := runSelf(t, crashEnv+"="+lateUse.name)
+	assert.Regexp(t, `^unexpected fault address 0x[0-9a-f]+\nfatal error: fault\n(.*\n)+.*useLate`, stderr)
+	assert.Equal(t, 2, code)
+}

@@ -1,8 +1,11 @@
 package pool
 
 import (
+	"math/rand/v2"
 	"testing"
+	"unsafe"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -22,4 +25,55 @@ func TestListThatLeadsOutOfThePage(t *testing.T) {
 	pg.free = none
 	require.NoError(t, c.checkInvariants())
 	simDrain(t, c, shards[0], xs)
+}
+
+// What a program has left in memory is not taken for the records of a page.
+func TestLinksOnOldMemory(t *testing.T) {
+	oneP(t)
+	newArena(t)
+	old := New[[8192]byte]()
+	for range 2 {
+		xs := make([]*[8192]byte, 8)
+		old.GetBatch(xs)
+		for _, x := range xs {
+			for k := range x {
+				x[k] = 0xff - byte(1-k%2) // words that say taken
+			}
+		}
+		old.PutBatch(xs)
+	}
+	require.NoError(t, old.Close())
+	p := newStill[[64]byte](t)
+	x := p.Get()
+	requirePanic(t, ErrDoublePut, func() { p.core.put(address(x) + 700*uintptr(p.core.geo.stride)) })
+	p.Put(x)
+	assert.Zero(t, p.Stats().Live)
+	require.NoError(t, p.core.checkInvariants())
+}
+
+func TestGeometry(t *testing.T) {
+	for size := uintptr(1); size <= MaxSlotSize; size += 1 + size/7 {
+		g := geometryOf(size)
+		require.GreaterOrEqual(t, uintptr(g.stride), size)
+		require.Less(t, uintptr(g.stride), size+minStride)
+		require.Zero(t, g.stride%minStride)
+		require.GreaterOrEqual(t, g.slots, uint32(8))
+		require.Less(t, g.slots, uint32(parking))
+		require.LessOrEqual(t, g.slots*g.stride, g.pageSize)
+		require.Zero(t, int(g.pageSize)%granuleSize)
+		require.Contains(t, []int{1, 8, 64}, g.granules())
+
+		pg := &page{pageShared: pageShared{base: unsafe.Pointer(unsafe.StringData("base")), stride: g.stride, recip: g.recip},
+			pageOwned: pageOwned{reserved: g.slots}}
+		for range 200 {
+			off := rand.Uint32N(g.pageSize + g.pageSize/2)
+			i, ok := pg.indexOf(uintptr(pg.base) + uintptr(off))
+			require.Equal(t, off%g.stride == 0 && off/g.stride < g.slots, ok, "stride %d, offset %d", g.stride, off)
+			if ok {
+				require.Equal(t, off/g.stride, i)
+			}
+		}
+		_, ok := pg.indexOf(uintptr(pg.base) - uintptr(g.stride))
+		require.False(t, ok)
+	}
 }

@@ -18,6 +18,9 @@ import (
 
 var stressTime = flag.Duration("stress", 3*time.Second, "how long TestStress runs for each size")
 
+// interrupt sends the process the signal by which Go preempts goroutines, where there is one.
+var interrupt = func() {}
+
 // An ownerTable knows, apart from the pool, who has a slot. Its entries are
 // found by hashing the address; one that another address occupies is left
 // alone, so it misses few slots and accuses none wrongly.
@@ -58,8 +61,6 @@ func (s *stress[T]) fail(what string, x *T) {
 		s.t.Errorf("%s: slot %p", what, x)
 	}
 }
-
-func word[T any](x *T) *uintptr { return (*uintptr)(unsafe.Pointer(x)) }
 
 func (s *stress[T]) hold(x *T) held[T] {
 	noted, ok := s.owners.take(uintptr(unsafe.Pointer(x)))
