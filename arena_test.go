@@ -68,8 +68,7 @@ func TestArenaRuns(t *testing.T) {
 	}
 }
 
-// What was released is reused before anything is purged, and purged after its
-// delay without any call.
+// A run that was freed is reused at first. It is purged after purgeDelay, without any call.
 func TestArenaDelay(t *testing.T) {
 	needsOSMemory(t)
 	a := newArena(t)
@@ -89,11 +88,11 @@ func TestArenaDelay(t *testing.T) {
 	assert.Equal(t, purgeZeroes, again.zeroed)
 }
 
-// The timer purges what has waited for long enough, and no more.
+// The timer purges the runs that have waited long enough, and no others.
 func TestArenaPurgesTheOld(t *testing.T) {
 	needsOSMemory(t)
 	a := newArena(t)
-	a.armed = true // the timer is the test
+	a.armed = true // the test stands for the timer
 	var purged atomic.Int64
 	one, err := a.alloc(1)
 	require.NoError(t, err)
@@ -108,7 +107,7 @@ func TestArenaPurgesTheOld(t *testing.T) {
 	assert.Equal(t, other.first, a.released[1][0].first)
 }
 
-// A pool whose pages lie in another region than the first works the same.
+// A pool works the same with pages that lie behind the first region.
 func TestPoolInLaterRegion(t *testing.T) {
 	newArena(t)
 	p := newStill[[64]byte](t)
@@ -138,7 +137,7 @@ func churnCorrectIn(t *testing.T, p *Pool[[64]byte]) {
 	}
 }
 
-// The rest of a region that is no whole chunk is not handed out.
+// The last chunk of a region may be smaller than others. Nothing behind it is handed out.
 func TestPartialChunk(t *testing.T) {
 	arenaInit.Do(initArena)
 	a := new(arena)
@@ -152,8 +151,8 @@ func TestPartialChunk(t *testing.T) {
 	assert.Equal(t, -1, ch.find(64))
 }
 
-// What the system did not take back is used again, is not taken for zero, and
-// goes with a later Trim.
+// Memory that the system did not take back is used again, is not taken for zero, and goes back with
+// a later Trim.
 func TestFailedPurge(t *testing.T) {
 	needsOSMemory(t)
 	oneP(t)
@@ -178,20 +177,19 @@ func TestFailedPurge(t *testing.T) {
 	assert.Positive(t, m.Warm)
 	assert.Zero(t, m.Purged)
 	churn(5000)
-	assert.Zero(t, ReadMemory().Warm, "the same memory")
+	assert.Zero(t, ReadMemory().Warm, "the pool uses the same memory")
 	assert.Equal(t, m.Warm, ReadMemory().InUse)
 	assert.Zero(t, p.Trim())
 
 	fail = false
-	assert.Equal(t, m.Warm, p.Trim(), "what an earlier Trim could not give back")
+	assert.Equal(t, m.Warm, p.Trim(), "Trim gives back what an earlier one could not")
 	assert.Zero(t, ReadMemory().Committed)
 	assert.Zero(t, a.resident())
 	assert.Zero(t, p.Trim())
 	churn(5000)
 }
 
-// A call of the system that fails, whichever it is, makes for an error, and for
-// nothing else.
+// If a system call fails, a Get fails with an error, and nothing else happens.
 func TestFailedCalls(t *testing.T) {
 	for _, call := range []string{"reserve", "commit"} {
 		newArena(t)
@@ -211,7 +209,7 @@ func TestFailedCalls(t *testing.T) {
 		fail = false
 		xs := simBatch(p, 3000)
 		fail = true
-		xs = append(xs, p.Get()) // of memory that is there
+		xs = append(xs, p.Get()) // from memory that is committed already
 		p.PutBatch(xs)
 		p.Trim()
 		assert.Zero(t, p.Stats().Live)
@@ -238,7 +236,7 @@ func TestManyPools(t *testing.T) {
 	assert.Zero(t, late.InUse)
 }
 
-// Where the kernel can, it shows whose memory this is.
+// A kernel that can name memory shows the library's name.
 func TestMemoryName(t *testing.T) {
 	newArena(t)
 	p := newStill[[64]byte](t)
@@ -248,7 +246,7 @@ func TestMemoryName(t *testing.T) {
 		t.Skip("needs Linux: ", err)
 	}
 	if !strings.Contains(string(smaps), "[anon:") {
-		t.Skip("this kernel names no memory (CONFIG_ANON_VMA_NAME)")
+		t.Skip("this kernel does not name memory (CONFIG_ANON_VMA_NAME)")
 	}
 	assert.Contains(t, string(smaps), "[anon:warmpage pool]")
 }

@@ -17,8 +17,8 @@ import (
 
 type obj64 [8]uint64
 
-// BenchmarkPair is a quick look at one Get+Put pair. Comparisons worth quoting are
-// made in benchmarks/: several processes, layouts and workloads, sides in turn.
+// BenchmarkPair is a quick look at one Get+Put pair. For figures to quote, benchmarks/ runs several
+// processes, layouts and workloads, with the sides in turn.
 func BenchmarkPair(b *testing.B) {
 	p := New[obj64]()
 	std := sync.Pool{New: func() any { return new(obj64) }}
@@ -58,9 +58,9 @@ func BenchmarkPair(b *testing.B) {
 	})
 }
 
-// BenchmarkChurn/<config>/{base,warm} is the library with its changes to
-// retirement off and on: what counts is slow/round and releases/round, and the
-// times only as medians over several builds (examples/churn has the table).
+// BenchmarkChurn/<config>/{base,warm} compares the library without promotion and with it. Look at
+// slow/round and releases/round. The times mean something only as medians over several builds
+// (examples/churn has the table).
 func BenchmarkChurn(b *testing.B) {
 	benchChurn[[64]byte](b, "64B-single-page", 1)
 	benchChurn[[16]byte](b, "16B-multi-page", 8)
@@ -105,12 +105,12 @@ func benchChurn[T any](b *testing.B, config string, pages int) {
 	}
 }
 
-// BenchmarkResident is resident memory by the kernel's count, and no time:
+// BenchmarkResident measures resident memory, as the kernel counts it, and no times:
 //
 //	go test -run '^$' -bench Resident -benchtime 1x .
 //
-// MiB-above-start is what the process has more than before the first Get, with
-// nothing done to the Go heap in between.
+// MiB-above-start is how much more memory the process has than before the first Get. Nothing is
+// done to the Go heap in between.
 func BenchmarkResident(b *testing.B) {
 	b.Run("pools=1000", func(b *testing.B) {
 		before := resident(b)
@@ -152,7 +152,7 @@ func BenchmarkResident(b *testing.B) {
 				go func() {
 					fillTouched(p, xs)
 					close(full)
-					for !empty.Load() { // keeps its P, so that the Puts are on the other
+					for !empty.Load() { // keeps this P, so that the Puts run on the other one
 					}
 				}()
 				<-full
@@ -192,8 +192,8 @@ func fillTouched(p *Pool[obj64], xs []*obj64) {
 	}
 }
 
-// residentAfter reports what is left of use's objects, after Trim or 5 s without
-// a call.
+// residentAfter reports how much memory is left after use has put its objects, and then after Trim
+// or 5 s without a call.
 func residentAfter(b *testing.B, how string, use func(*Pool[obj64], []*obj64)) {
 	p := New[obj64]()
 	xs := make([]*obj64, manyObjects)
@@ -210,13 +210,13 @@ func residentAfter(b *testing.B, how string, use func(*Pool[obj64], []*obj64)) {
 	}
 	b.ReportMetric(float64(residentNow(b)-before)/(1<<20), "MiB-above-start")
 	if p.Stats().Live != 0 {
-		b.Error("slots are out")
+		b.Error("slots are in use")
 	}
 	runtime.KeepAlive(xs)
 	b.ReportMetric(0, "ns/op")
 }
 
-// clearSlowly writes all of xs, so that its memory is resident from the start.
+// clearSlowly writes to all of xs, so that its memory is resident from the start.
 func clearSlowly(xs []*obj64) {
 	x := new(obj64)
 	for k := range xs {
@@ -225,13 +225,12 @@ func clearSlowly(xs []*obj64) {
 	clear(xs)
 }
 
-// BenchmarkSteady is churn over a number of pages for as long as -benchtime says:
+// BenchmarkSteady fills and empties a number of pages for as long as -benchtime says:
 //
 //	go test -run '^$' -bench Steady -benchtime 10s -cpu 1 .
 //
-// What it reports is what has happened after the first tenth of a second. On one
-// P: a goroutine that moves to another one takes new pages there, and those that
-// it has left are released.
+// It reports what happens after the first tenth of a second. It runs on one P, because a goroutine
+// that moves to another P takes new pages there, and those that it has left are released.
 func BenchmarkSteady(b *testing.B) {
 	for _, pages := range []int{1, 8, 64, 512} {
 		b.Run(fmt.Sprintf("pages=%d", pages), func(b *testing.B) {
@@ -259,7 +258,7 @@ func BenchmarkSteady(b *testing.B) {
 	}
 }
 
-// resident returns the bytes of memory that the process has, garbage apart.
+// resident returns the bytes of memory that the process has, without garbage.
 func resident(b *testing.B) int {
 	debug.FreeOSMemory()
 	return residentNow(b)
@@ -278,10 +277,10 @@ func residentNow(b *testing.B) int {
 	return rss * os.Getpagesize()
 }
 
-// BenchmarkProfileCost is what the profile at its default rate costs: the time with it as a ratio
-// to that without, as the median over pairs of pools made anew, and as the quarters below and
-// above it. Within a pair the sides take turns, so that both have the same code, and much the same
-// moments of the machine.
+// BenchmarkProfileCost measures what the profile costs at its default rate. It reports the ratio of
+// the time with the profile to that without: the median over pairs of new pools, and the quartiles
+// below and above it. The two pools of a pair take turns, so that they run the same code at much
+// the same time.
 //
 //	go test -run '^$' -bench ProfileCost -benchtime 200x .
 func BenchmarkProfileCost(b *testing.B) {
@@ -332,7 +331,7 @@ func benchProfileCost[T any](b *testing.B, size string) {
 			for k := range b.N {
 				sides := [2]*Pool[T]{}
 				for i := range sides {
-					i := (i + k) % 2 // neither side's memory always comes first
+					i := (i + k) % 2 // so that each side's memory comes first in half of the pairs
 					sides[i] = New[T](WithProfile(i * DefaultProfileRate))
 					w.run(sides[i])
 				}
@@ -360,8 +359,8 @@ func benchProfileCost[T any](b *testing.B, size string) {
 	}
 }
 
-// BenchmarkDeref follows handles in random order to one word of each object: a
-// Ref, a pointer to the same slot, and a map from a number to that pointer.
+// BenchmarkDeref reads one word of each object, in random order: by a Ref, by a pointer to the
+// slot, and by a map from a number to that pointer.
 //
 //	go test -run '^$' -bench Deref .
 func BenchmarkDeref(b *testing.B) {
@@ -403,8 +402,9 @@ func BenchmarkDeref(b *testing.B) {
 	}
 }
 
-// BenchmarkGC is runtime.GC with 10 million objects of 64 bytes live: held by Refs,
-// and on the heap by pointers. It also reports what they take.
+// BenchmarkGC measures runtime.GC with 10 million live objects of 64 bytes: in a pool, held by
+// Refs, and on the heap, held by pointers. It also reports how much memory the Refs and their
+// objects take.
 //
 //	go test -run '^$' -bench 'GC$' -benchtime 1x .
 func BenchmarkGC(b *testing.B) {
@@ -446,8 +446,8 @@ func BenchmarkGC(b *testing.B) {
 	})
 }
 
-// collectMillis is the least that a collection takes, of several: what others do
-// on the machine comes on top.
+// collectMillis returns the time of the fastest of several collections, in milliseconds. Other
+// programs on the machine only add to the time.
 func collectMillis() float64 {
 	least := time.Hour
 	for range 10 {

@@ -11,17 +11,17 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A crash is a program that misuses a pool, and dies.
+// A crash is a program that misuses a pool and dies.
 type crash struct {
 	name string
-	line string // the first of what it prints, with addresses as 0xADDR
+	line string // the first line that it prints, with addresses as 0xADDR
 	do   func()
 }
 
-// What all messages about one pool begin with.
+// All messages about a quotePool begin with quotes.
 const quotes = `pool "quotes" (pool.quote): `
 
-// What follows the call and the error in them.
+// These texts follow the name of the call.
 const (
 	isFree     = "slot is not in use: it was Put before, or never came from Get; Put each slot once, when its last user is done"
 	isReleased = "slot is not in use, not a slot of this pool: a slot was there, and its page has been released since; Put each slot once, when its last user is done"
@@ -35,7 +35,7 @@ const (
 // behind returns the place n bytes into the memory at x.
 func behind(x *quote, n int) *quote { return (*quote)(unsafe.Add(unsafe.Pointer(x), n)) }
 
-// putHere is a crash that puts once what f returns.
+// putHere returns a crash that puts what f returns.
 func putHere(f func(p *Pool[quote]) *quote) func() {
 	return func() {
 		p := quotePool()
@@ -45,7 +45,7 @@ func putHere(f func(p *Pool[quote]) *quote) func() {
 
 var heapQuote = new(quote)
 
-// misuses are the caller's fault, and what they print says what to do instead.
+// misuses are the caller's fault. Their messages say what to do instead.
 var misuses = []crash{
 	{"double Put", quotes + "Put(0xADDR): " + isFree, func() {
 		p := quotePool()
@@ -76,8 +76,8 @@ var misuses = []crash{
 		x := p.Get()
 		p.PutBatch([]*quote{p.Get(), x, x})
 	}},
-	// PutRef panics only if a Put of the slot comes between two of its steps. Here
-	// that Put is made not to see that the slot has a Ref.
+	// PutRef panics only if a Put of the slot comes between two of its steps. Here, that Put does
+	// not see that the slot has a Ref.
 	{"double Put by PutRef", quotes + "PutRef(0xADDR): " + isFree, func() {
 		p := quotePool()
 		x := p.Get()
@@ -139,7 +139,7 @@ var misuses = []crash{
 	{"a pool without a name", "pool (pool.quote): Put(0xADDR): " + isUnknown, func() { New[quote]().Put(&global) }},
 }
 
-// refusals say what there is no more of, or know of no pool.
+// refusals are Gets that find no memory, and Gets from a Pool that New did not make.
 var refusals = []crash{
 	{"Get beyond WithLimit", quotes + "memory limit reached: no slot is free, and WithLimit allows no more than 64 KiB; Put slots, or raise the limit", func() {
 		p := quotePool(WithLimit(1 << 16))
@@ -170,8 +170,8 @@ var refusals = []crash{
 	{"a copy of a Pool", "pool: use of a copy of a Pool; keep the *Pool that New returned", func() { copied(quotePool()).Get() }},
 }
 
-// A program that misuses a pool ends with a message which says what it did, to
-// which pool of what, and what to do instead.
+// A program that misuses a pool ends with a message that says what it did, to which pool of which
+// type, and what to do instead.
 func TestCrash(t *testing.T) {
 	names := regexp.MustCompile(`^(pool ("quotes" )?\(pool\.quote\)|pool: .+ cannot live off-heap): `)
 	advises := regexp.MustCompile(`[;:] (Put|finish|store|use|pool its|allow|give) `)
@@ -191,9 +191,8 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// A mistake is a program that uses its slots wrongly, and what the builds that look
-// for that print: a regular expression, or nothing for a build that has nothing to
-// say.
+// A mistake is a program that uses its slots wrongly. For each build that looks for mistakes, it
+// has a regular expression for what the program prints, or "" if it prints nothing.
 type mistake struct {
 	name              string
 	race, debug, asan string
@@ -301,11 +300,11 @@ var mistakes = []mistake{
 	}},
 }
 
-// Each build that looks for mistakes finds those it is for, and says where, and
-// nothing in programs without.
+// Each build that looks for mistakes finds those that it is made for and says where they are. It
+// finds nothing in programs without mistakes.
 func TestMistakes(t *testing.T) {
 	if !watchAll {
-		t.Skip("this build does not look; -race, -asan and -tags pooldebug do")
+		t.Skip("this build does not look for mistakes; those with -race, -asan and -tags pooldebug do")
 	}
 	for _, m := range mistakes {
 		t.Run(m.name, func(t *testing.T) {

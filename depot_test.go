@@ -14,7 +14,7 @@ func TestLimit(t *testing.T) {
 	const pages = 5
 	p := newStill[[64]byte](t, WithName("orders"), WithLimit(pages<<16+1000))
 	xs := fillUp(t, p)
-	assert.Len(t, xs, pages*p.Stats().SlotsPerPage, "all slots of the pages that fit")
+	assert.Len(t, xs, pages*p.Stats().SlotsPerPage, "the slots of all pages that the limit allows")
 	assert.EqualValues(t, pages<<16, p.Stats().MappedBytes)
 	assert.EqualValues(t, pages<<16, p.Stats().LimitBytes)
 	for k, x := range xs {
@@ -29,21 +29,21 @@ func TestLimit(t *testing.T) {
 	requirePanic(t, ErrLimit, func() { p.GetBatch(batch) })
 	assert.Equal(t, make([]*[64]byte, 3), batch, "all or nothing")
 	st := p.Stats()
-	assert.EqualValues(t, 1+3*2+2, st.FailedGets, "fillUp's last, those above, two of the batch")
-	assert.EqualValues(t, 2, st.Gets-st.FailedGets-uint64(st.Live), "slots put: one here, one by the batch")
+	assert.EqualValues(t, 1+3*2+2, st.FailedGets, "the last Get of fillUp, those above, two of the batch")
+	assert.EqualValues(t, 2, st.Gets-st.FailedGets-uint64(st.Live), "two slots were put: one here, one by the batch")
 	xs[17] = p.Get()
 	xs[17][0], xs[17][63] = 17, 0
 	for k, x := range xs {
-		require.Equal(t, [2]byte{byte(k), byte(k >> 8)}, [2]byte{x[0], x[63]}, "nothing handed out was touched")
+		require.Equal(t, [2]byte{byte(k), byte(k >> 8)}, [2]byte{x[0], x[63]}, "a slot in use was overwritten")
 	}
 	require.NoError(t, p.core.checkInvariants())
 	p.PutBatch(xs)
-	assert.Len(t, fillUp(t, p), len(xs), "and again")
+	assert.Len(t, fillUp(t, p), len(xs), "the same again")
 	p.PutBatch(xs)
 }
 
-// Eight goroutines take all that a limit allows, no more and no less, also as the
-// kernel sees it.
+// Eight goroutines get exactly as many slots as a limit allows, and the kernel counts no more
+// memory than that.
 func TestLimitParallel(t *testing.T) {
 	a := newArena(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
@@ -81,7 +81,7 @@ func TestLimitParallel(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
-// WithWarmPages keeps that many empty pages whatever time passes, and no more.
+// WithWarmPages keeps that many empty pages, and no more, however much time passes.
 func TestWarmPages(t *testing.T) {
 	for _, size := range []uintptr{64, 9000} {
 		c, shards := sim(t, size, 2, options{warmPages: 3})
@@ -89,7 +89,7 @@ func TestWarmPages(t *testing.T) {
 		for round := range 3 {
 			simDrain(t, c, shards[round%2], xs)
 			for _, s := range shards {
-				s.signal.And(^uint32(signalTick)) // as an operation does
+				s.signal.And(^uint32(signalTick)) // an operation does the same
 			}
 			for range 5 * windowSole {
 				c.tick()
@@ -98,7 +98,7 @@ func TestWarmPages(t *testing.T) {
 			st := c.stats()
 			require.Equal(t, 3, st.Pages)
 			require.Equal(t, 3, st.WarmPages)
-			require.False(t, c.depot.expire(false), "nothing waits for time to pass")
+			require.False(t, c.depot.expire(false), "no page is left to expire")
 			xs = simFill(t, c, shards[1], 5*int(c.geo.slots))
 		}
 		simDrain(t, c, shards[0], xs)
@@ -107,7 +107,7 @@ func TestWarmPages(t *testing.T) {
 	}
 }
 
-// An idle shard gives up what it can, and another one adopts it.
+// An idle shard gives up its pages with free slots, and another shard adopts them.
 func TestIdleGivesUp(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	a, b := shards[0], shards[1]
@@ -124,7 +124,7 @@ func TestIdleGivesUp(t *testing.T) {
 	assert.Len(t, c.depot.pages, pages)
 	require.NoError(t, c.checkInvariants())
 
-	// And again: an adopted page is not thought listed still.
+	// And again: an adopted page no longer counts as listed.
 	simTick(c, b, true)
 	require.NoError(t, c.checkInvariants())
 	assert.Positive(t, c.depot.spares.Load())
@@ -133,8 +133,8 @@ func TestIdleGivesUp(t *testing.T) {
 	require.NoError(t, c.checkInvariants())
 }
 
-// What an operation leaves to be done is nothing any more once Close came first.
-func TestChoresAfterClose(t *testing.T) {
+// An outbox that is settled after Close releases nothing.
+func TestOutboxAfterClose(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	a := shards[0]
 	xs := simFill(t, c, a, 100)
@@ -160,7 +160,7 @@ func TestChoresAfterClose(t *testing.T) {
 	assert.False(t, c.clock.timer.Stop())
 }
 
-// Slots parked where their page is adopted do not keep it from emptying.
+// Slots parked on a shard that adopts their page do not keep the page from becoming empty.
 func TestAdoptedPageEmpties(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	a, b := shards[0], shards[1]
@@ -174,15 +174,15 @@ func TestAdoptedPageEmpties(t *testing.T) {
 	assert.Equal(t, 1, c.stats().WarmPages)
 }
 
-// A page abandoned while its last slots were on their way home is not forgotten.
-func TestPartialEmptiedWhileUnowned(t *testing.T) {
+// A spare page is released even if its last slots came home while nobody owned it.
+func TestSparePageEmptiedWhileUnowned(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	a, b := shards[0], shards[1]
 	xs := simFill(t, c, a, 10)
 	a.tick(true)
 	require.NotNil(t, a.outbox.spare)
 	simDrain(t, c, b, xs)
-	b.flush(0) // to a page in limbo: onto its remoteFree
+	b.flush(0) // the page is in transit: the slots go to its remoteFree
 	c.settle(a.takeOutbox())
 	c.settle(b.takeOutbox())
 	require.NoError(t, c.checkInvariants())
@@ -192,8 +192,8 @@ func TestPartialEmptiedWhileUnowned(t *testing.T) {
 	require.NoError(t, c.checkInvariants())
 }
 
-// A page that counts as empty while a slot of it is out, as two racing Puts of
-// another can make it, is not given to anybody else.
+// A page that counts as empty while one of its slots is in use is not released. Two racing Puts of
+// another slot can make a page count as empty.
 func TestUncleanPageIsNotReleased(t *testing.T) {
 	c, shards := sim(t, 64, 1)
 	s := shards[0]

@@ -27,7 +27,7 @@ import (
 // docImports is what the code in documents may use without importing it.
 var docImports = []string{"fmt", "io", "log", "net/netip", "runtime/debug", "sync", "time", "github.com/warmpage/pool"}
 
-// docContext is what comes before a piece of code, by its beginning.
+// docContext has the declarations that a piece of code needs, by how the code begins.
 var docContext = map[string]string{
 	"type Node struct": "var (\n\tnodes = pool.New[Node]()\n\tn *Node\n)\n",
 }
@@ -55,7 +55,7 @@ func sourceOf(code string) string {
 	}
 }
 
-// exportData returns the files with which the compiler imports the packages that docs may use.
+// exportData returns the files from which the compiler imports the packages that documents may use.
 func exportData(t *testing.T) map[string]string {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command: ", err)
@@ -71,7 +71,7 @@ func exportData(t *testing.T) map[string]string {
 	return files
 }
 
-// The Go code in the README and docs/ compiles, but for variables that it does not use.
+// The Go code in the README and docs/ compiles. It may leave variables and imports unused.
 func TestDocumentsCompile(t *testing.T) {
 	documents, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
@@ -101,7 +101,7 @@ func TestDocumentsCompile(t *testing.T) {
 					}
 				},
 			}
-			_, _ = check.Check("doc", fset, []*ast.File{f}, nil) // Error has it all
+			_, _ = check.Check("doc", fset, []*ast.File{f}, nil) // check.Error gets all errors
 		}
 	}
 	assert.NotZero(t, blocks)
@@ -116,7 +116,8 @@ var noExample = map[string]string{
 	"TypeError.Error": "ExampleTypeError prints it",
 }
 
-// parsePackage parses the package as pkg.go.dev does: of the tests, those files whose examples it shows.
+// parsePackage parses the package as pkg.go.dev does, including the test files whose examples it
+// shows.
 func parsePackage(t *testing.T) *doc.Package {
 	names, err := filepath.Glob("*.go")
 	if err != nil || len(names) == 0 {
@@ -143,8 +144,8 @@ func parsePackage(t *testing.T) *doc.Package {
 type exported struct {
 	name     string
 	doc      string
-	examples []*doc.Example // nil for what go/doc attaches no examples to
-	isValue  bool           // a constant or error, to which it attaches none
+	examples []*doc.Example // nil if go/doc attaches none to a name of this kind
+	isValue  bool           // a constant or an error: go/doc attaches no examples to those
 }
 
 // exportedNames returns what pkg exports, methods as in Pool.Get.
@@ -199,7 +200,7 @@ func TestEveryNameHasADocComment(t *testing.T) {
 	}
 }
 
-// A constant or an error has its example in that of another name, which uses it.
+// For a constant or an error, the example of another name that uses it will do.
 func TestEveryNameHasAnExample(t *testing.T) {
 	pkg := parsePackage(t)
 	names := exportedNames(pkg)

@@ -9,7 +9,54 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Nothing of a slot's size is made on the Go heap, however large slots are.
+func TestBatch(t *testing.T) {
+	p := newStill[[64]byte](t)
+	for _, n := range []int{0, 1, 63, 64, 65, 1000} {
+		xs := make([]*[64]byte, n)
+		p.GetBatch(xs)
+		seen := make(map[*[64]byte]bool)
+		for _, x := range xs {
+			require.NotNil(t, x)
+			require.Equal(t, [64]byte{}, *x)
+			require.False(t, seen[x])
+			seen[x] = true
+			fill(x[:], n, 1)
+		}
+		assert.Equal(t, n, p.Stats().Live)
+		before := append([]*[64]byte{}, xs...)
+		p.PutBatch(append(xs, nil))
+		assert.Equal(t, before, xs)
+		assert.Zero(t, p.Stats().Live)
+	}
+}
+
+func TestTryGetAfterClose(t *testing.T) {
+	x, err := closed().TryGet()
+	assert.Nil(t, x)
+	assert.ErrorIs(t, err, ErrClosed)
+}
+
+// Get and Put make nothing on the Go heap.
+func TestNoAllocs(t *testing.T) {
+	if watchAll {
+		t.Skip("this build keeps records of slots")
+	}
+	p := newStill[[64]byte](t)
+	p.Put(p.Get())
+	xs := make([]*[64]byte, 100)
+	assert.Zero(t, testing.AllocsPerRun(100, func() {
+		for i := range xs {
+			xs[i] = p.Get()
+		}
+		for _, x := range xs {
+			p.Put(x)
+		}
+		p.GetBatch(xs)
+		p.PutBatch(xs)
+	}))
+}
+
+// Get and Put make nothing of a slot's size on the Go heap, however large slots are.
 func TestLargeSlotsDoNotAllocate(t *testing.T) {
 	if watchAll {
 		t.Skip("this build keeps records of slots")
@@ -26,8 +73,37 @@ func TestLargeSlotsDoNotAllocate(t *testing.T) {
 	}
 }
 
-// At the limit a pool uses what any P has free: pages, parked slots, slots on
-// their way home.
+// A Get that takes a page counts as slow once, so that slow Gets are a share of all Gets.
+func TestSlowGetsWhileGrowing(t *testing.T) {
+	testSlowGets[[64]byte](t)
+	testSlowGets[[8192]byte](t) // carved one by one
+	testSlowGets[[100_000]byte](t)
+}
+
+func testSlowGets[T any](t *testing.T) {
+	oneP(t)
+	p := newStill[T](t)
+	g := p.core.geo
+	xs := make([]*T, 3*g.slots)
+	for i := range xs {
+		xs[i] = p.Get()
+	}
+	assert.EqualValues(t, 3*((g.slots+g.carve-1)/g.carve), p.Stats().SlowGets, "one for each time that slots are carved")
+	p.PutBatch(xs)
+	shards := p.core.present()
+	seize(shards)
+	shards[0].flush(0)
+	shards[0].giveUpAll()
+	given := shards[0].takeOutbox()
+	handBack(shards)
+	p.core.settle(given)
+	before := p.Stats().SlowGets
+	x := p.Get()
+	assert.EqualValues(t, 1, p.Stats().SlowGets-before, "a page is adopted")
+	p.Put(x)
+}
+
+// At its limit, a pool uses every free slot of any P: in pages, parked, or on its way home.
 func TestLimitFindsFreeSlots(t *testing.T) {
 	skipUnlessPinned(t)
 	c, shards := sim(t, 64, 4, options{limit: 4 << 16})
@@ -35,7 +111,7 @@ func TestLimitFindsFreeSlots(t *testing.T) {
 	n := 4 * int(c.geo.slots)
 	xs := simFill(t, c, a, n)
 	for k, x := range xs {
-		require.True(t, simPut(c, shards[k%4], x)) // one of four is parked or goes home from elsewhere
+		require.True(t, simPut(c, shards[k%4], x)) // three of four are parked on other shards, or sent home from there
 	}
 	require.NoError(t, c.checkInvariants())
 	got := make(map[uintptr]bool)
@@ -50,11 +126,10 @@ func TestLimitFindsFreeSlots(t *testing.T) {
 		require.ErrorIs(t, err, ErrLimit)
 	})
 	require.NoError(t, c.checkInvariants())
-	assert.Zero(t, uint32(c.depot.transit.word.Load()), "no page is lost on its way")
+	assert.Zero(t, uint32(c.depot.transit.word.Load()), "pages are lost on their way")
 }
 
-// As many goroutines as there are slots never see ErrLimit, wherever the slots
-// are at the moment.
+// As many goroutines as the limit allows slots never get ErrLimit, wherever the free slots are.
 func TestLimitContended(t *testing.T) {
 	for _, procs := range []int{2, 8, 32} {
 		t.Run("", func(t *testing.T) {
@@ -86,7 +161,7 @@ func TestLimitContended(t *testing.T) {
 	}
 }
 
-// Memory that a pool cannot get is looked for among what other Ps have free.
+// A pool that gets no memory uses the free slots of other Ps.
 func TestOutOfMemoryFindsFreeSlots(t *testing.T) {
 	skipUnlessPinned(t)
 	newArena(t)
@@ -113,7 +188,7 @@ func TestOutOfMemoryFindsFreeSlots(t *testing.T) {
 	require.NoError(t, c.checkInvariants())
 }
 
-// A Get that fails for want of memory has looked once, not a thousand times.
+// A Get that fails because the system refuses memory searches once, not a thousand times.
 func TestFailingGetIsCheap(t *testing.T) {
 	newArena(t)
 	p := newStill[[64]byte](t)
@@ -124,81 +199,4 @@ func TestFailingGetIsCheap(t *testing.T) {
 	assert.Positive(t, calls)
 	assert.Less(t, calls, 100)
 	assert.Zero(t, p.core.depot.transit.word.Load())
-}
-
-func TestTryGetAfterClose(t *testing.T) {
-	x, err := closed().TryGet()
-	assert.Nil(t, x)
-	assert.ErrorIs(t, err, ErrClosed)
-}
-
-func TestBatch(t *testing.T) {
-	p := newStill[[64]byte](t)
-	for _, n := range []int{0, 1, 63, 64, 65, 1000} {
-		xs := make([]*[64]byte, n)
-		p.GetBatch(xs)
-		seen := make(map[*[64]byte]bool)
-		for _, x := range xs {
-			require.NotNil(t, x)
-			require.Equal(t, [64]byte{}, *x)
-			require.False(t, seen[x])
-			seen[x] = true
-			fill(x[:], n, 1)
-		}
-		assert.Equal(t, n, p.Stats().Live)
-		before := append([]*[64]byte{}, xs...)
-		p.PutBatch(append(xs, nil))
-		assert.Equal(t, before, xs)
-		assert.Zero(t, p.Stats().Live)
-	}
-}
-
-// A Get that takes a page is slow once: what is slow is a share of all Gets.
-func TestSlowGetsWhileGrowing(t *testing.T) {
-	testSlowGets[[64]byte](t)
-	testSlowGets[[8192]byte](t) // each carved by itself
-	testSlowGets[[100_000]byte](t)
-}
-
-func testSlowGets[T any](t *testing.T) {
-	oneP(t)
-	p := newStill[T](t)
-	g := p.core.geo
-	xs := make([]*T, 3*g.slots)
-	for i := range xs {
-		xs[i] = p.Get()
-	}
-	assert.EqualValues(t, 3*((g.slots+g.carve-1)/g.carve), p.Stats().SlowGets, "each for what it carves")
-	p.PutBatch(xs)
-	shards := p.core.present()
-	seize(shards)
-	shards[0].flush(0)
-	shards[0].giveUpAll()
-	given := shards[0].takeOutbox()
-	handBack(shards)
-	p.core.settle(given)
-	before := p.Stats().SlowGets
-	x := p.Get()
-	assert.EqualValues(t, 1, p.Stats().SlowGets-before, "a page adopted")
-	p.Put(x)
-}
-
-// Objects that live in the pool are live objects of nothing else.
-func TestNoAllocs(t *testing.T) {
-	if watchAll {
-		t.Skip("this build keeps records of slots")
-	}
-	p := newStill[[64]byte](t)
-	p.Put(p.Get())
-	xs := make([]*[64]byte, 100)
-	assert.Zero(t, testing.AllocsPerRun(100, func() {
-		for i := range xs {
-			xs[i] = p.Get()
-		}
-		for _, x := range xs {
-			p.Put(x)
-		}
-		p.GetBatch(xs)
-		p.PutBatch(xs)
-	}))
 }

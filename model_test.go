@@ -18,34 +18,33 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A model is a few pools in an arena of their own, and an oracle that knows what
-// they have handed out, what that holds, and which Refs it has. One goroutine does
-// operations on them: on which shard, and what is done
-// between an operation and what it leaves in its outbox, is up to who chooses the operations, not to
-// the scheduler, and time stands still but for ticks.
+// A model is two pools in an arena of their own, and an oracle that knows which slots they have
+// handed out, what these hold, and which Refs they have. One goroutine does operations on the
+// pools. The input says on which shard an operation runs, and what comes between an operation and
+// the settling of its outbox. The scheduler has no part in that. Time passes only in ticks.
 //
-// After each operation no slot is out twice, what is out holds what its user
-// wrote, the count of live slots and the bytes that pools hold are exact, the
-// invariants hold, and Refs resolve to their slots, or to nothing.
+// After each operation, no slot is in use twice, each slot in use holds what its user wrote, the
+// count of live slots and the bytes that pools hold are exact, the invariants hold, and Refs
+// resolve to their slots or to nothing.
 type model struct {
 	t      testing.TB
 	arena  *arena
 	pools  [2]*modelPool
-	issued map[uint64]bool // ids of all Refs there have been
+	issued map[uint64]bool // ids of all Refs that were made
 	stale  []staleRef
-	stamp  uint64 // of the slot handed out last
-	work   int    // left to be done before operations become small
+	stamp  uint64 // of the slot that was handed out last
+	work   int    // how much is left to do before operations become small
 
-	faults    map[string]int // system calls to fail, of each kind
-	fired     int            // system calls failed
+	faults    map[string]int // how many system calls of each kind will fail
+	fired     int            // how many system calls have failed
 	dirty     bool           // a purge that fails leaves the old data, and says that the memory is gone
-	committed int64          // when the operation before had ended
-	purged    int64
-	units     int  // of Refs, in use before
-	collected bool // by runtime.GC
+	committed int64          // at the end of the operation before
+	purged    int64          // likewise
+	units     int            // units of Refs that were in use at the start
+	collected bool           // runtime.GC has run
 }
 
-// A staleRef is a Ref whose slot has been put.
+// A staleRef is a Ref whose slot was put.
 type staleRef struct {
 	of *modelPool
 	id uint64
@@ -57,26 +56,26 @@ type modelPool struct {
 	api
 	c       *core
 	kind    int // place in modelTypes
-	size    int // of a slot, as far as its user may write
+	size    int // bytes of a slot that its user may write
 	shards  []*shard
 	live    []modelSlot
-	out     map[unsafe.Pointer]bool // live
-	put     []unsafe.Pointer        // of some slots that were put
-	refEach uint64                  // every how many Gets make a Ref; 0: none
+	out     map[unsafe.Pointer]bool // the slots of live
+	put     []unsafe.Pointer        // some slots that were put
+	refEach uint64                  // Gets for each Ref that is made; 0: none is
 
 	// What goroutines that have lost their processors are about to do.
-	outboxes []outbox
-	inHand   []*page // to attach
+	outboxes []outbox // to settle
+	inHand   []*page  // to attach
 }
 
-// A modelSlot is a slot that is out.
+// A modelSlot is a slot in use.
 type modelSlot struct {
 	x     unsafe.Pointer
-	stamp uint64 // what it holds, at both ends
+	stamp uint64 // the slot holds it at both ends
 	ref   uint64 // 0: none was made
 }
 
-// An api is a Pool of any type.
+// An api is a Pool without its type.
 type api interface {
 	core() *core
 	get() unsafe.Pointer
@@ -132,8 +131,9 @@ func (a apiOf[T]) all() iter.Seq2[uint64, unsafe.Pointer] {
 	}
 }
 
-// modelTypes are the types of pools, by the size of a slot: of all three sizes of
-// page, with the links in and outside of it, and with one unit of Refs and several.
+// modelTypes are the types of pools, by the size of a slot. There are some for each of the three
+// sizes of pages, with links inside and outside of the page, and with one and several units of
+// Refs.
 var modelTypes = []struct {
 	size int
 	make func(...Option) api
@@ -148,19 +148,19 @@ var modelTypes = []struct {
 	{8, newAPI[[8]byte]},
 }
 
-// modelShards is how many shards a pool has at first, and modelShardsMax at last.
+// A pool has modelShards shards at first, and at most modelShardsMax.
 const (
 	modelShards    = 3
 	modelShardsMax = 6
 )
 
-// Bits of the bytes that say what a pool is like, besides its place in modelTypes.
+// Bits of the byte that describes a pool. The other bits are its place in modelTypes.
 const (
 	configLimit     = 0x08 // three pages
-	configSame      = 0x10 // of the type of the other pool
+	configSame      = 0x10 // the type of the other pool
 	configLowLimit  = 0x18 // one page
 	configWarmPages = 0x20
-	configRefs      = 0x80 // of each third slot
+	configRefs      = 0x80 // for each third slot
 )
 
 // newModel makes a model of two pools, each of which a byte of config describes.
@@ -217,15 +217,14 @@ func (m *model) newPool(config byte, same int) *modelPool {
 	return p
 }
 
-// addShard makes a P more.
+// addShard adds a P.
 func (p *modelPool) addShard() {
 	p.shards = append(p.shards, newShard(&p.c.spec, &p.c.depot, len(p.shards)))
 	p.c.shards.Store(&shardTable{core: p.c, shards: slices.Clone(p.shards)})
 }
 
-// arenaApart puts an arena in the place of the process's until the end of the test,
-// in address space that is the process's too: in the upper half of the first
-// region, where the fast paths look. It does not purge by time.
+// arenaApart puts a new arena in the place of the process's until the test ends. It is in the upper
+// half of the first region, so that the fast paths find its pages. It does not purge by time.
 func arenaApart(t testing.TB) *arena {
 	arenaInit.Do(initArena)
 	half := len(mainRegion.mem) / chunkSize / 2
@@ -245,7 +244,7 @@ func arenaApart(t testing.TB) *arena {
 				}
 				mem := ch.mem[step*commitGranules*granuleSize:][:commitGranules*granuleSize]
 				if _, zeroed := osPurge(mem); !zeroed {
-					clear(mem) // the next arena here says that it is
+					clear(mem) // the next arena here takes it for zero
 				}
 			}
 		}
@@ -254,7 +253,7 @@ func arenaApart(t testing.TB) *arena {
 	return a
 }
 
-// failSystem makes the system's calls fail as faults says.
+// failSystem makes system calls fail as m.faults says.
 func (m *model) failSystem() {
 	before := system.Load()
 	m.t.Cleanup(func() { system.Store(before) })
@@ -286,13 +285,13 @@ func (m *model) failSystem() {
 // slots returns how many slots a page has.
 func (p *modelPool) slots() int { return int(p.c.geo.slots) }
 
-// room reduces n to how many slots more are worth the time.
+// room reduces n to the number of slots that are worth the time.
 func (p *modelPool) room(n int) int {
 	n = min(n, 4000-len(p.live), (16<<20)/p.size-len(p.live))
 	return max(p.budget(n), 0)
 }
 
-// budget reduces n to how many slots one operation may move.
+// budget reduces n to the number of slots that one operation may move.
 func (p *modelPool) budget(n int) int {
 	if p.work <= 0 {
 		n = min(n, 3)
@@ -304,7 +303,7 @@ func (p *modelPool) budget(n int) int {
 // bytesOf returns what the user of a slot may write.
 func (p *modelPool) bytesOf(x unsafe.Pointer) []byte { return unsafe.Slice((*byte)(x), p.size) }
 
-// got notes a slot that was handed out, and writes to it.
+// got notes that a slot was handed out, and writes to it.
 func (p *modelPool) got(x unsafe.Pointer) {
 	pg := pageOf(uintptr(x))
 	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.spec != &p.c.spec {
@@ -334,7 +333,7 @@ func (p *modelPool) gotZero(x unsafe.Pointer) {
 	p.got(x)
 }
 
-// intact verifies what a slot holds.
+// intact verifies that a slot holds what its user wrote.
 func (p *modelPool) intact(s modelSlot) {
 	b := p.bytesOf(s.x)
 	if binary.NativeEndian.Uint64(b) != s.stamp || binary.NativeEndian.Uint64(b[len(b)-8:]) != s.stamp {
@@ -342,8 +341,7 @@ func (p *modelPool) intact(s modelSlot) {
 	}
 }
 
-// takeBack notes that n live slots are about to be put, from the one at k on, and
-// returns them.
+// takeBack notes that n live slots are about to be put, those from place k on, and returns them.
 func (p *modelPool) takeBack(k, n int) []unsafe.Pointer {
 	var xs []unsafe.Pointer
 	for _, s := range p.live[k:][:n] {
@@ -383,11 +381,11 @@ func (p *modelPool) constrained() bool {
 	return p.c.maxPages != 0 || p.arena.limit != 0 || p.faults["commit"] != 0
 }
 
-// attempt does get, which gets n slots, and verifies that it fails only if it has
-// to. It reports whether it got them.
+// attempt calls get, which gets n slots. It reports whether get has succeeded, and verifies that
+// get fails only if it has to.
 func (p *modelPool) attempt(n int, get func() error) bool {
 	if p.constrained() {
-		p.settle() // Get would wait for pages on their way
+		p.settle() // otherwise Get waits for pages in transit
 	}
 	fired := p.fired
 	err := caught(get)
@@ -401,18 +399,18 @@ func (p *modelPool) attempt(n int, get func() error) bool {
 	case len(p.live)+n <= len(p.c.depot.pages)*p.slots():
 		p.t.Fatalf("%v, with %d slots free", err, len(p.c.depot.pages)*p.slots()-len(p.live))
 	case errors.Is(err, ErrOutOfMemory):
-		require.Greater(p.t, p.fired, fired, "no call has failed")
+		require.Greater(p.t, p.fired, fired, "no system call has failed")
 	case !errors.Is(err, ErrLimit):
 		p.t.Fatal(err)
 	case total == 0 || len(p.live)+n <= total:
 		require.NotZero(p.t, p.arena.limit, "there is no limit")
 		require.Greater(p.t, p.leastFor(n), p.arena.limit, "there is room")
-		require.False(p.t, p.heldRun(p.c.geo.granules()), "there is memory that the system did not take back")
+		require.False(p.t, p.heldRun(p.c.geo.granules()), "there is memory for a page, which the system did not take back")
 	}
 	return false
 }
 
-// leastFor returns the bytes that all pools have at least when p has n slots more.
+// leastFor returns how many bytes all pools need at least, if p has n more slots in use.
 func (p *modelPool) leastFor(n int) int64 {
 	pages := (len(p.live) + n + p.slots() - 1) / p.slots()
 	granules := pages * p.c.geo.granules()
@@ -424,8 +422,8 @@ func (p *modelPool) leastFor(n int) int64 {
 	return int64(granules+p.arena.total.held) * granuleSize
 }
 
-// heldRun reports whether there is a free run of n granules that the system did not
-// take back.
+// heldRun reports whether there is a free run of n granules whose memory the system did not take
+// back.
 func (m *model) heldRun(n int) bool {
 	for _, ch := range m.arena.open {
 		for first := 0; first < chunkGranules; first += n {
@@ -441,18 +439,18 @@ func (m *model) heldRun(n int) bool {
 	return false
 }
 
-// refuses verifies that f, a misuse, panics with an error that wraps want.
+// refuses verifies that the misuse f panics with an error that wraps want.
 func (p *modelPool) refuses(want error, f func()) {
 	err := caught(func() error { f(); return nil })
 	require.ErrorIs(p.t, err, want)
 }
 
-// settle has everybody go on who was about to.
+// settle lets goroutines that have lost their processors go on.
 func (p *modelPool) settle() {
 	p.c.settle(p.outboxes...)
 	p.outboxes = nil
 	for _, pg := range p.inHand {
-		if s, err := p.c.enter("Get"); err == nil { // otherwise Close has released it
+		if s, err := p.c.enter("Get"); err == nil { // otherwise Close has released the page
 			s.attach(pg)
 			p.c.leave(s)
 		}
@@ -460,7 +458,7 @@ func (p *modelPool) settle() {
 	p.inHand = nil
 }
 
-// check verifies what has to hold after each operation on p.
+// check verifies what has to be true after each operation on p.
 func (p *modelPool) check() {
 	err := p.c.checkInvariants()
 	st := p.c.stats()
@@ -499,7 +497,7 @@ func (m *model) checkMemory() {
 	m.committed, m.purged = got.Committed, got.Purged
 }
 
-// checkRef verifies that the Ref of a live slot resolves to it, in its pool only.
+// checkRef verifies that the Ref of a live slot resolves to the slot, and in no other pool.
 func (p *modelPool) checkRef(s modelSlot) {
 	if s.ref == 0 {
 		return
@@ -515,8 +513,8 @@ func (p *modelPool) checkRef(s modelSlot) {
 	}
 }
 
-// checkStale verifies that stale Refs resolve to nothing: the last ones and some
-// others, about n.
+// checkStale verifies that stale Refs resolve to nothing. It looks at about n: the last ones and
+// some others.
 func (m *model) checkStale(n int) {
 	total := len(m.stale)
 	for k := max(0, total-n/2); k < total; k++ {
@@ -538,7 +536,7 @@ func (r staleRef) check(m *model) {
 	}
 }
 
-// checkAll verifies all that is known of p.
+// checkAll verifies everything that the oracle knows of p.
 func (p *modelPool) checkAll() {
 	for _, s := range p.live {
 		p.intact(s)
@@ -559,7 +557,7 @@ func (p *modelPool) empties() int {
 	return len(p.c.depot.pages) - len(used)
 }
 
-// end puts what is out, closes all pools, and verifies that nothing is left.
+// end puts all slots, closes all pools, and verifies that nothing is left.
 func (m *model) end() {
 	clear(m.faults)
 	for _, p := range m.pools {
@@ -576,14 +574,14 @@ func (m *model) end() {
 	}
 	m.checkMemory()
 	require.Zero(m.t, ReadMemory().InUse)
-	require.LessOrEqual(m.t, unitsInUse(), m.units, "units of Refs that no page has")
+	require.LessOrEqual(m.t, unitsInUse(), m.units, "units of Refs are left over")
 	m.arena.purge(func(released) bool { return true })
 	m.arena.purgeHeld(&m.pools[0].c.depot.purged)
 	require.Zero(m.t, ReadMemory().Committed)
 }
 
-// An input of the model is two bytes that say what its pools are like, and then two
-// for each operation: an opcode, of 256 that all mean something, and an argument.
+// An input of the model has two bytes that describe its pools, and then two bytes for each
+// operation: an opcode and an argument. All 256 opcodes mean something.
 const (
 	modelHeader = 2
 	modelMaxOps = 400
@@ -629,7 +627,7 @@ func (s step) String() string {
 	return fmt.Sprintf("%s(pool %d, shard %d, %d)", s.name, s.pool(), s.shard(), s.n())
 }
 
-// runModel does what an input says. It counts operations by name in tried.
+// runModel does what an input says. It counts the operations by name in tried.
 func runModel(t testing.TB, input []byte, tried map[string]int) {
 	if len(input) < modelHeader || len(input) > modelHeader+2*modelMaxOps {
 		return
@@ -642,14 +640,14 @@ func runModel(t testing.TB, input []byte, tried map[string]int) {
 			for _, s := range steps[:min(now+1, len(steps))] {
 				fmt.Fprintln(&b, s)
 			}
-			t.Logf("input %q, pools %#x, the last of these:\n%s", input, input[:modelHeader], &b)
+			t.Logf("input %q, pools %#x, failed in the last of these operations:\n%s", input, input[:modelHeader], &b)
 		}
 	})
 	m := newModel(t, [2]byte(input))
 	for k, s := range steps {
 		now = k
 		p := m.pools[s.pool()]
-		// As shards are added, those that there were become idle.
+		// When shards are added, the first ones become idle.
 		first := len(p.shards) - modelShards
 		s.do(p, p.shards[(first+s.shard())%len(p.shards)], s.n())
 		p.check()
@@ -661,7 +659,7 @@ func runModel(t testing.TB, input []byte, tried map[string]int) {
 	m.end()
 }
 
-// A script writes an input by the names of operations.
+// A script is an input that is written by the names of operations.
 type script []byte
 
 // op adds an operation.
@@ -674,12 +672,12 @@ func (b script) op(name string, pool, shard, n int) script {
 	panic(name)
 }
 
-// FuzzPool does on a model whatever its input says.
+// FuzzPool does with a model what the input says.
 func FuzzPool(f *testing.F) {
 	if debugging {
-		f.Skip("the model works below what the debug build adds")
+		f.Skip("the model works below what the debug build adds to the library")
 	}
-	runtime.GOMAXPROCS(1) // once, rather than for each input
+	runtime.GOMAXPROCS(1) // once, and not for each input
 	for _, seed := range seeds() {
 		f.Add([]byte(seed))
 	}
@@ -688,36 +686,36 @@ func FuzzPool(f *testing.F) {
 
 func seeds() []script {
 	return []script{
-		// What shards give up when they are idle is used again, and what waits
-		// there is not taken for free twice.
+		// Shards use the pages that idle shards have given up. A second Put of a slot in such a
+		// page is caught.
 		script{configRefs | 5, 0}.
 			op("getNoZero", 0, 0, 0).op("tickAll", 0, 0, 0).op("tickAll", 0, 0, 0).op("doublePut", 0, 0, 0),
 		// Second Puts among slots that cross between shards.
 		script{1, 0}.
 			op("getMany", 0, 1, 21).op("doublePut", 0, 2, 0).op("doublePut", 0, 2, 2).op("putMany", 0, 1, 15).
 			op("getBatch", 0, 0, 1).op("putAllBut", 0, 1, 0).op("getBatch", 0, 2, 1).op("doublePut", 0, 2, 0),
-		// All that a limit allows, and one more.
+		// As many slots as a limit allows, and one more.
 		script{configLimit | configRefs | 6, 0}.
 			op("getMany", 0, 0, 31).op("put", 0, 1, 3).op("tryGet", 0, 2, 0).op("get", 0, 2, 0).op("getBatch", 0, 0, 1),
-		// Pages that empty are released, purged, and another pool's.
+		// Empty pages are released and purged, and another pool gets their memory.
 		script{0, configRefs | 1}.
 			op("getMany", 0, 0, 31).op("all", 0, 0, 1).op("putAllBut", 0, 1, 0).op("longIdle", 0, 0, 0).
 			op("getMany", 1, 0, 30).op("trim", 0, 0, 0).op("tryGetCore", 0, 0, 8).op("putAllBut", 1, 0, 0).op("trim", 1, 0, 0).
 			op("getBatch", 0, 2, 28).op("checkAll", 0, 0, 0),
-		// Memory that the system would not take back, at a limit of the process.
+		// Memory that the system did not take back, at the limit of the process.
 		script{0, 3}.
 			op("getMany", 0, 0, 31).op("failPurge", 0, 0, 7).op("putAllBut", 0, 0, 0).op("trim", 0, 0, 0).
 			op("processLimit", 0, 0, 3|3<<2).op("getMany", 1, 0, 10).op("tryGetCore", 0, 1, 8).op("failCommit", 0, 0, 2).
 			op("processLimit", 0, 0, 0).op("getMany", 0, 0, 31),
-		// A pool is closed, and the next has its memory.
+		// A pool is closed, and the next one gets its memory.
 		script{configRefs, configWarmPages | 4}.
 			op("getMany", 0, 0, 26).op("ref", 0, 0, 7).op("close", 0, 0, 0).op("putAllBut", 0, 1, 0).op("close", 0, 0, 1).
 			op("getBatch", 1, 0, 26).op("get", 0, 0, 2).op("refMisuse", 0, 0, 9).op("doublePut", 0, 0, 9).op("putOther", 1, 0, 0),
-		// What was parked on a shard is another pool's when it is put there again.
+		// A slot that was parked on a shard is another pool's when it is put there again.
 		script{0, configSame}.
 			op("getMany", 0, 0, 26).op("put", 0, 0, 0).op("getNoZero", 0, 0, 0).op("putAllBut", 0, 1, 0).op("tick", 0, 1, 31).
 			op("getMany", 1, 0, 25).op("doublePut", 0, 0, 1),
-		// More Ps, while what others have is on its way.
+		// Ps are added while pages of others are in transit.
 		script{configWarmPages | 7, configLowLimit | 2}.
 			op("getMany", 0, 0, 31).op("stallPut", 0, 1, 29).op("addShard", 0, 0, 0).op("stallTick", 0, 0, 0).op("stallGet", 0, 0, 0).
 			op("getBatch", 0, 2, 21).op("settle", 0, 2, 0).op("putBatch", 0, 2, 31).op("putBadBatch", 0, 1, 9).op("putRef", 0, 1, 4).
@@ -725,12 +723,12 @@ func seeds() []script {
 	}
 }
 
-var modelInputs = flag.Int("model", 150, "how many inputs TestModel makes up")
+var modelInputs = flag.Int("model", 150, "how many random inputs TestModel tries")
 
-// The model, on inputs made up at random.
+// TestModel runs the model with the seeds and with random inputs.
 func TestModel(t *testing.T) {
 	if debugging {
-		t.Skip("the model works below what the debug build adds")
+		t.Skip("the model works below what the debug build adds to the library")
 	}
 	n := *modelInputs
 	if testing.Short() {
@@ -754,14 +752,14 @@ func TestModel(t *testing.T) {
 		total += tried[op.name]
 	}
 	for _, op := range operations {
-		if tried[op.name] == 0 && total != 0 && !testing.Short() { // 0: -run wants others
-			t.Errorf("%s was not tried", op.name)
+		if tried[op.name] == 0 && total != 0 && !testing.Short() { // 0: -run has left out all inputs
+			t.Errorf("no input has tried %s", op.name)
 		}
 	}
 	t.Logf("%d operations: %v", total, tried)
 }
 
-// The check that all other tests rely on finds damage of each kind.
+// checkInvariants, on which the other tests rely, finds each kind of damage.
 func TestInvariantsAreChecked(t *testing.T) {
 	damages := []struct {
 		want string
@@ -863,15 +861,15 @@ func TestInvariantsAreChecked(t *testing.T) {
 	}
 }
 
-// An operation of the model, and how many of the 256 opcodes mean it.
+// An operation of the model.
 type operation struct {
 	name   string
-	weight int
+	weight int // how many of the 256 opcodes mean it
 	do     func(p *modelPool, s *shard, n int)
 }
 
-// operations is what an opcode can mean. The argument says on which pool, and on
-// which shard, and how much or which: n, of 32.
+// operations are what opcodes mean. The argument of an operation says on which pool and on which
+// shard it runs, and has a number n below 32 that says how much, or which.
 var operations = []operation{
 	{"get", 20, (*modelPool).opGet},
 	{"getNoZero", 14, (*modelPool).opGetNoZero},
@@ -915,7 +913,7 @@ var operations = []operation{
 	{"collectGarbage", 1, (*modelPool).opCollectGarbage},
 }
 
-// amount is how many slots n stands for.
+// amount returns how many slots n stands for.
 func (p *modelPool) amount(n int) int {
 	slots := p.slots()
 	return []int{
@@ -924,7 +922,8 @@ func (p *modelPool) amount(n int) int {
 	}[n]
 }
 
-// which returns the place in live that n stands for: near the ends, or between.
+// which returns the place in p.live that n stands for: near the start for small n, and otherwise
+// spread over all of it.
 func (p *modelPool) which(n int) int {
 	if n < 8 {
 		return n % len(p.live)
@@ -971,7 +970,7 @@ func (p *modelPool) opTryGet(s *shard, n int) {
 	})
 }
 
-// opTryGetCore gets slots that, if known to be zero, have to be.
+// opTryGetCore gets slots. Those that the core says are zero have to be zero.
 func (p *modelPool) opTryGetCore(s *shard, n int) {
 	on(p.c, s, func() {
 		for range p.room(p.amount(n % 9)) {
@@ -988,7 +987,7 @@ func (p *modelPool) opTryGetCore(s *shard, n int) {
 	})
 }
 
-// opGetBatch gets a batch, or nothing.
+// opGetBatch gets all slots of a batch or none.
 func (p *modelPool) opGetBatch(s *shard, n int) {
 	xs := make([]unsafe.Pointer, p.room(p.amount(n)))
 	on(p.c, s, func() {
@@ -999,7 +998,7 @@ func (p *modelPool) opGetBatch(s *shard, n int) {
 			return
 		}
 		for _, x := range xs {
-			require.Nil(p.t, x, "a batch is all or nothing")
+			require.Nil(p.t, x, "GetBatch failed, and returned slots")
 		}
 	})
 }
@@ -1036,13 +1035,13 @@ func (p *modelPool) opPutMany(s *shard, n int) {
 	p.putMany(s, max(from-n, 0), n, n)
 }
 
-// opPutAllBut puts all slots but a few.
+// opPutAllBut puts all slots except a few.
 func (p *modelPool) opPutAllBut(s *shard, n int) {
 	keep := min(len(p.live), []int{0, 0, 0, 0, 1, 2, 5, 20}[n%8])
 	p.putMany(s, keep/2, len(p.live)-keep, n/8)
 }
 
-// putMany puts the n live slots from the one at k on, one by one, in an order.
+// putMany puts n live slots, those from place k on, one by one. order says in which order.
 func (p *modelPool) putMany(s *shard, k, n, order int) {
 	xs := p.takeBack(k, n)
 	on(p.c, s, func() {
@@ -1050,7 +1049,7 @@ func (p *modelPool) putMany(s *shard, k, n, order int) {
 			switch order & 3 {
 			case 1:
 				i = n - 1 - i
-			case 2: // every second, and then the others
+			case 2: // every second one, and then the others
 				if i = 2 * i; i >= n {
 					i -= n - 1 + n%2
 					i |= 1
@@ -1077,7 +1076,7 @@ func (p *modelPool) opRef(s *shard, n int) {
 	}
 }
 
-// opPutRef puts a slot by its Ref, which works once, and not in another pool.
+// opPutRef puts a slot by its Ref. That works once, and not in another pool.
 func (p *modelPool) opPutRef(s *shard, n int) {
 	if len(p.live) == 0 {
 		return
@@ -1095,7 +1094,7 @@ func (p *modelPool) opPutRef(s *shard, n int) {
 	})
 }
 
-// opAll looks at all slots, and perhaps puts some of them in a second loop.
+// opAll looks at all slots. It may put some of them in a second loop.
 func (p *modelPool) opAll(s *shard, n int) {
 	on(p.c, s, func() {
 		places := make(map[unsafe.Pointer]int)
@@ -1110,7 +1109,7 @@ func (p *modelPool) opAll(s *shard, n int) {
 			delete(places, x)
 			p.noteRef(&p.live[k], id)
 		}
-		require.Empty(p.t, places, "live slots that All left out")
+		require.Empty(p.t, places, "All misses live slots")
 		if n&3 != 0 {
 			return
 		}
@@ -1134,7 +1133,7 @@ func (p *modelPool) opTick(s *shard, n int) {
 	}
 }
 
-// opTickAll lets time pass. A shard on which nothing is done meanwhile is idle.
+// opTickAll lets time pass. A shard on which no operation runs meanwhile is idle.
 func (p *modelPool) opTickAll(_ *shard, n int) { p.tickAll([]int{1, 1, 1, 2, 2, 3, 8, 17}[n%8]) }
 
 func (p *modelPool) tickAll(n int) {
@@ -1143,8 +1142,7 @@ func (p *modelPool) tickAll(n int) {
 	}
 }
 
-// opLongIdle lets so much time pass that of the empty pages only those of
-// WithWarmPages are left.
+// opLongIdle lets so much time pass that no empty pages are left, except those of WithWarmPages.
 func (p *modelPool) opLongIdle(*shard, int) {
 	p.settle()
 	before := p.empties()
@@ -1179,14 +1177,13 @@ func (p *modelPool) opAddShard(*shard, int) {
 	}
 }
 
-// opStallTick has a shard lose its processor when its tick has filled the outbox.
+// opStallTick does a tick of a shard. The shard loses its processor before its outbox is settled.
 func (p *modelPool) opStallTick(s *shard, n int) {
 	s.tick(n&1 == 0)
 	p.outboxes = append(p.outboxes, s.takeOutbox())
 }
 
-// opStallPut puts slots on a shard that loses its processor before it does what
-// that leaves to be done.
+// opStallPut puts slots on a shard, which loses its processor before its outbox is settled.
 func (p *modelPool) opStallPut(s *shard, n int) {
 	n = p.budget(min(p.amount(n), len(p.live)))
 	xs := p.takeBack(len(p.live)-n, n)
@@ -1206,7 +1203,7 @@ func (p *modelPool) opStallPut(s *shard, n int) {
 	require.True(p.t, ok)
 }
 
-// opStallGet takes a page, and loses the processor before it can attach it.
+// opStallGet takes a page for a shard, which loses its processor before it attaches the page.
 func (p *modelPool) opStallGet(*shard, int) {
 	pg := p.c.depot.adopt()
 	if pg == nil && !p.constrained() {
@@ -1221,7 +1218,7 @@ func (p *modelPool) opStallGet(*shard, int) {
 
 func (p *modelPool) opSettle(s *shard, _ int) { on(p.c, s, p.settle) }
 
-// misused is what a Put of x, which is no slot in use, panics with.
+// misused returns the error that a Put of x panics with. x is not a slot in use.
 func (p *modelPool) misused(x unsafe.Pointer) error {
 	pg := pageOf(uintptr(x))
 	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.spec != &p.c.spec {
@@ -1230,7 +1227,7 @@ func (p *modelPool) misused(x unsafe.Pointer) error {
 	return ErrDoublePut
 }
 
-// opDoublePut puts a slot once more, at once, or some that were put long before.
+// opDoublePut puts a slot twice in a row, or puts slots once more that were put long before.
 func (p *modelPool) opDoublePut(s *shard, n int) {
 	on(p.c, s, func() {
 		var xs []unsafe.Pointer
@@ -1250,7 +1247,7 @@ func (p *modelPool) opDoublePut(s *shard, n int) {
 	})
 }
 
-// opPutInside puts the address of no slot.
+// opPutInside puts an address inside a slot.
 func (p *modelPool) opPutInside(s *shard, n int) {
 	if len(p.live) > 0 {
 		x := p.live[p.which(n)].x
@@ -1266,7 +1263,7 @@ func (p *modelPool) other() *modelPool {
 	return p.pools[0]
 }
 
-// opPutOther puts a slot to a pool that it is not of.
+// opPutOther puts a slot to another pool.
 func (p *modelPool) opPutOther(s *shard, n int) {
 	q := p.other()
 	if len(q.live) == 0 {
@@ -1282,8 +1279,8 @@ func (p *modelPool) opPutOther(s *shard, n int) {
 	q.checkRef(x)
 }
 
-// opPutBadBatch puts a batch in which a slot comes twice: those before that have
-// been put then, and those after it have not.
+// opPutBadBatch puts a batch in which a slot comes twice. The slots before the second time are put
+// then, and those after it are not.
 func (p *modelPool) opPutBadBatch(s *shard, n int) {
 	n = min(n+2, len(p.live)) / 2
 	if n == 0 {
@@ -1297,7 +1294,7 @@ func (p *modelPool) opPutBadBatch(s *shard, n int) {
 	on(p.c, s, func() { p.refuses(ErrDoublePut, func() { p.putBatch(xs) }) })
 }
 
-// opRefMisuse asks for Refs of slots that are not in use, and puts stale Refs.
+// opRefMisuse asks for Refs of slots that are not in use, and puts by stale Refs.
 func (p *modelPool) opRefMisuse(s *shard, n int) {
 	on(p.c, s, func() {
 		if len(p.put) > 0 {
@@ -1313,7 +1310,7 @@ func (p *modelPool) opRefMisuse(s *shard, n int) {
 	})
 }
 
-// opClose closes the pool if no slot is out, and has a new one take its place.
+// opClose closes the pool. If no slot is in use, a new pool takes its place.
 func (p *modelPool) opClose(_ *shard, n int) {
 	if n&1 == 0 {
 		p.settle()
@@ -1344,7 +1341,7 @@ func (p *modelPool) opClose(_ *shard, n int) {
 	p.checkStale(2 * len(p.stale))
 }
 
-// opProcessLimit sets a limit in the neighbourhood of what there is.
+// opProcessLimit sets a limit that is near what the pools have.
 func (p *modelPool) opProcessLimit(_ *shard, n int) {
 	m := ReadMemory()
 	before := p.arena.limit
@@ -1360,7 +1357,7 @@ func (p *modelPool) opProcessLimit(_ *shard, n int) {
 	require.Equal(p.t, before, SetProcessLimit(limit))
 	require.Equal(p.t, limit, SetProcessLimit(-1))
 	if after := ReadMemory(); limit != 0 && after.Committed > limit {
-		require.Zero(p.t, p.arena.total.waiting, "over the limit, and memory waits to be used again")
+		require.Zero(p.t, p.arena.total.waiting, "more than the limit is committed, and freed runs are not purged")
 	}
 }
 

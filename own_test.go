@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A seizer waits for the operation that it found under way, and an operation
-// that finds its shard seized waits for its return.
+// A seizer waits for the end of an operation that has the shard. An operation that finds its shard
+// seized waits until the shard is handed back.
 func TestSeizeWaits(t *testing.T) {
 	_, shards := sim(t, 64, 1)
 	s := shards[0]
@@ -29,7 +29,7 @@ func TestSeizeWaits(t *testing.T) {
 		runtime.Gosched()
 		select {
 		case <-seized:
-			t.Fatal("seized while busy")
+			t.Fatal("the shard was seized during an operation")
 		default:
 		}
 	}
@@ -44,7 +44,7 @@ func TestSeizeWaits(t *testing.T) {
 		runtime.Gosched()
 		select {
 		case <-waited:
-			t.Fatal("did not wait")
+			t.Fatal("an operation did not wait")
 		default:
 		}
 	}
@@ -53,7 +53,7 @@ func TestSeizeWaits(t *testing.T) {
 	assert.Zero(t, s.signal.Load())
 }
 
-// Where the kernel refuses membarrier, shards work with a fence in each call.
+// If the kernel refuses membarrier, each operation has a fence.
 func TestWithoutMembarrier(t *testing.T) {
 	initOwn()
 	before := asymmetric
@@ -75,6 +75,7 @@ func TestWithoutMembarrier(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
+// No operation runs on a seized shard.
 func TestSeizedShardIsLeftAlone(t *testing.T) {
 	oneP(t)
 	p := newStill[[64]byte](t)
@@ -90,7 +91,7 @@ func TestSeizedShardIsLeftAlone(t *testing.T) {
 		runtime.Gosched()
 		select {
 		case <-done:
-			t.Fatal("used a seized shard")
+			t.Fatal("an operation has used a seized shard")
 		default:
 		}
 	}
@@ -98,8 +99,8 @@ func TestSeizedShardIsLeftAlone(t *testing.T) {
 	<-done
 }
 
-// Nobody has a shard to himself while it is seized. Without a barrier in seize, a processor can put
-// off the store to busy until after it has looked at signal.
+// No operation has a shard to itself while the shard is seized. Without a barrier in seize, a
+// processor can delay the store to busy until after the load of signal.
 func TestSeizeExcludes(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	c, shards := sim(t, 64, 1)
@@ -133,5 +134,5 @@ func TestSeizeExcludes(t *testing.T) {
 	stop.Store(true)
 	wg.Wait()
 	assert.Positive(t, entered)
-	assert.Zero(t, broken, "seizures of a shard in use")
+	assert.Zero(t, broken, "seizures while an operation had the shard")
 }

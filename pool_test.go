@@ -17,6 +17,55 @@ import (
 	"github.com/warmpage/pool/internal/hook"
 )
 
+// Test has tests of what a pool does, for instance go test -run 'Test/retire-fastpath'.
+func Test(t *testing.T) {
+	t.Run("churn-correct", func(t *testing.T) {
+		t.Run("8", func(t *testing.T) { churnCorrect[[8]byte](t, 1000) })
+		t.Run("16", func(t *testing.T) { churnCorrect[[16]byte](t, 1000) })
+		t.Run("32", func(t *testing.T) { churnCorrect[[32]byte](t, 1000) })
+		t.Run("64", func(t *testing.T) { churnCorrect[[64]byte](t, 1000) })
+		t.Run("128", func(t *testing.T) { churnCorrect[[128]byte](t, 500) })
+		t.Run("256", func(t *testing.T) { churnCorrect[[256]byte](t, 500) })
+		t.Run("512", func(t *testing.T) { churnCorrect[[512]byte](t, 500) })
+		t.Run("1024", func(t *testing.T) { churnCorrect[[1024]byte](t, 500) })
+	})
+	t.Run("retire-fastpath", func(t *testing.T) {
+		t.Run("64", func(t *testing.T) { retireFastpath[[64]byte](t, 1024) })
+		t.Run("64-part", func(t *testing.T) { retireFastpath[[64]byte](t, 200) })
+		t.Run("1024", func(t *testing.T) { retireFastpath[[1024]byte](t, 50) })
+	})
+	t.Run("multi-page-churn", func(t *testing.T) {
+		t.Run("16-2", func(t *testing.T) { multiPageChurn[[16]byte](t, 2) })
+		t.Run("64-2", func(t *testing.T) { multiPageChurn[[64]byte](t, 2) })
+		t.Run("64-3", func(t *testing.T) { multiPageChurn[[64]byte](t, 3) })
+		t.Run("64-4", func(t *testing.T) { multiPageChurn[[64]byte](t, 4) })
+		t.Run("1024-4", func(t *testing.T) { multiPageChurn[[1024]byte](t, 4) })
+	})
+	t.Run("zero-after-churn", func(t *testing.T) {
+		t.Run("16", func(t *testing.T) { zeroAfterChurn[[16]byte](t) })
+		t.Run("64", func(t *testing.T) { zeroAfterChurn[[64]byte](t) })
+		t.Run("1024", func(t *testing.T) { zeroAfterChurn[[1024]byte](t) })
+	})
+	t.Run("single-obj", func(t *testing.T) {
+		t.Run("8", func(t *testing.T) { singleObj[[8]byte](t) })
+		t.Run("64", func(t *testing.T) { singleObj[[64]byte](t) })
+		t.Run("1024", func(t *testing.T) { singleObj[[1024]byte](t) })
+		t.Run("8192", func(t *testing.T) { singleObj[[8192]byte](t) })
+	})
+	t.Run("mixed-sizes-churn", mixedSizesChurn)
+	t.Run("slot-size", func(t *testing.T) {
+		t.Run("1", func(t *testing.T) { slotSize[byte](t) })
+		t.Run("odd", func(t *testing.T) { slotSize[odd](t) })
+		t.Run("uint64", func(t *testing.T) { slotSize[uint64](t) })
+		t.Run("100000", func(t *testing.T) { slotSize[[100000]byte](t) })
+	})
+	t.Run("fast-path regression", func(t *testing.T) {
+		t.Run("16", func(t *testing.T) { fastPathRegression[[16]byte](t) })
+		t.Run("64", func(t *testing.T) { fastPathRegression[[64]byte](t) })
+	})
+	t.Run("starvation", starvation)
+}
+
 func churnCorrect[T any](t *testing.T, rounds int) {
 	p := newStill[T](t)
 	const n = 100
@@ -38,8 +87,8 @@ func churnCorrect[T any](t *testing.T, rounds int) {
 	assert.Zero(t, p.Stats().Live)
 }
 
-// perRound runs rounds of churn over n slots and returns the slow Gets a round
-// after warm-up.
+// perRound runs rounds of churn over n slots, and returns the slow Gets in each round after the
+// first ones.
 func perRound[T any](t *testing.T, p *Pool[T], n, rounds int, order []int) float64 {
 	xs := make([]*T, n)
 	for range 3 {
@@ -62,8 +111,8 @@ func retireFastpath[T any](t *testing.T, n int) {
 	oneP(t)
 	for name, order := range orders(n) {
 		t.Run(name, func(t *testing.T) {
-			// Steady state never empties the page, so nothing retires: each
-			// time around, what was put is collected once.
+			// In a steady state, the page does not become empty and is not retired. The slots that
+			// were put are collected once a round.
 			steady := newStill[T](t)
 			anchor := steady.Get()
 			defer steady.Put(anchor)
@@ -74,7 +123,7 @@ func retireFastpath[T any](t *testing.T, n int) {
 				churn(steady, xs, order)
 			}
 			steadily := float64(steady.Stats().SlowGets-before) / float64(times(100))
-			assert.Positive(t, steadily, "the counter is alive")
+			assert.Positive(t, steadily, "slow Gets are counted")
 
 			assert.Zero(t, perRound(t, newStill[T](t), n, times(100), order))
 			assert.GreaterOrEqual(t, perRound(t, newBase[T](t), n, times(100), order), 1.0)
@@ -91,8 +140,8 @@ func multiPageChurn[T any](t *testing.T, pages int) {
 			assert.Zero(t, perRound(t, p, n, times(50), order))
 			st := p.Stats()
 			assert.Equal(t, pages, st.Pages)
-			assert.GreaterOrEqual(t, st.WarmPages, pages-1, "all but one whose slots are parked")
-			assert.Positive(t, perRound(t, newBase[T](t), n, times(50), order), "the counter is alive")
+			assert.GreaterOrEqual(t, st.WarmPages, pages-1, "all except one whose slots are parked")
+			assert.Positive(t, perRound(t, newBase[T](t), n, times(50), order), "slow Gets are counted")
 		})
 	}
 }
@@ -143,7 +192,7 @@ func singleObj[T any](t *testing.T) {
 	assert.Equal(t, 1, after.Pages)
 }
 
-// A rig is a pool of some type, for tests that mix types.
+// A rig is a pool without its type, for tests that mix types.
 type rig struct {
 	get   func() []byte
 	put   func([]byte)
@@ -194,7 +243,7 @@ func slotSize[T any](t *testing.T) {
 	assert.GreaterOrEqual(t, st.SlotSize, int(size))
 	assert.GreaterOrEqual(t, st.SlotsPerPage, 8)
 	xs := make([]*T, 50)
-	for range 20 { // through retirement, and through Trim
+	for range 20 { // so that pages are retired, and released by Trim
 		for i := range xs {
 			xs[i] = p.Get()
 			assert.Zero(t, uintptr(unsafe.Pointer(xs[i]))%align)
@@ -210,6 +259,12 @@ func slotSize[T any](t *testing.T) {
 	assert.Zero(t, uintptr(unsafe.Pointer(xs[0]))%align)
 }
 
+type odd struct {
+	A byte
+	B uint64
+	C [3]byte
+}
+
 func fastPathRegression[T any](t *testing.T) {
 	oneP(t)
 	for _, pages := range []int{2, 4} {
@@ -221,68 +276,12 @@ func fastPathRegression[T any](t *testing.T) {
 		assert.LessOrEqual(t, multi, 4*single)
 
 		base := perRound(t, newBase[T](t), n*pages, times(50), order) / float64(n*pages)
-		assert.Positive(t, base, "the counter is alive")
+		assert.Positive(t, base, "slow Gets are counted")
 	}
 }
 
-type odd struct {
-	A byte
-	B uint64
-	C [3]byte
-}
-
-// The tests of what a pool does, under the names by which they are asked for:
-// go test -run 'Test/retire-fastpath'.
-func Test(t *testing.T) {
-	t.Run("churn-correct", func(t *testing.T) {
-		t.Run("8", func(t *testing.T) { churnCorrect[[8]byte](t, 1000) })
-		t.Run("16", func(t *testing.T) { churnCorrect[[16]byte](t, 1000) })
-		t.Run("32", func(t *testing.T) { churnCorrect[[32]byte](t, 1000) })
-		t.Run("64", func(t *testing.T) { churnCorrect[[64]byte](t, 1000) })
-		t.Run("128", func(t *testing.T) { churnCorrect[[128]byte](t, 500) })
-		t.Run("256", func(t *testing.T) { churnCorrect[[256]byte](t, 500) })
-		t.Run("512", func(t *testing.T) { churnCorrect[[512]byte](t, 500) })
-		t.Run("1024", func(t *testing.T) { churnCorrect[[1024]byte](t, 500) })
-	})
-	t.Run("retire-fastpath", func(t *testing.T) {
-		t.Run("64", func(t *testing.T) { retireFastpath[[64]byte](t, 1024) })
-		t.Run("64-part", func(t *testing.T) { retireFastpath[[64]byte](t, 200) })
-		t.Run("1024", func(t *testing.T) { retireFastpath[[1024]byte](t, 50) })
-	})
-	t.Run("multi-page-churn", func(t *testing.T) {
-		t.Run("16-2", func(t *testing.T) { multiPageChurn[[16]byte](t, 2) })
-		t.Run("64-2", func(t *testing.T) { multiPageChurn[[64]byte](t, 2) })
-		t.Run("64-3", func(t *testing.T) { multiPageChurn[[64]byte](t, 3) })
-		t.Run("64-4", func(t *testing.T) { multiPageChurn[[64]byte](t, 4) })
-		t.Run("1024-4", func(t *testing.T) { multiPageChurn[[1024]byte](t, 4) })
-	})
-	t.Run("zero-after-churn", func(t *testing.T) {
-		t.Run("16", func(t *testing.T) { zeroAfterChurn[[16]byte](t) })
-		t.Run("64", func(t *testing.T) { zeroAfterChurn[[64]byte](t) })
-		t.Run("1024", func(t *testing.T) { zeroAfterChurn[[1024]byte](t) })
-	})
-	t.Run("single-obj", func(t *testing.T) {
-		t.Run("8", func(t *testing.T) { singleObj[[8]byte](t) })
-		t.Run("64", func(t *testing.T) { singleObj[[64]byte](t) })
-		t.Run("1024", func(t *testing.T) { singleObj[[1024]byte](t) })
-		t.Run("8192", func(t *testing.T) { singleObj[[8192]byte](t) })
-	})
-	t.Run("mixed-sizes-churn", mixedSizesChurn)
-	t.Run("slot-size", func(t *testing.T) {
-		t.Run("1", func(t *testing.T) { slotSize[byte](t) })
-		t.Run("odd", func(t *testing.T) { slotSize[odd](t) })
-		t.Run("uint64", func(t *testing.T) { slotSize[uint64](t) })
-		t.Run("100000", func(t *testing.T) { slotSize[[100000]byte](t) })
-	})
-	t.Run("fast-path regression", func(t *testing.T) {
-		t.Run("16", func(t *testing.T) { fastPathRegression[[16]byte](t) })
-		t.Run("64", func(t *testing.T) { fastPathRegression[[64]byte](t) })
-	})
-	t.Run("starvation", starvation)
-}
-
-// starvation: memory that others give back reaches the arena although its owner
-// never leaves its fast path.
+// starvation: slots that others put are collected, and their pages go to the arena, although the
+// owner of the pages never leaves its fast path.
 func starvation(t *testing.T) {
 	type obj [64]byte
 	noQuarantine(t)
@@ -304,7 +303,7 @@ func starvation(t *testing.T) {
 				p.Put(x)
 			}
 			if runtime.GOARCH == "wasm" {
-				runtime.Gosched() // nothing else makes way for the other goroutines there
+				runtime.Gosched() // nothing else lets other goroutines run there
 			}
 		}
 	})
@@ -340,40 +339,27 @@ func TestStats(t *testing.T) {
 	assert.Zero(t, st.MappedBytes)
 	assert.Equal(t, int64(64<<10), st.PurgedBytes)
 	assert.Equal(t, uint64(1), st.Releases)
-	assert.Zero(t, p.Trim(), "nothing left")
+	assert.Zero(t, p.Trim(), "nothing is left to purge")
 }
 
-func TestClose(t *testing.T) {
-	goroutines := runtime.NumGoroutine()
-	p := New[[64]byte](WithName("c"))
-	x, y := p.Get(), p.Get()
-	p.Put(y)
-	err := p.Close()
-	require.ErrorIs(t, err, ErrInUse)
-	assert.ErrorContains(t, err, "1 of its slots")
-	y = p.Get() // nothing changed
-	p.Put(y)
-	p.Put(x)
-	require.NoError(t, p.Close())
-	require.ErrorIs(t, p.Close(), ErrClosed)
-	assert.Equal(t, "c", p.Stats().Name)
-	assert.Zero(t, p.Stats().Pages)
-	assert.False(t, p.core.clock.timer.Stop(), "no timer is left")
-	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
-}
-
-// Many pools in turn use the same addresses.
-func TestCloseReuse(t *testing.T) {
-	addrs := make(map[uintptr]bool)
-	for range 200 {
-		p := New[[64]byte]()
-		x := p.Get()
-		addrs[uintptr(unsafe.Pointer(x))] = true
-		x[0] = 1
-		p.Put(x)
-		require.NoError(t, p.Close())
+// Stats says where slots are and how goroutines get shards, because builds differ in that.
+func TestStatsOfBuild(t *testing.T) {
+	newArena(t)
+	p := newStill[[1024]byte](t)
+	assert.Equal(t, offHeap, p.Stats().OffHeap)
+	assert.Equal(t, pinned, p.Stats().Pinned)
+	if debugging {
+		return // quarantine keeps slots from use
 	}
-	assert.Less(t, len(addrs), 20)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	xs := make([]*[1024]byte, 32<<10)
+	p.GetBatch(xs)
+	runtime.ReadMemStats(&after)
+	onHeap := int64(after.HeapAlloc - before.HeapAlloc)
+	assert.Equal(t, !p.Stats().OffHeap, onHeap > 16<<20, "%d bytes of 32 MiB are on the heap", onHeap)
+	p.PutBatch(xs)
 }
 
 func TestTrimCollectsFromAllPs(t *testing.T) {
@@ -405,6 +391,39 @@ func TestTrimCollectsFromAllPs(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
+func TestClose(t *testing.T) {
+	goroutines := runtime.NumGoroutine()
+	p := New[[64]byte](WithName("c"))
+	x, y := p.Get(), p.Get()
+	p.Put(y)
+	err := p.Close()
+	require.ErrorIs(t, err, ErrInUse)
+	assert.ErrorContains(t, err, "1 of its slots")
+	y = p.Get() // a Close that fails changes nothing
+	p.Put(y)
+	p.Put(x)
+	require.NoError(t, p.Close())
+	require.ErrorIs(t, p.Close(), ErrClosed)
+	assert.Equal(t, "c", p.Stats().Name)
+	assert.Zero(t, p.Stats().Pages)
+	assert.False(t, p.core.clock.timer.Stop(), "a timer is left")
+	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
+}
+
+// Pools that are made and closed in turn use the same addresses.
+func TestCloseReuse(t *testing.T) {
+	addrs := make(map[uintptr]bool)
+	for range 200 {
+		p := New[[64]byte]()
+		x := p.Get()
+		addrs[uintptr(unsafe.Pointer(x))] = true
+		x[0] = 1
+		p.Put(x)
+		require.NoError(t, p.Close())
+	}
+	assert.Less(t, len(addrs), 20)
+}
+
 func TestLimitOptions(t *testing.T) {
 	for _, test := range []struct {
 		text string
@@ -422,26 +441,6 @@ func TestLimitOptions(t *testing.T) {
 	}
 	p := newStill[[64]byte](t, WithLimit(0), WithWarmPages(0))
 	p.PutBatch(simBatch(p, 100_000))
-}
-
-// Stats says where slots are and how Get comes by them: some builds differ from the usual one.
-func TestStatsOfBuild(t *testing.T) {
-	newArena(t)
-	p := newStill[[1024]byte](t)
-	assert.Equal(t, offHeap, p.Stats().OffHeap)
-	assert.Equal(t, pinned, p.Stats().Pinned)
-	if debugging {
-		return // which keeps slots from use
-	}
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	xs := make([]*[1024]byte, 32<<10)
-	p.GetBatch(xs)
-	runtime.ReadMemStats(&after)
-	onHeap := int64(after.HeapAlloc - before.HeapAlloc)
-	assert.Equal(t, !p.Stats().OffHeap, onHeap > 16<<20, "%d bytes of 32 MiB are on the heap", onHeap)
-	p.PutBatch(xs)
 }
 
 type node struct {
@@ -505,7 +504,7 @@ func TestCheckType(t *testing.T) {
 	assert.Equal(t, "pool.order", reflect.TypeFor[order]().String())
 }
 
-// A Pool that New did not make says so.
+// The calls of a Pool that New did not make panic and say so.
 func TestZeroPool(t *testing.T) {
 	var p Pool[quote]
 	assert.PanicsWithValue(t, errNotNew, func() { p.Get() })
@@ -516,14 +515,15 @@ func TestZeroPool(t *testing.T) {
 	assert.PanicsWithValue(t, errNotNew, func() { p.Ref(&global) })
 	assert.PanicsWithValue(t, errNotNew, func() {
 		for range p.All() {
-			t.Error("a slot of no pool")
+			t.Error("All comes to a slot of no pool")
 		}
 	})
 	assert.Panics(t, func() { p.Put(&global) })
 	runtime.Gosched()
 }
 
-// A copy of a Pool says so, sooner or later, and what it has done by then the original has done.
+// The calls of a copy of a Pool panic and say so, sooner or later. Until then, the original does
+// what they ask for.
 func TestCopiedPool(t *testing.T) {
 	requireCopied := func(f func()) {
 		t.Helper()
@@ -547,7 +547,7 @@ func TestCopiedPool(t *testing.T) {
 	requireCopied(func() { q.Ref(&global) })
 	requireCopied(func() {
 		for range q.All() {
-			t.Error("a slot of a copy")
+			t.Error("All comes to a slot of a copy")
 		}
 	})
 	var xs []*quote

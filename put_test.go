@@ -11,56 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// After PutBatch no Ref of its slots resolves, also if another goroutine makes the pool's first Refs
-// while PutBatch runs.
-func TestPutBatchEndsRefs(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
-	var opts []Option
-	if !watchAll {
-		opts = append(opts, WithProfile(1)) // PutBatch leaves its P at each sampled slot
-	}
-	for round := range times(2000) {
-		p := New[[64]byte](opts...)
-		xs := simBatch(p, 64)
-		var wg group
-		wg.Go(func() { p.PutBatch(xs) })
-		var refs []Ref[[64]byte]
-		for range round % 50 {
-			runtime.Gosched()
-		}
-		for r := range p.All() {
-			refs = append(refs, r)
-		}
-		wg.Wait()
-		for _, r := range refs {
-			require.Nil(t, p.Deref(r), "round %d: a slot was put, and its Ref resolves", round)
-		}
-		require.NoError(t, p.Close())
-	}
-}
-
-// Of two Puts of a watched slot that race, one frees it and the other panics.
-func TestRacingPutsOfWatchedSlot(t *testing.T) {
-	oneP(t)
-	p := newStill[[64]byte](t, WithProfile(1))
-	x := p.Get()
-	c, addr := &p.core, address(x)
-	s, err := c.enter("Put")
-	require.NoError(t, err)
-	first := s.putAt(addr)
-	pg, i, _ := c.find(addr)
-	*pg.link(i) = watched // the other Put read the word before that
-	second := s.putAt(addr)
-	c.leave(s)
-	require.Equal(t, []putResult{putWatched, putWatched}, []putResult{first, second})
-	require.NoError(t, c.finishPut("Put", addr, first))
-	require.ErrorIs(t, c.finishPut("Put", addr, second), ErrDoublePut)
-	require.NoError(t, c.checkInvariants())
-	require.Zero(t, p.Stats().Live)
-}
-
-// requireMisuse requires f to panic with an error that wraps want and names the
-// pool and its type, and to leave the goroutine unpinned.
+// requireMisuse requires f to panic with an error that wraps want and names the pool and its type,
+// and to leave the goroutine unpinned.
 func requireMisuse(t *testing.T, want error, f func()) {
 	t.Helper()
 	var got any
@@ -68,9 +20,9 @@ func requireMisuse(t *testing.T, want error, f func()) {
 		defer func() { got = recover() }()
 		f()
 	}()
-	require.NotNil(t, got, "no panic")
+	require.NotNil(t, got, "the misuse did not panic")
 	err, ok := got.(error)
-	require.True(t, ok, "panic value %v is no error", got)
+	require.True(t, ok, "the panic value %v is not an error", got)
 	require.ErrorIs(t, err, want)
 	assert.Contains(t, err.Error(), `pool "quotes" (pool.quote)`)
 	// A pinned goroutine that gives up its P ends the process.
@@ -163,7 +115,7 @@ func TestMisuse(t *testing.T) {
 		{"empty GetBatch after Close", ErrClosed, "", func(p *Pool[quote]) { closed().GetBatch(nil) }},
 		{"PutBatch after Close", ErrClosed, "", func(p *Pool[quote]) { closed().PutBatch([]*quote{&global}) }},
 		{"Trim after Close", ErrClosed, "", func(p *Pool[quote]) { closed().Trim() }},
-		{"slot of before Close", ErrClosed, "", func(*Pool[quote]) {
+		{"slot from before Close", ErrClosed, "", func(*Pool[quote]) {
 			p := New[quote](WithName("quotes"))
 			x := p.Get()
 			p.Put(x)
@@ -186,7 +138,7 @@ func TestMisuse(t *testing.T) {
 				}()
 				test.do(p)
 			})
-			// The pool works on, and nothing is counted twice.
+			// The pool still works, and hands out no slot twice.
 			require.NoError(t, p.core.checkInvariants())
 			xs := make([]*quote, 3000)
 			p.GetBatch(xs)
@@ -209,7 +161,7 @@ func TestPutNil(t *testing.T) {
 	closed().Put(nil)
 }
 
-// The rest of a page that is no multiple of the slot holds no slot.
+// Behind the last slot of a page there may be room for a part of a slot. It is not a slot.
 func TestPutBehindLastSlot(t *testing.T) {
 	p := newStill[[24]byte](t)
 	x := p.Get()
@@ -218,11 +170,11 @@ func TestPutBehindLastSlot(t *testing.T) {
 	p.Put((*[24]byte)(unsafe.Add(unsafe.Pointer(x), p.Stats().SlotsPerPage*p.Stats().SlotSize)))
 }
 
-// Two Puts of a slot at the same time are a data race of the caller's. They may
-// go unnoticed, but no panic, no hang and no harm outside the pool may follow.
+// Two Puts of a slot at the same time are a data race of the caller. They may go unnoticed, but no
+// other panic, no hang and no harm outside the pool may follow.
 func TestRacingDoublePut(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the detector would rightly report it")
+		t.Skip("the race detector reports it, and rightly")
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	p := New[quote]()
@@ -253,4 +205,52 @@ func TestRacingDoublePut(t *testing.T) {
 	assert.Positive(t, caught.Load())
 	p.Trim()
 	p.Stats()
+}
+
+// Of two Puts of a watched slot that race, one frees it and the other panics.
+func TestRacingPutsOfWatchedSlot(t *testing.T) {
+	oneP(t)
+	p := newStill[[64]byte](t, WithProfile(1))
+	x := p.Get()
+	c, addr := &p.core, address(x)
+	s, err := c.enter("Put")
+	require.NoError(t, err)
+	first := s.putAt(addr)
+	pg, i, _ := c.find(addr)
+	*pg.link(i) = watched // as the other Put read it before that
+	second := s.putAt(addr)
+	c.leave(s)
+	require.Equal(t, []putResult{putWatched, putWatched}, []putResult{first, second})
+	require.NoError(t, c.finishPut("Put", addr, first))
+	require.ErrorIs(t, c.finishPut("Put", addr, second), ErrDoublePut)
+	require.NoError(t, c.checkInvariants())
+	require.Zero(t, p.Stats().Live)
+}
+
+// After PutBatch, no Ref of its slots resolves, even if another goroutine makes the pool's first
+// Refs while PutBatch runs.
+func TestPutBatchEndsRefs(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	var opts []Option
+	if !watchAll {
+		opts = append(opts, WithProfile(1)) // so that PutBatch leaves its P at each slot
+	}
+	for round := range times(2000) {
+		p := New[[64]byte](opts...)
+		xs := simBatch(p, 64)
+		var wg group
+		wg.Go(func() { p.PutBatch(xs) })
+		var refs []Ref[[64]byte]
+		for range round % 50 {
+			runtime.Gosched()
+		}
+		for r := range p.All() {
+			refs = append(refs, r)
+		}
+		wg.Wait()
+		for _, r := range refs {
+			require.Nil(t, p.Deref(r), "round %d: the Ref of a slot that was put resolves", round)
+		}
+		require.NoError(t, p.Close())
+	}
 }

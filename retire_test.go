@@ -15,16 +15,16 @@ func TestRetirement(t *testing.T) {
 		name  string
 		size  uintptr
 		base  bool
-		pages int // emptied at once
-		ticks int // after which the last of them is released; 0: at once
-		kept  int // pages kept until then
+		pages int // that become empty at the same time
+		ticks int // until the last of them is released
+		kept  int // pages that are kept until then
 	}{
-		{"sole small page", small, false, 1, windowSole, 1},
-		{"sole larger page", larger, false, 1, windowSoleLarge, 1},
-		{"small-front and the others", small, false, 3, windowSeveral, 3},
-		{"larger class, several", larger, false, 3, windowSoleLarge, 1},
-		{"base, sole small page", small, true, 1, windowSole, 1},
-		{"base, several", small, true, 3, windowSole, 1},
+		{"only page, small slots", small, false, 1, windowSole, 1},
+		{"only page, larger slots", larger, false, 1, windowSoleLarge, 1},
+		{"several pages, small slots", small, false, 3, windowSeveral, 3},
+		{"several pages, larger slots", larger, false, 3, windowSoleLarge, 1},
+		{"only page, without promotion", small, true, 1, windowSole, 1},
+		{"several pages, without promotion", small, true, 3, windowSole, 1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -52,8 +52,8 @@ func TestRetirement(t *testing.T) {
 	}
 }
 
-// A page that empties is promoted: its slots come in address order, however they
-// were put, and without a slow Get.
+// A page that becomes empty is promoted: Gets return its slots in address order, whatever the order
+// of the Puts, and none of these Gets is slow.
 func TestPromotion(t *testing.T) {
 	c, shards := sim(t, 64, 1)
 	s := shards[0]
@@ -75,7 +75,7 @@ func TestPromotion(t *testing.T) {
 	simDrain(t, c, s, xs)
 }
 
-// A kept page that others emptied again is promoted again by the heartbeat.
+// A page that is kept and that others have emptied is promoted again at the next tick.
 func TestRepromotion(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	s, other := shards[0], shards[1]
@@ -97,8 +97,8 @@ func TestRepromotion(t *testing.T) {
 	simDrain(t, c, s, again)
 }
 
-// A retired page that is used again leaves retirement: at once when it was taken
-// from the list, at the next tick when it was current all along.
+// A retired page that is used again leaves retirement: at once if it was on the list of retired
+// pages, and at the next tick if it was the current page.
 func TestRevival(t *testing.T) {
 	c, shards := sim(t, 64, 1)
 	s := shards[0]
@@ -119,11 +119,11 @@ func TestRevival(t *testing.T) {
 	require.Equal(t, 3, c.stats().WarmPages)
 	revivals := s.counts.revivals
 	xs = simFill(t, c, s, 3*int(c.geo.slots))
-	assert.Equal(t, revivals+3, s.counts.revivals, "two from the list, one current")
+	assert.Equal(t, revivals+3, s.counts.revivals, "two from the list, and the current page")
 	simDrain(t, c, s, xs)
 }
 
-// The window starts anew each time a page empties.
+// The window starts anew each time that a page becomes empty.
 func TestWindowStartsAnew(t *testing.T) {
 	c, shards := sim(t, 64, 1)
 	s := shards[0]
@@ -155,8 +155,8 @@ func TestWindowAcrossWrap(t *testing.T) {
 	}
 }
 
-// A shard that fills and empties many pages keeps as many, also when ticks come
-// between its Gets and its Puts, and also after it has been without for a while.
+// A shard that fills and empties many pages keeps as many, even if ticks come between its Gets and
+// its Puts, and even if it has had none in use for a while.
 func TestBudgetFollowsUse(t *testing.T) {
 	const pages = 10 * budgetMin
 	c, shards := sim(t, 64, 1)
@@ -189,7 +189,7 @@ func TestBudgetFollowsUse(t *testing.T) {
 	assert.Empty(t, c.depot.pages)
 }
 
-// A shard in use keeps a bounded number of partly free pages to itself.
+// A shard that is in use keeps only a limited number of partly free pages to itself.
 func TestBusyGivesUpMany(t *testing.T) {
 	c, shards := sim(t, 1024, 1)
 	s := shards[0]
@@ -210,7 +210,7 @@ func TestBusyGivesUpMany(t *testing.T) {
 
 func promotionsOf(s *shard) uint64 { return s.counts.promotions }
 
-// A shard keeps what it uses; the rest of what it empties is for others.
+// A shard keeps as many empty pages as it uses. The others go to the depot.
 func TestBudget(t *testing.T) {
 	c, shards := sim(t, 1024, 2)
 	s, other := shards[0], shards[1]
@@ -224,7 +224,7 @@ func TestBudget(t *testing.T) {
 	assert.GreaterOrEqual(t, c.stats().WarmPages, pages-1)
 	require.NoError(t, c.checkInvariants())
 
-	// They are found before a fresh page is taken, and else expire.
+	// Other shards adopt them before they take a fresh page. The rest expire.
 	before := len(c.depot.pages)
 	simFill(t, c, s, 4*int(c.geo.slots))
 	assert.Len(t, c.depot.pages, before)
@@ -232,7 +232,7 @@ func TestBudget(t *testing.T) {
 		assert.Positive(t, c.depot.spares.Load())
 		c.tick()
 	}
-	for range windowSeveral { // other turned out to be idle, and gave up what it kept
+	for range windowSeveral { // other was idle and has given up the pages that it kept
 		c.tick()
 	}
 	assert.Zero(t, c.depot.spares.Load())

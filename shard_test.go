@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Pages nobody owns are full, and the shard that frees into one claims it.
+// Nobody owns a full page. The first shard that sends slots home to it claims it.
 func TestFullPageIsNobodys(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	a, b := shards[0], shards[1]
@@ -18,7 +18,7 @@ func TestFullPageIsNobodys(t *testing.T) {
 	pg := pageOf(xs[0])
 	assert.Equal(t, uint32(noOwner), pg.owner.Load())
 	simDrain(t, c, b, xs[:lotSize+1])
-	assert.Equal(t, b.id, pg.owner.Load(), "claimed when the parking lot was full")
+	assert.Equal(t, b.id, pg.owner.Load(), "b claims the page when its lot is full")
 	assert.Zero(t, b.counts.remotePuts)
 	require.NoError(t, c.checkInvariants())
 	simDrain(t, c, b, xs[lotSize+1:])
@@ -39,7 +39,7 @@ func TestPick(t *testing.T) {
 	assert.Equal(t, "[12 10 10 9 9 8]", fmt.Sprint(used))
 }
 
-// A full page to which a slot has come home meanwhile stays its owner's.
+// A shard does not give up a full page if a slot has come home to it meanwhile.
 func TestDisownFails(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	a, b := shards[0], shards[1]
@@ -52,23 +52,23 @@ func TestDisownFails(t *testing.T) {
 	require.NoError(t, c.checkInvariants())
 }
 
-// A full page, which nobody owns, gets an owner before half of its slots have
-// been put: a shard that empties pages owns them in time to keep them warm.
+// A full page, which nobody owns, gets an owner before half of its slots are put, so that a shard
+// that empties pages owns them in time to keep them.
 func TestClaimEarly(t *testing.T) {
 	c, shards := sim(t, 1024, 2)
 	a, b := shards[0], shards[1]
-	xs := simFill(t, c, a, 65) // one more than a page has, so that the first page is given up
+	xs := simFill(t, c, a, 65) // one more than a page has, so that a gives up the first page
 	pg := pageOf(xs[0])
 	require.EqualValues(t, noOwner, pg.owner.Load())
 	few := b.lot.room / 4
 	for k, x := range xs[:few+1] {
 		require.True(t, simPut(c, b, x))
 		if k < int(few) {
-			require.EqualValues(t, noOwner, pg.owner.Load(), "a few slots are parked")
+			require.EqualValues(t, noOwner, pg.owner.Load(), "the first few slots are parked")
 		}
 	}
 	require.Equal(t, b.id, pg.owner.Load())
-	require.LessOrEqual(t, b.lot.n, uint32(1), "those that were parked have come home; one of its own may be")
+	require.LessOrEqual(t, b.lot.n, uint32(1), "the parked slots have come home, and one of b's own may be parked")
 	for _, x := range xs[few+1 : 64] {
 		require.True(t, simPut(c, b, x))
 	}

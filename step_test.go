@@ -17,15 +17,15 @@ import (
 
 var (
 	stepTime = flag.Duration("steptime", 5*time.Second, "how long TestSteps tries seeds")
-	stepSeed = flag.Uint64("stepseed", 0, "the only seed to try, if not 0")
+	stepSeed = flag.Uint64("stepseed", 0, "the only seed to try; 0: random ones")
 )
 
-// A walk is one interleaving of a few goroutines that use a pool. Exactly one of
-// them runs; current says which.
+// A walk is one interleaving of a few goroutines that use a pool. Exactly one of them runs at a
+// time: current.
 type walk struct {
 	seed    uint64
 	rng     *rand.Rand
-	turn    []chan struct{} // a goroutine waits for its own
+	turn    []chan struct{} // each goroutine waits for its own
 	alive   []int
 	current int
 	onP     []int // the P that each goroutine is on
@@ -46,10 +46,10 @@ type walk struct {
 	refusals      int
 }
 
-// step lets another goroutine go on, or this one.
+// step lets another goroutine go on, or the same one.
 func (w *walk) step() {
 	if w.steps++; w.steps > 2_000_000 {
-		panic(fmt.Sprintf("seed %d: no end", w.seed))
+		panic(fmt.Sprintf("seed %d: the walk does not end", w.seed))
 	}
 	me := w.current
 	next := w.alive[w.rng.IntN(len(w.alive))]
@@ -61,8 +61,8 @@ func (w *walk) step() {
 	<-w.turn[me]
 }
 
-// pin pins the running goroutine to its P, or to that of one that is not pinned: they
-// change places.
+// pin pins the running goroutine to its P. At random, the goroutine first swaps Ps with another one
+// that is not pinned.
 func (w *walk) pin() int {
 	me, other := w.current, w.rng.IntN(len(w.onP))
 	if w.rng.IntN(4) == 0 && !w.pinned[other] {
@@ -74,7 +74,7 @@ func (w *walk) pin() int {
 
 func (w *walk) unpin() { w.pinned[w.current] = false }
 
-// end ends the running goroutine and lets another go on.
+// end ends the running goroutine and lets another one go on.
 func (w *walk) end() {
 	for k, g := range w.alive {
 		if g == w.current {
@@ -94,6 +94,7 @@ func (w *walk) fail(format string, args ...any) {
 	panic(fmt.Sprintf("seed %d, step %d: ", w.seed, w.steps) + fmt.Sprintf(format, args...))
 }
 
+// got notes that x was handed out.
 func (w *walk) got(x unsafe.Pointer) {
 	if _, ok := w.owned[x]; ok {
 		w.fail("slot %p was handed out twice", x)
@@ -106,7 +107,7 @@ func (w *walk) got(x unsafe.Pointer) {
 	*(*uint64)(x) = stamp
 }
 
-// putting notes that x is about to be put, and returns its Refs, for requireStale.
+// putting notes that x is about to be put. It returns the Refs of x, for requireStale.
 func (w *walk) putting(x unsafe.Pointer) (refs []uint64) {
 	if *(*uint64)(x) != w.owned[x] {
 		w.fail("slot %p has been overwritten", x)
@@ -121,7 +122,7 @@ func (w *walk) putting(x unsafe.Pointer) (refs []uint64) {
 func (w *walk) requireStale(refs []uint64) {
 	for _, id := range refs {
 		if x := w.c.deref(id); x != nil {
-			w.fail("ref(%d.%d) resolves to %p after its Put", uint32(id), id>>32, x)
+			w.fail("ref(%d.%d) resolves to %p after the Put of its slot", uint32(id), id>>32, x)
 		}
 	}
 }
@@ -162,7 +163,7 @@ func (w *walk) act() {
 		if err != nil {
 			w.refused(err)
 		} else if n != len(xs) {
-			w.fail("GetBatch: %d of %d", n, len(xs))
+			w.fail("GetBatch returned %d slots of %d", n, len(xs))
 		}
 		xs = xs[:n]
 		for _, x := range xs {
@@ -194,7 +195,7 @@ func (w *walk) act() {
 	case op < 99:
 		served := w.served
 		if gets := w.c.stats().Gets; gets < served || gets > w.asked {
-			w.fail("Stats has %d Gets, of %d to %d", gets, served, w.asked)
+			w.fail("Stats has %d Gets, and there were %d to %d", gets, served, w.asked)
 		}
 	default:
 		for _, pg := range w.c.allPages() {
@@ -203,8 +204,8 @@ func (w *walk) act() {
 	}
 }
 
-// refused looks at an error: only at the limit may there be one, and only if at some moment of the
-// call no slot was free but for those that it or others were getting or putting.
+// refused verifies that a Get could fail with err: the pool has a limit, and at some moment of the
+// call no slot was free, except those that goroutines were getting or putting.
 func (w *walk) refused(err error) {
 	capacity := w.c.maxPages * int(w.c.geo.slots)
 	if free := capacity - w.most[w.current]; !errors.Is(err, ErrLimit) || free > w.batch*len(w.onP) {
@@ -213,8 +214,7 @@ func (w *walk) refused(err error) {
 	w.refusals++
 }
 
-// putRef puts by a Ref, unless somebody has taken its slot off the table. Of two
-// that do so at once, one does it.
+// putRef puts by a Ref if the Ref's slot is on the table.
 func (w *walk) putRef(id uint64) {
 	x := w.c.deref(id)
 	for k, y := range w.table {
@@ -222,7 +222,7 @@ func (w *walk) putRef(id uint64) {
 			w.table = append(w.table[:k], w.table[k+1:]...)
 			refs := w.putting(x)
 			if !w.c.putRef(id) {
-				w.fail("PutRef of a slot in use")
+				w.fail("PutRef did not put a slot in use")
 			}
 			w.requireStale(refs)
 			return
@@ -230,7 +230,7 @@ func (w *walk) putRef(id uint64) {
 	}
 }
 
-// run does all of a walk.
+// run does the whole walk.
 func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o options) {
 	w.c = new(core)
 	initCore(w.c, size, "steps", o)
@@ -253,7 +253,7 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 	stepper = w
 	w.turn[0] <- struct{}{}
 	<-w.ended
-	w.alive = []int{0} // this one, from here on
+	w.alive = []int{0} // from here on, only this goroutine
 	w.current = 0
 	require.NoError(t, w.c.checkInvariants(), "seed %d", w.seed)
 	require.Equal(t, len(w.owned), w.c.stats().Live, "seed %d", w.seed)
@@ -271,10 +271,10 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 	stepper = nil
 }
 
-// TestSteps lets goroutines take turns at every step of what has no lock, in an
-// order that a seed determines: what the scheduler of a real machine does once in
-// a year, it does in each run. It finds what is wrong whatever the memory model;
-// that the order of loads and stores is right is for the stress tests.
+// TestSteps lets goroutines take turns at each step of the algorithms without locks. A seed
+// determines the order. What the scheduler of a real machine does once in a year, this does in each
+// run. It finds what is wrong in any memory model. The stress tests show whether loads and stores
+// are ordered right.
 func TestSteps(t *testing.T) {
 	walks, steps, refusals := 0, 0, 0
 	for until := time.Now().Add(*stepTime); time.Now().Before(until); walks++ {
@@ -294,7 +294,7 @@ func TestSteps(t *testing.T) {
 		}
 		size := sizes[rng.IntN(len(sizes))]
 		if size > 64 && rng.IntN(3) == 0 {
-			w.batch = 2 // so that few are in others' hands
+			w.batch = 2 // so that few slots are on their way at a time
 			o.limit = int64(1+rng.IntN(2)) * int64(geometryOf(size).pageSize)
 		}
 		w.run(t, size, 2+rng.IntN(4), 20+rng.IntN(200), o)
@@ -312,11 +312,11 @@ func TestSteps(t *testing.T) {
 	runtime.GC()
 }
 
-// A duel is an interleaving of two goroutines that use a pool, each on a P of its own. The second one
-// begins before a given step of the first one, and goes on to its end. If one of them waits for the
-// other, it lets that go on.
+// A duel is an interleaving of two goroutines that use a pool, each on a P of its own. The second
+// one begins at a given step of the first one and runs to its end, and then the first one goes on.
+// If one of them waits for the other, the other one goes on.
 type duel struct {
-	at      int // the step of the first one
+	at      int // the step of the first goroutine at which the second one begins
 	steps   [2]int
 	turn    [2]chan struct{}
 	current int
@@ -358,7 +358,7 @@ func (d *duel) step() {
 func (d *duel) change() {
 	me := d.current
 	if d.turn[1-me] == nil {
-		return // there is one goroutine only, before and after the fight
+		return // before and after the fight, there is only one goroutine
 	}
 	d.current = 1 - me
 	d.turn[1-me] <- struct{}{}
@@ -369,8 +369,8 @@ func (d *duel) pin() int { return d.current }
 
 func (d *duel) unpin() {}
 
-// duels tries each interleaving of the two goroutines that prepare returns for a new pool, and then
-// verifies the pool, and what the third function that it returns looks at.
+// duels tries each of these interleavings for the first two functions that prepare returns, each
+// time with a new pool. Then it verifies the pool and calls the third function.
 func duels(t *testing.T, o options, prepare func(c *core) (first, second, verify func())) {
 	stepper = &duel{}
 	defer func() { stepper = nil }()
@@ -400,8 +400,8 @@ func getSome(c *core, n int) []unsafe.Pointer {
 	return xs
 }
 
-// A Ref is stale after the Put of its slot, also if another goroutine is about to make the first Ref of
-// the pool.
+// A Ref is stale after the Put of its slot, even if another goroutine is about to make the pool's
+// first Ref.
 func TestStepsOfFirstRef(t *testing.T) {
 	duels(t, options{}, func(c *core) (first, second, verify func()) {
 		xs := getSome(c, 2)
@@ -418,8 +418,8 @@ func TestStepsOfFirstRef(t *testing.T) {
 	})
 }
 
-// A second Put that comes while the slot is handed out again frees it under its new user, and does no
-// other harm, also if the slot is a sampled one.
+// A second Put that comes while the slot is handed out again may free it under its new user, but
+// does no other harm, even if the slot is sampled.
 func TestStepsOfSampledGet(t *testing.T) {
 	duels(t, options{profileRate: 1, startProfile: func() {}}, func(c *core) (first, second, verify func()) {
 		x := c.get()
@@ -440,8 +440,8 @@ func TestStepsOfSampledGet(t *testing.T) {
 	})
 }
 
-// The Refs that All finds of slots of a batch are stale when PutBatch returns. PutBatch leaves its P at
-// each sampled slot.
+// When PutBatch returns, the Refs that All has found of its slots are stale. PutBatch leaves its P
+// at each sampled slot.
 func TestStepsOfPutBatch(t *testing.T) {
 	duels(t, options{profileRate: 1, startProfile: func() {}}, func(c *core) (first, second, verify func()) {
 		xs := getSome(c, 3)
