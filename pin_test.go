@@ -1,4 +1,4 @@
-//go:build linux && (amd64 || arm64) && !race && !pooldebug && !poolportable && !go1.28
+//go:build linux && (amd64 || arm64) && !race && !pooldebug && !poolportable
 
 package pool
 
