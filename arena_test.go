@@ -2,7 +2,8 @@ package pool
 
 import (
 	"math/rand/v2"
-	"runtime"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,20 +11,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// newArena makes an arena apart from that of the process, and its pages are
-// found by pageOf all the same.
-func newArena(t *testing.T) *arena {
-	arenaInit.Do(initArena)
-	before := theArena
-	theArena = new(arena)
-	t.Cleanup(func() { theArena = before })
-	return theArena
-}
-
-// purgeZeroes says that what the system took back is zero when it is used again, which is not
-// promised on Windows.
-const purgeZeroes = runtime.GOOS != "windows"
 
 func TestArenaRuns(t *testing.T) {
 	needsOSMemory(t)
@@ -81,8 +68,7 @@ func TestArenaRuns(t *testing.T) {
 	}
 }
 
-// What was released is reused before anything is purged, and purged after its
-// delay without any call.
+// A run that was freed is reused at first. It is purged after purgeDelay, without any call.
 func TestArenaDelay(t *testing.T) {
 	needsOSMemory(t)
 	a := newArena(t)
@@ -102,11 +88,11 @@ func TestArenaDelay(t *testing.T) {
 	assert.Equal(t, purgeZeroes, again.zeroed)
 }
 
-// The timer purges what has waited for long enough, and no more.
+// The timer purges the runs that have waited long enough, and no others.
 func TestArenaPurgesTheOld(t *testing.T) {
 	needsOSMemory(t)
 	a := newArena(t)
-	a.armed = true // the timer is the test
+	a.armed = true // the test stands for the timer
 	var purged atomic.Int64
 	one, err := a.alloc(1)
 	require.NoError(t, err)
@@ -121,31 +107,7 @@ func TestArenaPurgesTheOld(t *testing.T) {
 	assert.Equal(t, other.first, a.released[1][0].first)
 }
 
-// What a program has left in memory is not taken for the records of a page.
-func TestLinksOnOldMemory(t *testing.T) {
-	oneP(t)
-	newArena(t)
-	old := New[[8192]byte]()
-	for range 2 {
-		xs := make([]*[8192]byte, 8)
-		old.GetBatch(xs)
-		for _, x := range xs {
-			for k := range x {
-				x[k] = 0xff - byte(1-k%2) // words that say taken
-			}
-		}
-		old.PutBatch(xs)
-	}
-	require.NoError(t, old.Close())
-	p := newStill[[64]byte](t)
-	x := p.Get()
-	requirePanic(t, ErrDoublePut, func() { p.core.put(pointerAt(address(x) + 700*uintptr(p.core.geo.stride))) })
-	p.Put(x)
-	assert.Zero(t, p.Stats().Live)
-	require.NoError(t, p.core.checkInvariants())
-}
-
-// A pool whose pages lie in another region than the first works the same.
+// A pool works the same with pages that lie behind the first region.
 func TestPoolInLaterRegion(t *testing.T) {
 	newArena(t)
 	p := newStill[[64]byte](t)
@@ -175,7 +137,7 @@ func churnCorrectIn(t *testing.T, p *Pool[[64]byte]) {
 	}
 }
 
-// The rest of a region that is no whole chunk is not handed out.
+// The last chunk of a region may be smaller than others. Nothing behind it is handed out.
 func TestPartialChunk(t *testing.T) {
 	arenaInit.Do(initArena)
 	a := new(arena)
@@ -187,4 +149,104 @@ func TestPartialChunk(t *testing.T) {
 	assert.Equal(t, -1, ch.find(1))
 	assert.Equal(t, -1, ch.find(8))
 	assert.Equal(t, -1, ch.find(64))
+}
+
+// Memory that the system did not take back is used again, is not taken for zero, and goes back with
+// a later Trim.
+func TestFailedPurge(t *testing.T) {
+	needsOSMemory(t)
+	oneP(t)
+	a := newArena(t)
+	p := newStill[[64]byte](t)
+	churn := func(n int) {
+		xs := make([]*[64]byte, n)
+		for k := range xs {
+			x, err := p.TryGet()
+			require.NoError(t, err)
+			require.Equal(t, [64]byte{}, *x)
+			*x = [64]byte{1, 2, 3}
+			xs[k] = x
+		}
+		p.PutBatch(xs)
+	}
+	churn(5000)
+	fail := true
+	failing(t, func(call string) bool { return call == "purge" && fail })
+	assert.Zero(t, p.Trim())
+	m := ReadMemory()
+	assert.Positive(t, m.Warm)
+	assert.Zero(t, m.Purged)
+	churn(5000)
+	assert.Zero(t, ReadMemory().Warm, "the pool uses the same memory")
+	assert.Equal(t, m.Warm, ReadMemory().InUse)
+	assert.Zero(t, p.Trim())
+
+	fail = false
+	assert.Equal(t, m.Warm, p.Trim(), "Trim gives back what an earlier one could not")
+	assert.Zero(t, ReadMemory().Committed)
+	assert.Zero(t, a.resident())
+	assert.Zero(t, p.Trim())
+	churn(5000)
+}
+
+// If a system call fails, a Get fails with an error, and nothing else happens.
+func TestFailedCalls(t *testing.T) {
+	for _, call := range []string{"reserve", "commit"} {
+		newArena(t)
+		fail := true
+		failing(t, func(c string) bool { return c == call && fail })
+		p := newStill[[64]byte](t, WithName("orders"))
+		for range 3 {
+			_, err := p.TryGet()
+			require.ErrorIs(t, err, ErrOutOfMemory)
+			require.ErrorContains(t, err, `pool "orders"`)
+			requirePanic(t, ErrOutOfMemory, func() { p.Get() })
+			xs := make([]*[64]byte, 100)
+			requirePanic(t, ErrOutOfMemory, func() { p.GetBatch(xs) })
+			require.NoError(t, p.core.checkInvariants())
+		}
+		assert.Zero(t, ReadMemory().Committed)
+		fail = false
+		xs := simBatch(p, 3000)
+		fail = true
+		xs = append(xs, p.Get()) // from memory that is committed already
+		p.PutBatch(xs)
+		p.Trim()
+		assert.Zero(t, p.Stats().Live)
+	}
+}
+
+// Pools that come and go leave no memory and no address space behind.
+func TestManyPools(t *testing.T) {
+	newArena(t)
+	var early Memory
+	for i := range times(2000) {
+		p := New[[64]byte]()
+		xs := simBatch(p, 3000)
+		p.PutBatch(xs)
+		require.NoError(t, p.Close())
+		if i == 10 {
+			early = ReadMemory()
+		}
+	}
+	late := ReadMemory()
+	assert.Positive(t, early.Reserved)
+	assert.Equal(t, early.Reserved, late.Reserved)
+	assert.LessOrEqual(t, late.Committed, early.Committed+4<<16)
+	assert.Zero(t, late.InUse)
+}
+
+// A kernel that can name memory shows the library's name.
+func TestMemoryName(t *testing.T) {
+	newArena(t)
+	p := newStill[[64]byte](t)
+	p.Put(p.Get())
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Skip("needs Linux: ", err)
+	}
+	if !strings.Contains(string(smaps), "[anon:") {
+		t.Skip("this kernel does not name memory (CONFIG_ANON_VMA_NAME)")
+	}
+	assert.Contains(t, string(smaps), "[anon:warmpage pool]")
 }

@@ -1,16 +1,24 @@
 package pool
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/warmpage/pool/internal/hook"
 )
 
 type obj64 [8]uint64
 
-// BenchmarkPair is a quick look at one Get+Put pair. Comparisons worth quoting are
-// made in benchmarks/: several processes, layouts and workloads, sides in turn.
+// BenchmarkPair is a quick look at one Get+Put pair. For figures to quote, benchmarks/ runs several
+// processes, layouts and workloads, with the sides in turn.
 func BenchmarkPair(b *testing.B) {
 	p := New[obj64]()
 	std := sync.Pool{New: func() any { return new(obj64) }}
@@ -50,9 +58,9 @@ func BenchmarkPair(b *testing.B) {
 	})
 }
 
-// BenchmarkChurn/<config>/{base,warm} is the library with its changes to
-// retirement off and on: what counts is slow/round and releases/round, and the
-// times only as medians over several builds (examples/churn has the table).
+// BenchmarkChurn/<config>/{base,warm} compares the library without promotion and with it. Look at
+// slow/round and releases/round. The times mean something only as medians over several builds
+// (examples/churn has the table).
 func BenchmarkChurn(b *testing.B) {
 	benchChurn[[64]byte](b, "64B-single-page", 1)
 	benchChurn[[16]byte](b, "16B-multi-page", 8)
@@ -95,4 +103,357 @@ func benchChurn[T any](b *testing.B, config string, pages int) {
 			}
 		})
 	}
+}
+
+// BenchmarkResident measures resident memory, as the kernel counts it, and no times:
+//
+//	go test -run '^$' -bench Resident -benchtime 1x .
+//
+// MiB-above-start is how much more memory the process has than before the first Get. Nothing is
+// done to the Go heap in between.
+func BenchmarkResident(b *testing.B) {
+	b.Run("pools=1000", func(b *testing.B) {
+		before := resident(b)
+		pools := make([]*Pool[obj64], 1000)
+		for i := range pools {
+			pools[i] = New[obj64]()
+			pools[i].Get()
+		}
+		b.ReportMetric(float64(resident(b)-before)/1000/1024, "KiB/pool")
+		runtime.KeepAlive(pools)
+		b.ReportMetric(0, "ns/op")
+	})
+	b.Run("objects=10M/live", func(b *testing.B) {
+		p := New[obj64]()
+		before := resident(b)
+		for range manyObjects {
+			p.Get()[7] = 1
+		}
+		b.ReportMetric(float64(resident(b)-before)/(manyObjects*64), "resident/payload")
+		start := time.Now()
+		runtime.GC()
+		b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "ms/GC")
+		runtime.KeepAlive(p)
+		b.ReportMetric(0, "ns/op")
+	})
+	for _, how := range []string{"Trim", "5s"} {
+		b.Run("objects=10M/one-P/"+how, func(b *testing.B) {
+			residentAfter(b, how, func(p *Pool[obj64], xs []*obj64) {
+				fillTouched(p, xs)
+				for _, x := range xs {
+					p.Put(x)
+				}
+			})
+		})
+		b.Run("objects=10M/two-Ps/"+how, func(b *testing.B) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+			residentAfter(b, how, func(p *Pool[obj64], xs []*obj64) {
+				full, empty := make(chan bool), new(atomic.Bool)
+				go func() {
+					fillTouched(p, xs)
+					close(full)
+					for !empty.Load() { // keeps this P, so that the Puts run on the other one
+					}
+				}()
+				<-full
+				for _, x := range xs {
+					p.Put(x)
+				}
+				empty.Store(true)
+			})
+		})
+	}
+	b.Run("objects=10M/fragmented", func(b *testing.B) {
+		p := New[obj64]()
+		xs := make([]*obj64, manyObjects)
+		before := resident(b)
+		fillTouched(p, xs)
+		rand.Shuffle(len(xs), func(i, k int) { xs[i], xs[k] = xs[k], xs[i] })
+		pages := p.Stats().Pages
+		live := len(xs) / 10
+		for _, x := range xs[live:] {
+			p.Put(x)
+		}
+		p.Trim()
+		b.ReportMetric(float64(resident(b)-before)/float64(live*64), "resident/payload")
+		b.ReportMetric(float64(pages), "pages")
+		b.ReportMetric(float64(pages-p.Stats().Pages), "pages-freed")
+		runtime.KeepAlive(xs)
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+const manyObjects = 10_000_000
+
+func fillTouched(p *Pool[obj64], xs []*obj64) {
+	for k := range xs {
+		xs[k] = p.Get()
+		xs[k][7] = 1
+	}
+}
+
+// residentAfter reports how much memory is left after use has put its objects, and then after Trim
+// or 5 s without a call.
+func residentAfter(b *testing.B, how string, use func(*Pool[obj64], []*obj64)) {
+	p := New[obj64]()
+	xs := make([]*obj64, manyObjects)
+	clearSlowly(xs)
+	before := resident(b)
+	use(p, xs)
+	if used := residentNow(b) - before; how == "Trim" {
+		b.ReportMetric(float64(used)/(1<<20), "MiB-before")
+		start := time.Now()
+		p.Trim()
+		b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "ms/Trim")
+	} else {
+		time.Sleep(5 * time.Second)
+	}
+	b.ReportMetric(float64(residentNow(b)-before)/(1<<20), "MiB-above-start")
+	if p.Stats().Live != 0 {
+		b.Error("slots are in use")
+	}
+	runtime.KeepAlive(xs)
+	b.ReportMetric(0, "ns/op")
+}
+
+// clearSlowly writes to all of xs, so that its memory is resident from the start.
+func clearSlowly(xs []*obj64) {
+	x := new(obj64)
+	for k := range xs {
+		xs[k] = x
+	}
+	clear(xs)
+}
+
+// BenchmarkSteady fills and empties a number of pages for as long as -benchtime says:
+//
+//	go test -run '^$' -bench Steady -benchtime 10s -cpu 1 .
+//
+// It reports what happens after the first tenth of a second. It runs on one P, because a goroutine
+// that moves to another P takes new pages there, and those that it has left are released.
+func BenchmarkSteady(b *testing.B) {
+	for _, pages := range []int{1, 8, 64, 512} {
+		b.Run(fmt.Sprintf("pages=%d", pages), func(b *testing.B) {
+			p := New[obj64]()
+			xs := make([]*obj64, pages*p.Stats().SlotsPerPage)
+			order := orders(len(xs))["first-in"]
+			for start := time.Now(); time.Since(start) < 100*time.Millisecond; {
+				churn(p, xs, order)
+			}
+			before, memory := p.Stats(), ReadMemory()
+			b.ResetTimer()
+			for i := 0; i < b.N; i += len(xs) {
+				churn(p, xs, order)
+			}
+			b.StopTimer()
+			after := p.Stats()
+			b.ReportMetric(float64(after.SlowGets-before.SlowGets), "slow")
+			b.ReportMetric(float64(after.Releases-before.Releases), "releases")
+			b.ReportMetric(float64(after.PurgedBytes-before.PurgedBytes), "purged-B")
+			b.ReportMetric(float64(ReadMemory().SystemCalls-memory.SystemCalls), "syscalls")
+			if err := p.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// resident returns the bytes of memory that the process has, without garbage.
+func resident(b *testing.B) int {
+	debug.FreeOSMemory()
+	return residentNow(b)
+}
+
+// residentNow returns the bytes of memory that the process has.
+func residentNow(b *testing.B) int {
+	var size, rss int
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip("needs Linux: ", err)
+	}
+	if _, err := fmt.Sscan(string(statm), &size, &rss); err != nil {
+		b.Fatal(err)
+	}
+	return rss * os.Getpagesize()
+}
+
+// BenchmarkProfileCost measures what the profile costs at its default rate. It reports the ratio of
+// the time with the profile to that without: the median over pairs of new pools, and the quartiles
+// below and above it. The two pools of a pair take turns, so that they run the same code at much
+// the same time.
+//
+//	go test -run '^$' -bench ProfileCost -benchtime 200x .
+func BenchmarkProfileCost(b *testing.B) {
+	benchProfileCost[[64]byte](b, "64B")
+	benchProfileCost[[1024]byte](b, "1KiB")
+}
+
+func benchProfileCost[T any](b *testing.B, size string) {
+	xs := make([]*T, 1024)
+	workloads := []struct {
+		name string
+		run  func(p *Pool[T])
+	}{
+		{"ping-pong", func(p *Pool[T]) {
+			for range 4096 {
+				p.Put(p.Get())
+			}
+		}},
+		{"churn", func(p *Pool[T]) {
+			for range 4 {
+				for i := range xs {
+					xs[i] = p.Get()
+				}
+				for _, x := range xs {
+					p.Put(x)
+				}
+			}
+		}},
+		{"window", func(p *Pool[T]) {
+			w := xs[:64]
+			p.GetBatch(w)
+			for i := range 4096 {
+				p.Put(w[i%64])
+				w[i%64] = p.Get()
+			}
+			p.PutBatch(w)
+		}},
+		{"batch", func(p *Pool[T]) {
+			for range 64 {
+				p.GetBatch(xs[:64])
+				p.PutBatch(xs[:64])
+			}
+		}},
+	}
+	for _, w := range workloads {
+		b.Run(size+"/"+w.name, func(b *testing.B) {
+			var ratios []float64
+			for k := range b.N {
+				sides := [2]*Pool[T]{}
+				for i := range sides {
+					i := (i + k) % 2 // so that each side's memory comes first in half of the pairs
+					sides[i] = New[T](WithProfile(i * DefaultProfileRate))
+					w.run(sides[i])
+				}
+				var times [2]time.Duration
+				for range 100 {
+					for i, p := range sides {
+						start := time.Now()
+						w.run(p)
+						times[i] += time.Since(start)
+					}
+				}
+				ratios = append(ratios, float64(times[1])/float64(times[0]))
+				for _, p := range sides {
+					if err := p.Close(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			slices.Sort(ratios)
+			b.ReportMetric(ratios[len(ratios)/2], "ratio")
+			b.ReportMetric(ratios[len(ratios)/4], "lower")
+			b.ReportMetric(ratios[len(ratios)*3/4], "upper")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkDeref reads one word of each object, in random order: by a Ref, by a pointer to the
+// slot, and by a map from a number to that pointer.
+//
+//	go test -run '^$' -bench Deref .
+func BenchmarkDeref(b *testing.B) {
+	for _, size := range []struct {
+		name string
+		n    int
+	}{{"objects=1k", 1 << 10}, {"objects=1M", 1 << 20}} {
+		n := size.n
+		p := New[obj64]()
+		pointers := simBatch(p, n)
+		rand.Shuffle(n, func(i, k int) { pointers[i], pointers[k] = pointers[k], pointers[i] })
+		handles := make([]Ref[obj64], n)
+		byNumber := make(map[uint64]*obj64, n)
+		for k, x := range pointers {
+			handles[k] = p.Ref(x)
+			byNumber[uint64(k)] = x
+		}
+		var sum uint64
+		b.Run(size.name+"/Ref", func(b *testing.B) {
+			for i := range b.N {
+				sum += p.Deref(handles[i%n])[0]
+			}
+		})
+		b.Run(size.name+"/pointer", func(b *testing.B) {
+			for i := range b.N {
+				sum += pointers[i%n][0]
+			}
+		})
+		b.Run(size.name+"/map", func(b *testing.B) {
+			for i := range b.N {
+				sum += byNumber[uint64(i*7919)%uint64(n)][0]
+			}
+		})
+		p.PutBatch(pointers)
+		if err := p.Close(); err != nil {
+			b.Fatal(err)
+		}
+		runtime.KeepAlive(sum)
+	}
+}
+
+// BenchmarkGC measures runtime.GC with 10 million live objects of 64 bytes: in a pool, held by
+// Refs, and on the heap, held by pointers. It also reports how much memory the Refs and their
+// objects take.
+//
+//	go test -run '^$' -bench 'GC$' -benchtime 1x .
+func BenchmarkGC(b *testing.B) {
+	var refs, heap float64
+	b.Run("Refs", func(b *testing.B) {
+		p := New[obj64]()
+		handles := make([]Ref[obj64], manyObjects)
+		for k := range handles {
+			handles[k] = Ref[obj64]{1} // resident from the start
+		}
+		before := resident(b)
+		for k := range handles {
+			x := p.Get()
+			x[7] = 1
+			handles[k] = p.Ref(x)
+		}
+		b.ReportMetric(float64(resident(b)-before)/manyObjects, "B/object")
+		refs = collectMillis()
+		b.ReportMetric(refs, "ms/GC")
+		b.ReportMetric(0, "ns/op")
+		runtime.KeepAlive(handles)
+		for _, r := range handles {
+			p.PutRef(r)
+		}
+		if err := p.Close(); err != nil {
+			b.Fatal(err)
+		}
+	})
+	b.Run("heap", func(b *testing.B) {
+		xs := make([]*obj64, manyObjects)
+		for k := range xs {
+			xs[k] = new(obj64)
+		}
+		heap = collectMillis()
+		b.ReportMetric(heap, "ms/GC")
+		b.ReportMetric(heap/refs, "heap/Refs")
+		b.ReportMetric(0, "ns/op")
+		runtime.KeepAlive(xs)
+	})
+}
+
+// collectMillis returns the time of the fastest of several collections, in milliseconds. Other
+// programs on the machine only add to the time.
+func collectMillis() float64 {
+	least := time.Hour
+	for range 10 {
+		start := time.Now()
+		runtime.GC()
+		least = min(least, time.Since(start))
+	}
+	return float64(least.Microseconds()) / 1000
 }

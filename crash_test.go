@@ -2,7 +2,6 @@ package pool
 
 import (
 	"errors"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,17 +11,17 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A crash is a program that misuses a pool, and dies.
+// A crash is a program that misuses a pool and dies.
 type crash struct {
 	name string
-	line string // the first of what it prints, with addresses as 0xADDR
+	line string // the first line that it prints, with addresses as 0xADDR
 	do   func()
 }
 
-// What all messages about one pool begin with.
+// All messages about a quotePool begin with quotes.
 const quotes = `pool "quotes" (pool.quote): `
 
-// What follows the call and the error in them.
+// These texts follow the name of the call.
 const (
 	isFree     = "slot is not in use: it was Put before, or never came from Get; Put each slot once, when its last user is done"
 	isReleased = "slot is not in use, not a slot of this pool: a slot was there, and its page has been released since; Put each slot once, when its last user is done"
@@ -33,15 +32,10 @@ const (
 	isPointer  = "is or contains a Go pointer, which the garbage collector cannot see there; store an index, a fixed-size array or an integer handle instead"
 )
 
-// quotePool makes the pool of a crash.
-func quotePool(opts ...Option) *Pool[quote] {
-	return New[quote](append(opts, WithName("quotes"))...)
-}
-
 // behind returns the place n bytes into the memory at x.
 func behind(x *quote, n int) *quote { return (*quote)(unsafe.Add(unsafe.Pointer(x), n)) }
 
-// putHere is a crash that puts once what f returns.
+// putHere returns a crash that puts what f returns.
 func putHere(f func(p *Pool[quote]) *quote) func() {
 	return func() {
 		p := quotePool()
@@ -51,7 +45,7 @@ func putHere(f func(p *Pool[quote]) *quote) func() {
 
 var heapQuote = new(quote)
 
-// misuses are the caller's fault, and what they print says what to do instead.
+// misuses are the caller's fault. Their messages say what to do instead.
 var misuses = []crash{
 	{"double Put", quotes + "Put(0xADDR): " + isFree, func() {
 		p := quotePool()
@@ -82,8 +76,8 @@ var misuses = []crash{
 		x := p.Get()
 		p.PutBatch([]*quote{p.Get(), x, x})
 	}},
-	// PutRef panics only if a Put of the slot comes between two of its steps. Here
-	// that Put is made not to see that the slot has a Ref.
+	// PutRef panics only if a Put of the slot comes between two of its steps. Here, that Put does
+	// not see that the slot has a Ref.
 	{"double Put by PutRef", quotes + "PutRef(0xADDR): " + isFree, func() {
 		p := quotePool()
 		x := p.Get()
@@ -145,14 +139,7 @@ var misuses = []crash{
 	{"a pool without a name", "pool (pool.quote): Put(0xADDR): " + isUnknown, func() { New[quote]().Put(&global) }},
 }
 
-// copied returns a copy of p, as a struct has that is made with *pool.New[T]().
-func copied[T any](p *Pool[T]) *Pool[T] {
-	q := new(Pool[T])
-	reflect.ValueOf(q).Elem().Set(reflect.ValueOf(p).Elem())
-	return q
-}
-
-// refusals say what there is no more of, or know of no pool.
+// refusals are Gets that find no memory, and Gets from a Pool that New did not make.
 var refusals = []crash{
 	{"Get beyond WithLimit", quotes + "memory limit reached: no slot is free, and WithLimit allows no more than 64 KiB; Put slots, or raise the limit", func() {
 		p := quotePool(WithLimit(1 << 16))
@@ -183,8 +170,8 @@ var refusals = []crash{
 	{"a copy of a Pool", "pool: use of a copy of a Pool; keep the *Pool that New returned", func() { copied(quotePool()).Get() }},
 }
 
-// A program that misuses a pool ends with a message which says what it did, to
-// which pool of what, and what to do instead.
+// A program that misuses a pool ends with a message that says what it did, to which pool of which
+// type, and what to do instead.
 func TestCrash(t *testing.T) {
 	names := regexp.MustCompile(`^(pool ("quotes" )?\(pool\.quote\)|pool: .+ cannot live off-heap): `)
 	advises := regexp.MustCompile(`[;:] (Put|finish|store|use|pool its|allow|give) `)
@@ -200,6 +187,144 @@ func TestCrash(t *testing.T) {
 			line, _, _ := strings.Cut(stderr, "\n")
 			assert.Equal(t, "panic: "+c.line, address.ReplaceAllString(line, "0xADDR"), stderr)
 			assert.Equal(t, 2, code)
+		})
+	}
+}
+
+// A mistake is a program that uses its slots wrongly. For each build that looks for mistakes, it
+// has a regular expression for what the program prints, or "" if it prints nothing.
+type mistake struct {
+	name              string
+	race, debug, asan string
+	do                func()
+}
+
+//go:noinline
+func useLate(x *quote) { x.price = 7 }
+
+//go:noinline
+func readLate(x *quote) int64 { return x.price }
+
+var sink int64
+
+var mistakes = []mistake{
+	{"no mistake", "", "", "", func() {
+		p := quotePool()
+		slots := make(chan *quote, 10)
+		var wg group
+		for range 8 {
+			wg.Go(func() {
+				for range 300 {
+					x := p.Get()
+					x.price++
+					slots <- x
+					y := <-slots
+					y.id++
+					p.Put(y)
+				}
+			})
+		}
+		wg.Wait()
+		p.Trim()
+		if err := p.Close(); err != nil {
+			panic(err)
+		}
+	}},
+	{"write after Put", "",
+		`^panic: pool "quotes" \(pool\.quote\): Trim: slot 0x[0-9a-f]+, byte 8: stray write: it was used after its Put, found now; it was\s+got at:\s+.*\s+.*crash_test\.go:\d+\n(.*\n)*\s+put at:\s+.*\s+.*crash_test\.go:\d+\n`,
+		`use-after-poison on address .*\nWRITE of size 8 `,
+		func() {
+			p := quotePool()
+			x := p.Get()
+			p.Put(x)
+			useLate(x)
+			p.Trim()
+		}},
+	{"write after Put, found by Get", "",
+		`^panic: pool "quotes" \(pool\.quote\): Get: slot 0x[0-9a-f]+, byte 8: stray write: it was used after its Put`,
+		`use-after-poison`,
+		func() {
+			p := quotePool()
+			x := p.Get()
+			p.Put(x)
+			p.core.endQuarantine("Trim")
+			useLate(x)
+			p.Get()
+		}},
+	{"read after Put", "", "", `use-after-poison on address .*\nREAD of size 8 `, func() {
+		p := quotePool()
+		x := p.Get()
+		p.Put(x)
+		sink = readLate(x)
+	}},
+	{"write beyond the end", "",
+		`^panic: pool "quotes" \(pool\.quote\): Put: slot 0x[0-9a-f]+, byte 32: stray write: a write went beyond the slot's end; the slot was\s+got at:\n`, "",
+		func() {
+			p := quotePool()
+			x, y := p.Get(), p.Get()
+			*(*byte)(unsafe.Add(unsafe.Pointer(x), 32)) = 1
+			p.Put(x)
+			p.Put(y)
+		}},
+	{"Close with slots out", "", `^panic: pool "quotes" \(pool\.quote\): Close: slots are in use: 1 of its slots have not been Put\s+slot 0x[0-9a-f]+, got at:\s+.*\s+.*crash_test\.go:\d+\n`, "", func() {
+		p := quotePool()
+		p.Get()
+		if err := p.Close(); err != nil && debugging {
+			panic(err)
+		}
+	}},
+	{"write while another goroutine puts", "WARNING: DATA RACE(.*\n)+.*useLate", "", "", func() {
+		p := quotePool()
+		x := p.Get()
+		done := make(chan struct{})
+		go func() {
+			if raceEnabled {
+				useLate(x)
+			}
+			close(done)
+		}()
+		p.Put(x)
+		<-done
+	}},
+	{"two goroutines share a slot", "WARNING: DATA RACE(.*\n)+.*useLate", "", "", func() {
+		p := quotePool()
+		x := p.Get()
+		done := make(chan struct{})
+		go func() {
+			useLate(x)
+			close(done)
+		}()
+		useLate(x)
+		<-done
+		p.Put(x)
+	}},
+}
+
+// Each build that looks for mistakes finds those that it is made for and says where they are. It
+// finds nothing in programs without mistakes.
+func TestMistakes(t *testing.T) {
+	if !watchAll {
+		t.Skip("this build does not look for mistakes; those with -race, -asan and -tags pooldebug do")
+	}
+	for _, m := range mistakes {
+		t.Run(m.name, func(t *testing.T) {
+			want := ""
+			switch {
+			case raceEnabled && !debugging:
+				want = m.race
+			case debugging && !raceEnabled:
+				want = m.debug
+			case asanEnabled:
+				want = m.asan
+			}
+			_, stderr, code := runSelf(t, crashEnv+"="+m.name)
+			if want == "" {
+				assert.Empty(t, stderr)
+				assert.Zero(t, code)
+				return
+			}
+			assert.Regexp(t, want, stderr)
+			assert.NotZero(t, code)
 		})
 	}
 }

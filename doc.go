@@ -83,12 +83,19 @@
 //
 // # Builds
 //
-// On Linux with amd64 and arm64, Get and Put pin the goroutine to its P for the time of the call
-// ([Stats].Access). Everywhere else they take the lock of a shard, and a pair of them takes three
-// times as long: on other systems and processors, with -race, with -tags pooldebug or poolportable,
-// and with a Go release later than those that this version knows, since nobody has checked yet that
-// the runtime's procPin is what it was. A newer version of this package then brings the fast path
-// back.
+// [Stats].Access says how Get and Put get a part of the pool to themselves. A pair of them takes
+// three to six times as long in the second and the third way as in the first.
+//
+//   - nosplit: they run where the scheduler does not preempt them. This is the way on Linux with
+//     amd64 and arm64; -tags poolfast makes it the way on macOS, BSDs, Windows and other 64-bit
+//     processors, where it has not been tested yet.
+//   - pinned: they pin the goroutine to its P. This is the way on Linux with amd64 and arm64 if the
+//     Go release is later than those that this version knows, and with POOL_FASTPATH=off in the
+//     environment.
+//   - locked: they take a lock. This is the way everywhere else: on other systems and processors,
+//     with -race, -msan and -asan, and with -tags pooldebug and poolportable.
+//
+// docs/runtime.md has the exact conditions, and what the package relies on in the Go runtime.
 //
 // Slots lie outside of the Go heap ([Stats].OffHeap) on Linux, macOS, the BSDs and Windows. On
 // other systems, js and wasip1 among them, and with -race, pages come from the Go heap. The same

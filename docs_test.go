@@ -1,17 +1,22 @@
 package pool_test
 
 import (
+	"cmp"
 	"errors"
 	"go/ast"
+	"go/build"
+	"go/doc"
 	"go/importer"
 	"go/parser"
 	"go/token"
 	"go/types"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +27,7 @@ import (
 // docImports is what the code in documents may use without importing it.
 var docImports = []string{"fmt", "io", "log", "net/netip", "runtime/debug", "sync", "time", "github.com/warmpage/pool"}
 
-// docContext is what comes before a piece of code, by its beginning.
+// docContext has the declarations that a piece of code needs, by how the code begins.
 var docContext = map[string]string{
 	"type Node struct": "var (\n\tnodes = pool.New[Node]()\n\tn *Node\n)\n",
 }
@@ -50,7 +55,7 @@ func sourceOf(code string) string {
 	}
 }
 
-// exportData returns the files with which the compiler imports the packages that docs may use.
+// exportData returns the files from which the compiler imports the packages that documents may use.
 func exportData(t *testing.T) map[string]string {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command: ", err)
@@ -66,7 +71,7 @@ func exportData(t *testing.T) map[string]string {
 	return files
 }
 
-// The Go code in the README and docs/ compiles, but for variables that it does not use.
+// The Go code in the README and docs/ compiles. It may leave variables and imports unused.
 func TestDocumentsCompile(t *testing.T) {
 	documents, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
@@ -96,8 +101,132 @@ func TestDocumentsCompile(t *testing.T) {
 					}
 				},
 			}
-			_, _ = check.Check("doc", fset, []*ast.File{f}, nil) // Error has it all
+			_, _ = check.Check("doc", fset, []*ast.File{f}, nil) // check.Error gets all errors
 		}
 	}
 	assert.NotZero(t, blocks)
+}
+
+// noExample says why an exported name has no Example.
+var noExample = map[string]string{
+	"ErrCorrupt":      "only -tags pooldebug finds it; docs/debugging.md shows it",
+	"Leak":            "ExampleLeaks has them",
+	"Leak.String":     "ExampleLeaks prints them, with stacks that differ; docs/debugging.md shows one",
+	"Memory":          "ExampleReadMemory has one",
+	"TypeError.Error": "ExampleTypeError prints it",
+}
+
+// parsePackage parses the package as pkg.go.dev does, including the test files whose examples it
+// shows.
+func parsePackage(t *testing.T) *doc.Package {
+	names, err := filepath.Glob("*.go")
+	if err != nil || len(names) == 0 {
+		t.Skip("the source is not here: ", cmp.Or(err, os.ErrNotExist))
+	}
+	shown := build.Default
+	shown.GOOS, shown.GOARCH, shown.BuildTags = "linux", "amd64", nil
+	fset := token.NewFileSet()
+	var files []*ast.File
+	for _, name := range names {
+		if ok, err := shown.MatchFile(".", name); err != nil || !ok {
+			continue
+		}
+		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
+		require.NoError(t, err)
+		files = append(files, f)
+	}
+	pkg, err := doc.NewFromFiles(fset, files, "github.com/warmpage/pool")
+	require.NoError(t, err)
+	return pkg
+}
+
+// exported is a name that users see.
+type exported struct {
+	name     string
+	doc      string
+	examples []*doc.Example // nil if go/doc attaches none to a name of this kind
+	isValue  bool           // a constant or an error: go/doc attaches no examples to those
+}
+
+// exportedNames returns what pkg exports, methods as in Pool.Get.
+func exportedNames(pkg *doc.Package) (all []exported) {
+	values := func(vs []*doc.Value) {
+		for _, v := range vs {
+			for _, spec := range v.Decl.Specs {
+				s := spec.(*ast.ValueSpec)
+				text := s.Doc.Text()
+				if !v.Decl.Lparen.IsValid() {
+					text = v.Doc
+				}
+				for _, name := range s.Names {
+					all = append(all, exported{name.Name, text, nil, true})
+				}
+			}
+		}
+	}
+	funcs := func(fs []*doc.Func, prefix string) {
+		for _, f := range fs {
+			all = append(all, exported{prefix + f.Name, f.Doc, f.Examples, false})
+		}
+	}
+	values(pkg.Consts)
+	values(pkg.Vars)
+	funcs(pkg.Funcs, "")
+	for _, typ := range pkg.Types {
+		all = append(all, exported{typ.Name, typ.Doc, typ.Examples, false})
+		values(typ.Consts)
+		values(typ.Vars)
+		funcs(typ.Funcs, "")
+		funcs(typ.Methods, typ.Name+".")
+	}
+	return all
+}
+
+func TestEveryNameHasADocComment(t *testing.T) {
+	pkg := parsePackage(t)
+	for _, e := range exportedNames(pkg) {
+		assert.NotEmpty(t, e.doc, e.name)
+	}
+	for _, typ := range pkg.Types {
+		s, ok := typ.Decl.Specs[0].(*ast.TypeSpec).Type.(*ast.StructType)
+		if !ok {
+			continue
+		}
+		for _, f := range s.Fields.List {
+			for _, name := range f.Names {
+				assert.NotEmpty(t, f.Doc.Text()+f.Comment.Text(), "%s.%s", typ.Name, name)
+			}
+		}
+	}
+}
+
+// For a constant or an error, the example of another name that uses it will do.
+func TestEveryNameHasAnExample(t *testing.T) {
+	pkg := parsePackage(t)
+	names := exportedNames(pkg)
+	attached := slices.Clone(pkg.Examples)
+	for _, e := range names {
+		attached = append(attached, e.examples...)
+	}
+	used := make(map[string]bool)
+	for _, example := range attached {
+		assert.True(t, example.Output != "" || example.EmptyOutput, "Example %s has no output, so it does not run", example.Name)
+		ast.Inspect(example.Code, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := s.X.(*ast.Ident); ok && x.Name == "pool" {
+					used[s.Sel.Name] = true
+				}
+			}
+			return true
+		})
+	}
+	reasons := maps.Clone(noExample)
+	for _, e := range names {
+		has := len(e.examples) > 0 || e.isValue && used[e.name]
+		reason := reasons[e.name]
+		delete(reasons, e.name)
+		assert.False(t, !has && reason == "", "%s has no Example; write one, or say in noExample why not", e.name)
+		assert.False(t, has && reason != "", "%s has an Example by now; take it out of noExample", e.name)
+	}
+	assert.Empty(t, reasons, "in noExample, but not exported")
 }

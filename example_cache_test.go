@@ -6,14 +6,15 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// An Entry is one key of a Cache, in a list by when it was last used.
+// An Entry is one key of a Cache, in a list in the order of last use.
 type Entry struct {
 	Key, Value   uint64
 	Newer, Older pool.Ref[Entry]
 }
 
-// A Cache keeps the entries used last. Its map and its entries hold no Go pointer, so that the
-// garbage collector looks into neither, however many there are. For one goroutine at a time.
+// A Cache keeps the entries that were used last. Its map and its entries hold no Go pointers, so
+// that the garbage collector looks into neither of them, however many entries there are. A Cache is
+// not safe for concurrent use.
 type Cache struct {
 	entries        *pool.Pool[Entry]
 	byKey          map[uint64]pool.Ref[Entry]
@@ -30,7 +31,7 @@ func NewCache(n int) *Cache {
 	}
 }
 
-// Get returns the value of key, and whether it is there.
+// Get returns the value of key, and reports whether the cache has it.
 func (c *Cache) Get(key uint64) (uint64, bool) {
 	e := c.entries.Deref(c.byKey[key]) // nil for the zero Ref
 	if e == nil {
@@ -41,8 +42,8 @@ func (c *Cache) Get(key uint64) (uint64, bool) {
 	return e.Value, true
 }
 
-// Set sets the value of key. If that is new and the cache is full, the entry not used for the
-// longest time goes.
+// Set sets the value of key. If the key is new and the cache is full, the entry that was not used
+// for the longest time goes.
 func (c *Cache) Set(key, value uint64) {
 	e := c.entries.Deref(c.byKey[key])
 	if e != nil {
@@ -92,7 +93,7 @@ func (c *Cache) unlink(e *Entry) {
 	}
 }
 
-// A cache that throws out what was not used for the longest time, with its list linked by Refs.
+// A cache that evicts the entry that was not used for the longest time. Refs link its list.
 func Example_cache() {
 	squares := NewCache(2)
 	squares.Set(3, 9)

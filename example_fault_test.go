@@ -1,6 +1,6 @@
 //go:build !race && !pooldebug && !js && !wasip1 && !s390x
 
-// An s390x tells a fault's OS page only.
+// An s390x reports only the OS page of a fault.
 
 package pool_test
 
@@ -13,8 +13,8 @@ import (
 	"github.com/warmpage/pool"
 )
 
-// A use after Put, found in a guarded slot. What follows in the description is where the slot was
-// got and put.
+// A use after Put, found in a guarded slot. The rest of the description says where the slot was got
+// and put.
 func ExampleDescribeFault() {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	orders := pool.New[Order](pool.WithName("orders"), pool.WithGuardSampling(1))

@@ -72,7 +72,7 @@ func ExampleWithGuardSampling() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	orders.Put(o) // to look at o from here on ends the program
+	orders.Put(o) // from here on, the program ends if it looks at o
 	fmt.Println(orders.Stats().GuardedGets)
 	// Output: 1
 }

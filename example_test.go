@@ -23,14 +23,14 @@ func Example() {
 	o := orders.Get() // zeroed, off-heap
 	o.ID, o.Price, o.Qty = 1, 10050, 3
 	fmt.Println(o.ID, o.Price, o.Qty, orders.Stats().Live)
-	orders.Put(o) // o must not be used any more
+	orders.Put(o) // nobody may use o any more
 	fmt.Println(orders.Stats().Live, orders.Close())
 	// Output:
 	// 1 10050 3 1
 	// 0 <nil>
 }
 
-// One goroutine receives packets, another one works on them and gives back their memory.
+// One goroutine receives packets. Another one works on them and puts them.
 func ExamplePool() {
 	type Packet struct {
 		Len  int
@@ -126,7 +126,7 @@ func ExampleWithName() {
 	// pool "incoming orders" (pool_test.Order): Close: pool is closed: finish all use of a pool before Close
 }
 
-// A service with bursts of requests some minutes apart.
+// A service whose bursts of requests are some minutes apart.
 func ExampleWithWarmPages() {
 	const burst = 10_000
 	size := pool.New[Order]().Stats()
@@ -136,14 +136,14 @@ func ExampleWithWarmPages() {
 	orders.GetBatch(batch)
 	orders.PutBatch(batch) // the pages stay for the next burst
 	fmt.Println(orders.Stats().Live)
-	orders.Trim() // unless there is none to come
+	orders.Trim() // when no burst is to come
 	fmt.Println(orders.Stats().WarmPages)
 	// Output:
 	// 0
 	// 0
 }
 
-// With net/http/pprof in the program, the profile is at /debug/pprof/pool_live too.
+// If the program imports net/http/pprof, the profile is also at /debug/pprof/pool_live.
 func ExampleWithProfile() {
 	orders := pool.New[Order](pool.WithName("orders"), pool.WithProfile(pool.DefaultProfileRate))
 	defer orders.Close()
@@ -164,12 +164,12 @@ func ExamplePool_GetNoZero() {
 	buffers := pool.New[[4096]byte]()
 	b := buffers.GetNoZero() // holds anything
 	defer buffers.Put(b)
-	n := copy(b[:], "all that is read was written before")
+	n := copy(b[:], "read only what you have written")
 	fmt.Printf("%s\n", b[:n])
-	// Output: all that is read was written before
+	// Output: read only what you have written
 }
 
-// A server that refuses what it has no memory for.
+// A server that refuses requests for which it has no memory.
 func ExamplePool_TryGet() {
 	orders := pool.New[Order](pool.WithLimit(16 << 20))
 	accept := func(id uint64) string {
@@ -206,7 +206,7 @@ func ExamplePool_Put() {
 	// Output: true
 }
 
-// Put takes only what Get of the same pool returned.
+// Put takes only slots that a Get of the same pool returned.
 func ExamplePool_Put_foreign() {
 	orders := pool.New[Order](pool.WithName("orders"))
 	defer func() {
@@ -229,7 +229,7 @@ func ExamplePool_GetBatch() {
 	// 0
 }
 
-// What is done with is collected, and goes back in one call.
+// The program collects slots that it no longer needs, and puts them in one call.
 func ExamplePool_PutBatch() {
 	orders := pool.New[Order]()
 	done := make([]*Order, 0, 64)
@@ -271,7 +271,7 @@ func ExamplePool_Stats() {
 	// Output: orders: 1 in use, 4 got
 }
 
-// Metrics of a pool.
+// Metrics for one pool.
 func ExampleStats() {
 	orders := pool.New[Order](pool.WithLimit(1 << 20))
 	batch := make([]*Order, 64)
@@ -288,12 +288,12 @@ func ExampleStats() {
 	// pages in use, of those allowed: 6 %
 }
 
-// A status page of all pools.
+// A status page for all pools.
 func ExampleReadStats() {
 	quotes := pool.New[Order](pool.WithName("quotes"))
 	q := quotes.Get()
 	for _, st := range pool.ReadStats() {
-		if st.Name == "quotes" { // of one pool among others, here
+		if st.Name == "quotes" { // one pool among others
 			fmt.Println(st.Name, st.Type, st.Live)
 		}
 	}
@@ -305,13 +305,13 @@ func ExampleReadStats() {
 }
 
 func ExampleSetProcessLimit() {
-	previous := pool.SetProcessLimit(2 << 30) // of a container of 4 GiB
+	previous := pool.SetProcessLimit(2 << 30) // in a container of 4 GiB
 	defer pool.SetProcessLimit(previous)
 	fmt.Println(pool.SetProcessLimit(-1)>>20, "MiB") // only asks
 	// Output: 2048 MiB
 }
 
-// At the end of a test: builds with -tags pooldebug name who got what was never put.
+// At the end of a test, builds with -tags pooldebug say who got the slots that were never put.
 func ExampleLeaks() {
 	trades := pool.New[Order](pool.WithName("trades"))
 	trades.Put(trades.Get())
@@ -324,8 +324,7 @@ func ExampleLeaks() {
 	// Output: <nil>
 }
 
-// Pooled objects refer to each other by Refs, which the garbage collector does not
-// follow.
+// Pooled objects refer to each other by Refs. The garbage collector does not follow those.
 func ExampleRef() {
 	type node struct {
 		value int
@@ -353,7 +352,7 @@ func ExampleRef_IsZero() {
 	orders := pool.New[Order]()
 	best = orders.Ref(orders.Get())
 	fmt.Println(best.IsZero(), orders.PutRef(best))
-	fmt.Println(best.IsZero(), orders.Deref(best) == nil) // its slot was put, but it is not zero
+	fmt.Println(best.IsZero(), orders.Deref(best) == nil) // its slot was put, but the Ref is not zero
 	// Output:
 	// true
 	// false true
@@ -362,11 +361,11 @@ func ExampleRef_IsZero() {
 
 func ExampleRef_String() {
 	var none pool.Ref[Order]
-	fmt.Println("best offer:", none) // others are as in ref(3072.1)
+	fmt.Println("best offer:", none) // others look like ref(3072.1)
 	// Output: best offer: ref(nil)
 }
 
-// A map from keys to Refs is nothing for the garbage collector to look into.
+// The garbage collector does not look into a map from keys to Refs.
 func ExamplePool_Ref() {
 	orders := pool.New[Order]()
 	byID := make(map[uint64]pool.Ref[Order])
@@ -394,7 +393,7 @@ func ExamplePool_Deref() {
 	// true
 }
 
-// An order is filled, or it times out: whichever comes first gives it back.
+// An order is filled, or it times out. The one that comes first puts it.
 func ExamplePool_PutRef() {
 	orders := pool.New[Order]()
 	ref := orders.Ref(orders.Get())
@@ -410,7 +409,7 @@ func ExamplePool_All() {
 	for id := range 4 {
 		copy(sessions.Get()[:], fmt.Sprintf("session %d", id))
 	}
-	for ref, s := range sessions.All() { // those with an odd number are over
+	for ref, s := range sessions.All() { // sessions with odd numbers have ended
 		if s[8]%2 != 0 {
 			sessions.PutRef(ref)
 		}

@@ -54,17 +54,11 @@ func useWith(t *testing.T, access string) {
 	require.NoError(t, p.Close())
 }
 
-// usesFastPaths reports whether a Get or Put of p by the caller may take the fast path.
+// usesFastPaths reports whether a Get or Put of p may take the fast path.
 func usesFastPaths[T any](p *Pool[T]) bool {
 	p.Put(p.Get()) // so that the P has its shard
-	return hasHere(&p.core.fast)
+	return atomic.LoadUint32(&p.core.fast.n) != 0
 }
-
-// hasHere reports whether a table has a place for the P of the caller, which stays on it meanwhile.
-//
-//go:nosplit
-//go:noinline
-func hasHere(f *fastTable) bool { return f.has(getm()) }
 
 // fakes are what the words have that a fake m has, in the place of pointers. They are no local variables, so
 // that their addresses do not change.

@@ -16,11 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The system is made to fail at its Nth call, for N = 1, 2, 3, ..., in a program
-// that does everything a pool can do: a way to test for failures that SQLite is
-// known for (sqlite.org/testing.html, "Anomaly Testing").
+// The Nth system call fails, for N = 1, 2, 3, ..., in a program that does everything a pool can do.
+// SQLite is tested in this way (sqlite.org/testing.html, "Anomaly Testing").
 
-// faults are calls of the system that fail: count of them, from the first on.
+// faults are system calls that fail: count of them, from the first on.
 type faults struct {
 	t            *testing.T
 	first, count int
@@ -43,7 +42,7 @@ func newFaults(t *testing.T) *faults {
 
 var errFault = errors.New("injected fault")
 
-// strike counts a call, and reports whether it is to fail.
+// strike counts a call and reports whether it is to fail.
 func (f *faults) strike(string) bool {
 	f.calls++
 	return f.calls >= f.first && f.calls-f.first < f.count
@@ -51,28 +50,28 @@ func (f *faults) strike(string) bool {
 
 func (f *faults) failed(call string) { f.struck[call]++ }
 
-// needy returns how often a call failed without which there is no memory.
+// needy returns how many calls for memory failed.
 func (f *faults) needy() int { return f.struck["reserve"] + f.struck["commit"] }
 
-// newProcess makes all as it is before the first pool. What there was is left to
-// itself: nobody may use it any more.
+// newProcess makes everything as it is before the first pool. Nobody may use the pools that there
+// are.
 func newProcess() {
 	theArena = new(arena)
-	theArena.armed = true // it does not purge by time
+	theArena.armed = true // so that it does not purge by time
 	mainRegion = region{}
 	moreRegions = nil
 	arenaInit = sync.Once{}
 }
 
-// smallest is the size of the smallest regions that are asked for.
+// smallest returns the size of the smallest regions that the arena asks for.
 func smallest() uintptr {
 	sizes := reserveSizes()
 	return uintptr(sizes[len(sizes)-1])
 }
 
-// install makes those calls of the system fail for which strike says so, and tells
-// failed of them and of what the system itself refuses. Regions above a size are
-// not granted: the smaller they are, the more of them are asked for.
+// install makes those system calls fail for which strike returns true. It tells failed of them, and
+// of the calls that the system itself refuses. Regions larger than a size are refused: the smaller
+// regions are, the more of them the arena asks for.
 func install(largest uintptr, strike func(call string) bool, failed func(call string)) {
 	outcome := func(call string, f func() error) error {
 		err := errFault
@@ -111,9 +110,9 @@ func install(largest uintptr, strike func(call string) bool, failed func(call st
 	})
 }
 
-// do runs an operation that returns an error, or panics with one, for want of
-// memory. It may do so if a call has failed in it, or if there is a limit. Wherever
-// a call failed, everything is in order after it.
+// do runs an operation, which may return an error or panic with one if it lacks memory. That may
+// happen if a system call failed in the operation, or if there is a limit. Everything is in order
+// afterwards, whichever call failed.
 func (f *faults) do(limited bool, operation func() error) error {
 	needy, calls := f.needy(), f.calls
 	err := func() (err error) {
@@ -147,7 +146,7 @@ func (f *faults) check() {
 	}
 }
 
-// passTime makes every pool and the arena do what time would make them do.
+// passTime makes the pools and the arena do what they do when time passes.
 func (f *faults) passTime(cores ...*core) {
 	_ = f.do(false, func() error {
 		for _, c := range cores {
@@ -167,7 +166,7 @@ func (f *faults) passTime(cores ...*core) {
 	})
 }
 
-// A tenant is a pool and what it should have in use.
+// A tenant is a pool, and the slots that it should have in use.
 type tenant[T any] struct {
 	f       *faults
 	p       *Pool[T]
@@ -179,7 +178,7 @@ type tenant[T any] struct {
 
 type holding[T any] struct {
 	x   *T
-	id  uint64 // which the slot begins and ends with
+	id  uint64 // the slot begins and ends with it
 	ref Ref[T]
 }
 
@@ -214,7 +213,7 @@ func (u *tenant[T]) hold(zero bool, xs ...*T) {
 	}
 }
 
-// check requires the pool to be what the test knows of it.
+// check requires the pool to agree with what the test knows of it.
 func (u *tenant[T]) check() {
 	t := u.f.t
 	require.NoError(t, u.p.core.checkInvariants())
@@ -224,7 +223,7 @@ func (u *tenant[T]) check() {
 	for _, h := range u.live {
 		b := view(h.x)
 		if binary.NativeEndian.Uint64(b) != h.id || binary.NativeEndian.Uint64(b[len(b)-8:]) != h.id {
-			require.Fail(t, "a slot in use was overwritten")
+			require.Fail(t, "a slot in use has been overwritten")
 		}
 		if refs[h.ref] = h.x; u.refs && u.p.Deref(h.ref) != h.x {
 			require.Fail(t, "a Ref does not lead to its slot")
@@ -233,7 +232,7 @@ func (u *tenant[T]) check() {
 	if u.refs && !u.p.core.depot.closed.Load() {
 		for ref, x := range u.p.All() {
 			if refs[ref] != x {
-				require.Fail(t, "All has a slot that is not in use")
+				require.Fail(t, "All comes to a slot that is not in use")
 			}
 			delete(refs, ref)
 		}
@@ -241,7 +240,7 @@ func (u *tenant[T]) check() {
 	}
 }
 
-// want gets n slots one by one, in each of the ways there are.
+// want gets n slots one by one, with each kind of Get.
 func (u *tenant[T]) want(n int) {
 	for i := range n {
 		_ = u.f.do(u.limited || theArena.limit != 0, func() (err error) {
@@ -271,7 +270,7 @@ func (u *tenant[T]) wantBatch(n int) {
 		failed := true
 		defer func() {
 			if failed && slices.ContainsFunc(xs, func(x *T) bool { return x != nil }) {
-				require.Fail(u.f.t, "all or none")
+				require.Fail(u.f.t, "GetBatch failed, and returned slots")
 			}
 		}()
 		u.p.GetBatch(xs)
@@ -281,7 +280,7 @@ func (u *tenant[T]) wantBatch(n int) {
 	})
 }
 
-// put puts all slots but keep: some one by one, some by their Refs, some at once.
+// put puts all slots except keep of them: some one by one, some by their Refs, some in a batch.
 func (u *tenant[T]) put(keep int) {
 	keep = min(keep, len(u.live))
 	_ = u.f.do(false, func() error {
@@ -322,7 +321,7 @@ func (u *tenant[T]) close() {
 	u.f.check()
 }
 
-// finish requires the pool to work as if nothing had happened, and returns what it
+// finish requires the pool to work as if nothing had happened. It returns the bytes that the pool
 // gave back to the system.
 func (u *tenant[T]) finish() int64 {
 	if u.p.core.depot.closed.Load() {
@@ -337,8 +336,8 @@ func (u *tenant[T]) finish() int64 {
 	return u.p.Trim()
 }
 
-// scenario uses all that calls the system, or comes by when a call fails. Slots are
-// large for their kinds of page, so that few make many pages.
+// scenario does everything that calls the system, or that happens when a call fails. Slots are
+// large for their kinds of page, so that few of them fill many pages.
 func (f *faults) scenario() {
 	tiny := open[[64]byte](f, WithName("tiny"))
 	tiny.refs = true
@@ -352,14 +351,14 @@ func (f *faults) scenario() {
 	small.wantBatch(70 * 8)
 	medium.want(4)
 	medium.wantBatch(9 * 8)
-	large.want(17) // one more than its limit has room for
+	large.want(17) // one more than its limit allows
 	f.check()
 
 	defer SetProcessLimit(0)
 	SetProcessLimit(ReadMemory().Committed)
 	small.want(10)
 	large.put(8)
-	medium.wantBatch(3 * 8) // of what large gave back
+	medium.wantBatch(3 * 8) // from memory that large gave back
 	_ = f.do(false, func() error { SetProcessLimit(1 << 16); return nil })
 	tiny.want(3)
 	SetProcessLimit(0)
@@ -388,7 +387,7 @@ func (f *faults) scenario() {
 	small.trim()
 }
 
-// heal ends the faults, and requires that nothing is left of them.
+// heal ends the faults and requires that no effect of them is left.
 func (f *faults) heal() {
 	f.count = 0
 	before := ReadMemory()
@@ -397,12 +396,12 @@ func (f *faults) heal() {
 	for _, u := range f.tenants {
 		purged += u.finish()
 	}
-	f.passTime() // what the closed pools had
+	f.passTime() // purges the memory of closed pools
 	assert.Equal(f.t, outOfMemory, f.errors[ErrOutOfMemory])
 	m := ReadMemory()
 	assert.GreaterOrEqual(f.t, m.Purged-before.Purged, purged)
 	assert.Positive(f.t, m.Purged)
-	assert.Zero(f.t, m.Committed, "what a purge could not give back goes with a later Trim")
+	assert.Zero(f.t, m.Committed, "memory that a purge could not give back goes with a later Trim")
 	total := theArena.total
 	total.purged = 0
 	assert.Zero(f.t, total)
@@ -420,10 +419,10 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// failEach runs the scenario with count calls failing from the first on, the
-// second on, and so on, until it makes no more calls than that.
+// failEach runs the scenario again and again. count calls fail, from the first call on, from the
+// second on, and so on, until the scenario makes fewer calls than that.
 func failEach(t *testing.T, count int) {
-	oneP(t) // so that the same calls are made each time
+	oneP(t) // so that each run makes the same calls
 	total, held := make(map[string]int), 0
 	outOfMemory := 0
 	for first := 1; ; first++ {
@@ -450,15 +449,15 @@ func failEach(t *testing.T, count int) {
 	for _, call := range []string{"reserve", "commit", "purge", "protect"} {
 		assert.Positive(t, total[call], call)
 	}
-	if count > 1 { // a Get tries twice
+	if count > 1 { // because a Get tries twice
 		assert.Positive(t, outOfMemory)
 	}
-	if count > 2 { // and a purge that has failed is followed by other calls
+	if count > 2 { // because other calls follow a purge that failed
 		assert.Positive(t, held)
 	}
 }
 
-// Calls that fail at random, while several goroutines use two pools.
+// System calls fail at random while several goroutines use two pools.
 func TestFaultsAtRandom(t *testing.T) {
 	needsOSMemory(t)
 	if !inChild(t) {
@@ -496,8 +495,8 @@ func TestFaultsAtRandom(t *testing.T) {
 	assert.Zero(t, ReadMemory().Committed)
 }
 
-// takeAndGive gets slots, one by one and at once, puts them, and at times trims. It
-// returns how many it could not get.
+// takeAndGive gets slots, one by one and in a batch, puts them, and sometimes trims. It returns how
+// often it got an error.
 func takeAndGive[T any](t *testing.T, p *Pool[T], random *rand.Rand) (failed int64) {
 	refused := func(err error) {
 		failed++
@@ -534,7 +533,7 @@ func takeAndGive[T any](t *testing.T, p *Pool[T], random *rand.Rand) (failed int
 	}
 	for k, x := range xs {
 		if x != nil && !intact(view(x)[:8], int(id), k) {
-			t.Error("a slot in use was overwritten")
+			t.Error("a slot in use has been overwritten")
 		}
 	}
 	p.PutBatch(xs)

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -12,50 +13,86 @@ import (
 
 // get hands out a slot. It panics if it can get none.
 //
-// It is some 30 instructions and one call for a parked slot, and some 40 for one of the current
-// page.
+// Between getm and the store that clears busy it calls nothing, in no build: the steps are written
+// out here, and helpers of page and parkingLot that say the same are for the slow path. See
+// own_nosplit.go for the reason. It is some 30 instructions for a parked slot, and some 40 for one
+// of the current page.
 //
 //go:nosplit
 //go:noinline
+//go:nocheckptr
 func (c *core) get() unsafe.Pointer {
-	m := getm()
-	if !c.fast.has(m) {
-		return c.mustGet() // no fast paths, not made by New, or a P that has no place in the table yet
+	if !fastBuild {
+		return c.mustGet()
 	}
-	s := c.fast.of(m)
-	s.busy = 1 // whoever wants the shard now waits until letGo, or has raised a signal that we see
-	yieldPoint()
-	// sampleIn counts Gets, and 1 says that this one is to be sampled. Refs do not matter to Get.
-	if s.signals()&^signalRefs == 0 && s.sampleIn > 1 && !m.wantsYield() {
-		if s.lot.n != 0 {
-			// 1. The slot that was parked last. Its page is not touched.
-			if x := s.lot.unpark(); x != nil {
-				s.sampleIn--
-				s.letGo()
-				return x
+	m := getm()
+	n := atomic.LoadUint32(&c.fast.n)
+	if n == 0 || m.p.id >= n {
+		return c.mustGet() // fast paths are off, or New did not make the pool, or the P is new
+	}
+	var s *shard
+	if id := m.p.id; id < fewPs {
+		s = (*shard)(atomic.LoadPointer(&c.fast.few[id]))
+	} else {
+		s = (*shardTable)(atomic.LoadPointer(&c.fast.rest)).shards[id]
+	}
+	s.busy = 1 // whoever wants the shard now waits for us, or has raised a signal that we see
+	if stepping {
+		yieldPoint()
+	}
+	var x unsafe.Pointer
+	// sampleIn counts Gets; 1 says that this one is to be sampled. Refs do not matter to Get.
+	if atomic.LoadUint32(&s.signal)&^signalRefs == 0 && s.sampleIn > 1 && m.curg.stackguard0 != stackPreempt {
+		if k := s.lot.n; k != 0 {
+			// 1. The slot that was parked last (parkingLot.unpark). Its page is not touched.
+			if p := &s.lot.places[(k-1)%lotSize]; *p.word == parking {
+				*p.word = taken
+				s.lot.n = k - 1
+				x = p.slot
 			}
 		} else {
-			// 2. The next slot of the current page in address order.
 			pg := s.cur
-			if x := pg.popBump(); x != nil {
-				s.sampleIn--
-				s.letGo()
-				return x
+			i := pg.bump
+			if i < pg.capacity {
+				// 2. The next slot of the current page in address order (page.popBump).
+				pg.bump = i + 1
+			} else {
+				// 3. The head of its free list (page.popFree). If that is empty, localFree takes
+				//    its place (page.useLocal).
+				if pg.free >= pg.reserved && pg.localFree != none && !pg.retired {
+					s.counts.slowGets++
+					pg.free, pg.localFree = pg.localFree, none
+					pg.freeIsZero = false
+				}
+				if i = pg.free; i < pg.reserved {
+					pg.free = uint32(pg.links[i])
+				}
 			}
-			// 3. The head of its free list. If that is empty, localFree takes its place.
-			if pg.free >= pg.reserved && pg.localFree != none && !pg.retired {
-				s.counts.slowGets++
-				pg.useLocal()
-			}
-			if x := pg.popFree(); x != nil {
-				s.sampleIn--
-				s.letGo()
-				return x
+			if i < pg.reserved {
+				pg.links[i] = taken
+				pg.used++
+				x = unsafe.Pointer(&(*[largePageSize]byte)(pg.base)[uintptr(i)*uintptr(pg.stride)])
 			}
 		}
+		if x != nil {
+			s.sampleIn--
+		}
 	}
-	s.letGo()
-	return c.mustGet()
+	if stepping {
+		yieldPoint()
+	}
+	if storesInOrder {
+		s.busy = 0
+	} else {
+		atomic.StoreUint32(&s.busy, 0) // a release: who sees it sees what was written before
+	}
+	if stepping {
+		stepUnpin()
+	}
+	if x == nil {
+		return c.mustGet()
+	}
+	return x
 }
 
 // mustGet is get from the point where the fast path cannot serve it. It has an ordinary prologue,

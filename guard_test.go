@@ -24,7 +24,8 @@ func faultOf(f func()) (addr uintptr) {
 	return 0
 }
 
-// told returns what a processor tells of the address of a fault: an s390x only the OS page.
+// told returns the address that a processor reports for a fault at addr. An s390x reports only the
+// OS page.
 func told(addr uintptr) uintptr {
 	if runtime.GOARCH == "s390x" {
 		return addr &^ 4095
@@ -46,15 +47,13 @@ func guarded[T any](t *testing.T, p *Pool[T]) *T {
 	return nil
 }
 
-// firstNonZero returns where b has something else than zero, or -1.
+// firstNonZero returns the place of the first byte of b that is not zero, or -1.
 func firstNonZero(b []byte) int {
 	return slices.IndexFunc(b, func(x byte) bool { return x != 0 })
 }
 
 func testGuard[T any](t *testing.T) {
-	if !offHeap {
-		t.Skip("in this build memory comes from the Go heap")
-	}
+	needsOSMemory(t)
 	p := newStill[T](t, WithName("guarded"), WithGuardSampling(1))
 	x := guarded(t, p)
 	assert.Equal(t, -1, firstNonZero(view(x)))
@@ -100,7 +99,7 @@ func testGuard[T any](t *testing.T) {
 	requirePanic(t, ErrDoublePut, func() { p.Put(x) })
 	requirePanic(t, ErrDoublePut, func() { p.Ref(x) })
 
-	// It comes last, of all guards, and zeroed.
+	// It is handed out again after all other guards, and zeroed.
 	before := p.Stats().GuardedGets
 	y := guarded(t, p)
 	assert.False(t, x == y)
@@ -110,11 +109,11 @@ func testGuard[T any](t *testing.T) {
 		assert.Equal(t, -1, firstNonZero(view(y)))
 		p.Put(y)
 	}
-	assert.EqualValues(t, p.core.guards.most(guardGranules(uint32(stride))), p.Stats().GuardedGets-before, "all others came before it")
+	assert.EqualValues(t, p.core.guards.most(guardGranules(uint32(stride))), p.Stats().GuardedGets-before, "all others come before it")
 	p.Trim()
 	assert.Zero(t, p.Stats().Pages)
 	assert.Contains(t, DescribeFault(first), "has been released since")
-	assert.Zero(t, faultOf(func() { n = int(*(*byte)(unsafe.Pointer(x))) }), "what the arena has is accessible")
+	assert.Zero(t, faultOf(func() { n = int(*(*byte)(unsafe.Pointer(x))) }), "memory of the arena is accessible")
 	require.NoError(t, p.core.checkInvariants())
 }
 
@@ -126,11 +125,9 @@ func TestGuard(t *testing.T) {
 	t.Run("512K", testGuard[[MaxSlotSize - redZone]byte])
 }
 
-// Guarded slots count for the limit, and make room when there is nothing else.
+// Guarded slots count for the limit, and make room if no other slot is free.
 func TestGuardLimit(t *testing.T) {
-	if !offHeap {
-		t.Skip("in this build memory comes from the Go heap")
-	}
+	needsOSMemory(t)
 	oneP(t)
 	p := newStill[[1024]byte](t, WithLimit(16<<16), WithGuardSampling(1))
 	for range 20 {
@@ -154,18 +151,16 @@ func TestGuardLimit(t *testing.T) {
 	ys := make([]*[1024]byte, 16*n)
 	p.GetBatch(ys[:14*n])
 	p.Put(guarded(t, p))
-	p.GetBatch(ys[14*n:]) // makes room of the guard that nobody uses
+	p.GetBatch(ys[14*n:]) // releases the guards, which are not in use
 	p.PutBatch(ys)
 	xs = xs[:0]
 	p.PutBatch(xs)
 	assert.Zero(t, p.Stats().Live)
 }
 
-// Without what it takes, Gets are served as ever.
+// If the system refuses to guard slots, Gets get other slots.
 func TestGuardRefused(t *testing.T) {
-	if !offHeap {
-		t.Skip("in this build memory comes from the Go heap")
-	}
+	needsOSMemory(t)
 	oneP(t)
 	before := system.Load()
 	defer system.Store(before)
@@ -192,7 +187,7 @@ func TestGuardRefused(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
-// Guards are of use to all goroutines at once.
+// Several goroutines can get guarded slots at the same time.
 func TestGuardConcurrent(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	p := New[[64]byte](WithGuardSampling(2), WithProfile(640))
@@ -232,4 +227,23 @@ func TestDescribeFault(t *testing.T) {
 	assert.Empty(t, DescribeFault(8))
 	assert.Contains(t, DescribeFault(address(x)+3), `3 bytes into slot 0 of a page of pool "plain" ([64]uint8)`)
 	assert.Contains(t, DescribeFault(address(x)+granuleSize-1), "behind the last slot")
+}
+
+// A guarded slot ends the program where it is used after its Put.
+var lateUse = mistake{name: "use of a guarded slot after Put", do: func() {
+	p := quotePool(WithGuardSampling(1))
+	for range 2 { // one of the two is guarded, at random
+		x, _ := p.TryGet()
+		p.Put(x)
+		useLate(x)
+	}
+}}
+
+func TestGuardCrash(t *testing.T) {
+	if !offHeap || watchAll {
+		t.Skip("in this build, memory comes from the Go heap, or something else finds the mistake first")
+	}
+	_, stderr, code := runSelf(t, crashEnv+"="+lateUse.name)
+	assert.Regexp(t, `^unexpected fault address 0x[0-9a-f]+\nfatal error: fault\n(.*\n)+.*useLate`, stderr)
+	assert.Equal(t, 2, code)
 }

@@ -4,43 +4,47 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"flag"
+	"fmt"
 	"iter"
+	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"unsafe"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// A model is a few pools in an arena of their own, and an oracle that knows what
-// they have handed out, what that holds, and which Refs it has. One goroutine does
-// operations on them (see operations_test.go): on which shard, and what is done
-// between an operation and what it leaves in its outbox, is up to who chooses the operations, not to
-// the scheduler, and time stands still but for ticks.
+// A model is two pools in an arena of their own, and an oracle that knows which slots they have
+// handed out, what these hold, and which Refs they have. One goroutine does operations on the
+// pools. The input says on which shard an operation runs, and what comes between an operation and
+// the settling of its outbox. The scheduler has no part in that. Time passes only in ticks.
 //
-// After each operation no slot is out twice, what is out holds what its user
-// wrote, the count of live slots and the bytes that pools hold are exact, the
-// invariants hold, and Refs resolve to their slots, or to nothing.
+// After each operation, no slot is in use twice, each slot in use holds what its user wrote, the
+// count of live slots and the bytes that pools hold are exact, the invariants hold, and Refs
+// resolve to their slots or to nothing.
 type model struct {
 	t      testing.TB
 	arena  *arena
 	pools  [2]*modelPool
-	issued map[uint64]bool // ids of all Refs there have been
+	issued map[uint64]bool // ids of all Refs that were made
 	stale  []staleRef
-	stamp  uint64 // of the slot handed out last
-	work   int    // left to be done before operations become small
+	stamp  uint64 // of the slot that was handed out last
+	work   int    // how much is left to do before operations become small
 
-	faults    map[string]int // system calls to fail, of each kind
-	fired     int            // system calls failed
+	faults    map[string]int // how many system calls of each kind will fail
+	fired     int            // how many system calls have failed
 	dirty     bool           // a purge that fails leaves the old data, and says that the memory is gone
-	committed int64          // when the operation before had ended
-	purged    int64
-	units     int  // of Refs, in use before
-	collected bool // by runtime.GC
+	committed int64          // at the end of the operation before
+	purged    int64          // likewise
+	units     int            // units of Refs that were in use at the start
+	collected bool           // runtime.GC has run
 }
 
-// A staleRef is a Ref whose slot has been put.
+// A staleRef is a Ref whose slot was put.
 type staleRef struct {
 	of *modelPool
 	id uint64
@@ -52,26 +56,26 @@ type modelPool struct {
 	api
 	c       *core
 	kind    int // place in modelTypes
-	size    int // of a slot, as far as its user may write
+	size    int // bytes of a slot that its user may write
 	shards  []*shard
 	live    []modelSlot
-	out     map[unsafe.Pointer]bool // live
-	put     []unsafe.Pointer        // of some slots that were put
-	refEach uint64                  // every how many Gets make a Ref; 0: none
+	out     map[unsafe.Pointer]bool // the slots of live
+	put     []unsafe.Pointer        // some slots that were put
+	refEach uint64                  // Gets for each Ref that is made; 0: none is
 
 	// What goroutines that have lost their processors are about to do.
-	outboxes []outbox
-	inHand   []*page // to attach
+	outboxes []outbox // to settle
+	inHand   []*page  // to attach
 }
 
-// A modelSlot is a slot that is out.
+// A modelSlot is a slot in use.
 type modelSlot struct {
 	x     unsafe.Pointer
-	stamp uint64 // what it holds, at both ends
+	stamp uint64 // the slot holds it at both ends
 	ref   uint64 // 0: none was made
 }
 
-// An api is a Pool of any type.
+// An api is a Pool without its type.
 type api interface {
 	core() *core
 	get() unsafe.Pointer
@@ -94,15 +98,23 @@ func typed[T any](xs []unsafe.Pointer) []*T {
 	return unsafe.Slice((**T)(unsafe.Pointer(unsafe.SliceData(xs))), len(xs))
 }
 
-func (a apiOf[T]) core() *core                    { return &a.p.core }
-func (a apiOf[T]) get() unsafe.Pointer            { return unsafe.Pointer(a.p.Get()) }
-func (a apiOf[T]) getNoZero() unsafe.Pointer      { return unsafe.Pointer(a.p.GetNoZero()) }
-func (a apiOf[T]) getBatch(xs []unsafe.Pointer)   { a.p.GetBatch(typed[T](xs)) }
-func (a apiOf[T]) put(x unsafe.Pointer)           { a.p.Put((*T)(x)) }
-func (a apiOf[T]) putBatch(xs []unsafe.Pointer)   { a.p.PutBatch(typed[T](xs)) }
-func (a apiOf[T]) ref(x unsafe.Pointer) uint64    { return a.p.Ref((*T)(x)).id }
+func (a apiOf[T]) core() *core { return &a.p.core }
+
+func (a apiOf[T]) get() unsafe.Pointer { return unsafe.Pointer(a.p.Get()) }
+
+func (a apiOf[T]) getNoZero() unsafe.Pointer { return unsafe.Pointer(a.p.GetNoZero()) }
+
+func (a apiOf[T]) getBatch(xs []unsafe.Pointer) { a.p.GetBatch(typed[T](xs)) }
+
+func (a apiOf[T]) put(x unsafe.Pointer) { a.p.Put((*T)(x)) }
+
+func (a apiOf[T]) putBatch(xs []unsafe.Pointer) { a.p.PutBatch(typed[T](xs)) }
+
+func (a apiOf[T]) ref(x unsafe.Pointer) uint64 { return a.p.Ref((*T)(x)).id }
+
 func (a apiOf[T]) deref(id uint64) unsafe.Pointer { return unsafe.Pointer(a.p.Deref(Ref[T]{id})) }
-func (a apiOf[T]) putRef(id uint64) bool          { return a.p.PutRef(Ref[T]{id}) }
+
+func (a apiOf[T]) putRef(id uint64) bool { return a.p.PutRef(Ref[T]{id}) }
 
 func (a apiOf[T]) tryGet() (unsafe.Pointer, error) {
 	x, err := a.p.TryGet()
@@ -119,8 +131,9 @@ func (a apiOf[T]) all() iter.Seq2[uint64, unsafe.Pointer] {
 	}
 }
 
-// modelTypes are the types of pools, by the size of a slot: of all three sizes of
-// page, with the links in and outside of it, and with one unit of Refs and several.
+// modelTypes are the types of pools, by the size of a slot. There are some for each of the three
+// sizes of pages, with links inside and outside of the page, and with one and several units of
+// Refs.
 var modelTypes = []struct {
 	size int
 	make func(...Option) api
@@ -135,19 +148,19 @@ var modelTypes = []struct {
 	{8, newAPI[[8]byte]},
 }
 
-// modelShards is how many shards a pool has at first, and modelShardsMax at last.
+// A pool has modelShards shards at first, and at most modelShardsMax.
 const (
 	modelShards    = 3
 	modelShardsMax = 6
 )
 
-// Bits of the bytes that say what a pool is like, besides its place in modelTypes.
+// Bits of the byte that describes a pool. The other bits are its place in modelTypes.
 const (
 	configLimit     = 0x08 // three pages
-	configSame      = 0x10 // of the type of the other pool
+	configSame      = 0x10 // the type of the other pool
 	configLowLimit  = 0x18 // one page
 	configWarmPages = 0x20
-	configRefs      = 0x80 // of each third slot
+	configRefs      = 0x80 // for each third slot
 )
 
 // newModel makes a model of two pools, each of which a byte of config describes.
@@ -204,15 +217,14 @@ func (m *model) newPool(config byte, same int) *modelPool {
 	return p
 }
 
-// addShard makes a P more.
+// addShard adds a P.
 func (p *modelPool) addShard() {
 	p.shards = append(p.shards, newShard(&p.c.spec, &p.c.depot, len(p.shards)))
 	p.c.shards.Store(&shardTable{core: p.c, shards: slices.Clone(p.shards)})
 }
 
-// arenaApart puts an arena in the place of the process's until the end of the test,
-// in address space that is the process's too: in the upper half of the first
-// region, where the fast paths look. It does not purge by time.
+// arenaApart puts a new arena in the place of the process's until the test ends. It is in the upper
+// half of the first region, so that the fast paths find its pages. It does not purge by time.
 func arenaApart(t testing.TB) *arena {
 	arenaInit.Do(initArena)
 	half := len(mainRegion.mem) / chunkSize / 2
@@ -232,7 +244,7 @@ func arenaApart(t testing.TB) *arena {
 				}
 				mem := ch.mem[step*commitGranules*granuleSize:][:commitGranules*granuleSize]
 				if _, zeroed := osPurge(mem); !zeroed {
-					clear(mem) // the next arena here says that it is
+					clear(mem) // the next arena here takes it for zero
 				}
 			}
 		}
@@ -241,7 +253,7 @@ func arenaApart(t testing.TB) *arena {
 	return a
 }
 
-// failSystem makes the system's calls fail as faults says.
+// failSystem makes system calls fail as m.faults says.
 func (m *model) failSystem() {
 	before := system.Load()
 	m.t.Cleanup(func() { system.Store(before) })
@@ -275,13 +287,13 @@ func (m *model) failSystem() {
 // slots returns how many slots a page has.
 func (p *modelPool) slots() int { return int(p.c.geo.slots) }
 
-// room reduces n to how many slots more are worth the time.
+// room reduces n to the number of slots that are worth the time.
 func (p *modelPool) room(n int) int {
 	n = min(n, 4000-len(p.live), (16<<20)/p.size-len(p.live))
 	return max(p.budget(n), 0)
 }
 
-// budget reduces n to how many slots one operation may move.
+// budget reduces n to the number of slots that one operation may move.
 func (p *modelPool) budget(n int) int {
 	if p.work <= 0 {
 		n = min(n, 3)
@@ -293,7 +305,7 @@ func (p *modelPool) budget(n int) int {
 // bytesOf returns what the user of a slot may write.
 func (p *modelPool) bytesOf(x unsafe.Pointer) []byte { return unsafe.Slice((*byte)(x), p.size) }
 
-// got notes a slot that was handed out, and writes to it.
+// got notes that a slot was handed out, and writes to it.
 func (p *modelPool) got(x unsafe.Pointer) {
 	pg := pageOf(uintptr(x))
 	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.spec != &p.c.spec {
@@ -323,7 +335,7 @@ func (p *modelPool) gotZero(x unsafe.Pointer) {
 	p.got(x)
 }
 
-// intact verifies what a slot holds.
+// intact verifies that a slot holds what its user wrote.
 func (p *modelPool) intact(s modelSlot) {
 	b := p.bytesOf(s.x)
 	if binary.NativeEndian.Uint64(b) != s.stamp || binary.NativeEndian.Uint64(b[len(b)-8:]) != s.stamp {
@@ -331,8 +343,7 @@ func (p *modelPool) intact(s modelSlot) {
 	}
 }
 
-// takeBack notes that n live slots are about to be put, from the one at k on, and
-// returns them.
+// takeBack notes that n live slots are about to be put, those from place k on, and returns them.
 func (p *modelPool) takeBack(k, n int) []unsafe.Pointer {
 	var xs []unsafe.Pointer
 	for _, s := range p.live[k:][:n] {
@@ -372,11 +383,11 @@ func (p *modelPool) constrained() bool {
 	return p.c.maxPages != 0 || p.arena.limit != 0 || p.faults["commit"] != 0
 }
 
-// attempt does get, which gets n slots, and verifies that it fails only if it has
-// to. It reports whether it got them.
+// attempt calls get, which gets n slots. It reports whether get has succeeded, and verifies that
+// get fails only if it has to.
 func (p *modelPool) attempt(n int, get func() error) bool {
 	if p.constrained() {
-		p.settle() // Get would wait for pages on their way
+		p.settle() // otherwise Get waits for pages in transit
 	}
 	fired := p.fired
 	err := caught(get)
@@ -390,18 +401,18 @@ func (p *modelPool) attempt(n int, get func() error) bool {
 	case len(p.live)+n <= len(p.c.depot.pages)*p.slots():
 		p.t.Fatalf("%v, with %d slots free", err, len(p.c.depot.pages)*p.slots()-len(p.live))
 	case errors.Is(err, ErrOutOfMemory):
-		require.Greater(p.t, p.fired, fired, "no call has failed")
+		require.Greater(p.t, p.fired, fired, "no system call has failed")
 	case !errors.Is(err, ErrLimit):
 		p.t.Fatal(err)
 	case total == 0 || len(p.live)+n <= total:
 		require.NotZero(p.t, p.arena.limit, "there is no limit")
 		require.Greater(p.t, p.leastFor(n), p.arena.limit, "there is room")
-		require.False(p.t, p.heldRun(p.c.geo.granules()), "there is memory that the system did not take back")
+		require.False(p.t, p.heldRun(p.c.geo.granules()), "there is memory for a page, which the system did not take back")
 	}
 	return false
 }
 
-// leastFor returns the bytes that all pools have at least when p has n slots more.
+// leastFor returns how many bytes all pools need at least, if p has n more slots in use.
 func (p *modelPool) leastFor(n int) int64 {
 	pages := (len(p.live) + n + p.slots() - 1) / p.slots()
 	granules := pages * p.c.geo.granules()
@@ -413,8 +424,8 @@ func (p *modelPool) leastFor(n int) int64 {
 	return int64(granules+p.arena.total.held) * granuleSize
 }
 
-// heldRun reports whether there is a free run of n granules that the system did not
-// take back.
+// heldRun reports whether there is a free run of n granules whose memory the system did not take
+// back.
 func (m *model) heldRun(n int) bool {
 	for _, ch := range m.arena.open {
 		for first := 0; first < chunkGranules; first += n {
@@ -430,31 +441,18 @@ func (m *model) heldRun(n int) bool {
 	return false
 }
 
-// caught does f, and returns its error or the one that it panics with.
-func caught(f func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			var ok bool
-			if err, ok = r.(error); !ok || errors.As(err, new(runtime.Error)) {
-				panic(r)
-			}
-		}
-	}()
-	return f()
-}
-
-// refuses verifies that f, a misuse, panics with an error that wraps want.
+// refuses verifies that the misuse f panics with an error that wraps want.
 func (p *modelPool) refuses(want error, f func()) {
 	err := caught(func() error { f(); return nil })
 	require.ErrorIs(p.t, err, want)
 }
 
-// settle has everybody go on who was about to.
+// settle lets goroutines that have lost their processors go on.
 func (p *modelPool) settle() {
 	p.c.settle(p.outboxes...)
 	p.outboxes = nil
 	for _, pg := range p.inHand {
-		if s, err := p.c.enter("Get"); err == nil { // otherwise Close has released it
+		if s, err := p.c.enter("Get"); err == nil { // otherwise Close has released the page
 			s.attach(pg)
 			p.c.leave(s)
 		}
@@ -462,7 +460,7 @@ func (p *modelPool) settle() {
 	p.inHand = nil
 }
 
-// check verifies what has to hold after each operation on p.
+// check verifies what has to be true after each operation on p.
 func (p *modelPool) check() {
 	err := p.c.checkInvariants()
 	st := p.c.stats()
@@ -501,7 +499,7 @@ func (m *model) checkMemory() {
 	m.committed, m.purged = got.Committed, got.Purged
 }
 
-// checkRef verifies that the Ref of a live slot resolves to it, in its pool only.
+// checkRef verifies that the Ref of a live slot resolves to the slot, and in no other pool.
 func (p *modelPool) checkRef(s modelSlot) {
 	if s.ref == 0 {
 		return
@@ -517,8 +515,8 @@ func (p *modelPool) checkRef(s modelSlot) {
 	}
 }
 
-// checkStale verifies that stale Refs resolve to nothing: the last ones and some
-// others, about n.
+// checkStale verifies that stale Refs resolve to nothing. It looks at about n: the last ones and
+// some others.
 func (m *model) checkStale(n int) {
 	total := len(m.stale)
 	for k := max(0, total-n/2); k < total; k++ {
@@ -540,7 +538,7 @@ func (r staleRef) check(m *model) {
 	}
 }
 
-// checkAll verifies all that is known of p.
+// checkAll verifies everything that the oracle knows of p.
 func (p *modelPool) checkAll() {
 	for _, s := range p.live {
 		p.intact(s)
@@ -561,7 +559,7 @@ func (p *modelPool) empties() int {
 	return len(p.c.depot.pages) - len(used)
 }
 
-// end puts what is out, closes all pools, and verifies that nothing is left.
+// end puts all slots, closes all pools, and verifies that nothing is left.
 func (m *model) end() {
 	clear(m.faults)
 	for _, p := range m.pools {
@@ -578,8 +576,805 @@ func (m *model) end() {
 	}
 	m.checkMemory()
 	require.Zero(m.t, ReadMemory().InUse)
-	require.LessOrEqual(m.t, unitsInUse(), m.units, "units of Refs that no page has")
+	require.LessOrEqual(m.t, unitsInUse(), m.units, "units of Refs are left over")
 	m.arena.purge(func(released) bool { return true })
 	m.arena.purgeHeld(&m.pools[0].c.depot.purged)
 	require.Zero(m.t, ReadMemory().Committed)
+}
+
+// An input of the model has two bytes that describe its pools, and then two bytes for each
+// operation: an opcode and an argument. All 256 opcodes mean something.
+const (
+	modelHeader = 2
+	modelMaxOps = 400
+)
+
+// opcodes has the operation of each opcode.
+var opcodes = func() (table [256]*operation) {
+	next := 0
+	for k := range operations {
+		for range operations[k].weight {
+			table[next] = &operations[k]
+			next++
+		}
+	}
+	if next != len(table) {
+		panic(fmt.Sprintf("the weights of the operations add up to %d", next))
+	}
+	return table
+}()
+
+// A step is an operation with its argument.
+type step struct {
+	*operation
+	arg byte
+}
+
+// stepsOf decodes an input.
+func stepsOf(input []byte) []step {
+	var steps []step
+	for rest := input[modelHeader:]; len(rest) >= 2; rest = rest[2:] {
+		steps = append(steps, step{opcodes[rest[0]], rest[1]})
+	}
+	return steps
+}
+
+func (s step) pool() int { return int(s.arg >> 2 & 1) }
+
+func (s step) shard() int { return int(s.arg & 3) }
+
+func (s step) n() int { return int(s.arg >> 3) }
+
+func (s step) String() string {
+	return fmt.Sprintf("%s(pool %d, shard %d, %d)", s.name, s.pool(), s.shard(), s.n())
+}
+
+// runModel does what an input says. It counts the operations by name in tried.
+func runModel(t testing.TB, input []byte, tried map[string]int) {
+	if len(input) < modelHeader || len(input) > modelHeader+2*modelMaxOps {
+		return
+	}
+	steps := stepsOf(input)
+	var now int
+	t.Cleanup(func() {
+		if t.Failed() {
+			var b strings.Builder
+			for _, s := range steps[:min(now+1, len(steps))] {
+				fmt.Fprintln(&b, s)
+			}
+			t.Logf("input %q, pools %#x, failed in the last of these operations:\n%s", input, input[:modelHeader], &b)
+		}
+	})
+	m := newModel(t, [2]byte(input))
+	for k, s := range steps {
+		now = k
+		p := m.pools[s.pool()]
+		// When shards are added, the first ones become idle.
+		first := len(p.shards) - modelShards
+		s.do(p, p.shards[(first+s.shard())%len(p.shards)], s.n())
+		p.check()
+		if tried != nil {
+			tried[s.name]++
+		}
+	}
+	now++
+	m.end()
+}
+
+// A script is an input that is written by the names of operations.
+type script []byte
+
+// op adds an operation.
+func (b script) op(name string, pool, shard, n int) script {
+	for code, op := range opcodes {
+		if op.name == name {
+			return append(b, byte(code), byte(n<<3|pool<<2|shard))
+		}
+	}
+	panic(name)
+}
+
+// FuzzPool does with a model what the input says.
+func FuzzPool(f *testing.F) {
+	if debugging {
+		f.Skip("the model works below what the debug build adds to the library")
+	}
+	runtime.GOMAXPROCS(1) // once, and not for each input
+	for _, seed := range seeds() {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, input []byte) { runModel(t, input, nil) })
+}
+
+func seeds() []script {
+	return []script{
+		// Shards use the pages that idle shards have given up. A second Put of a slot in such a
+		// page is caught.
+		script{configRefs | 5, 0}.
+			op("getNoZero", 0, 0, 0).op("tickAll", 0, 0, 0).op("tickAll", 0, 0, 0).op("doublePut", 0, 0, 0),
+		// Second Puts among slots that cross between shards.
+		script{1, 0}.
+			op("getMany", 0, 1, 21).op("doublePut", 0, 2, 0).op("doublePut", 0, 2, 2).op("putMany", 0, 1, 15).
+			op("getBatch", 0, 0, 1).op("putAllBut", 0, 1, 0).op("getBatch", 0, 2, 1).op("doublePut", 0, 2, 0),
+		// As many slots as a limit allows, and one more.
+		script{configLimit | configRefs | 6, 0}.
+			op("getMany", 0, 0, 31).op("put", 0, 1, 3).op("tryGet", 0, 2, 0).op("get", 0, 2, 0).op("getBatch", 0, 0, 1),
+		// Empty pages are released and purged, and another pool gets their memory.
+		script{0, configRefs | 1}.
+			op("getMany", 0, 0, 31).op("all", 0, 0, 1).op("putAllBut", 0, 1, 0).op("longIdle", 0, 0, 0).
+			op("getMany", 1, 0, 30).op("trim", 0, 0, 0).op("tryGetCore", 0, 0, 8).op("putAllBut", 1, 0, 0).op("trim", 1, 0, 0).
+			op("getBatch", 0, 2, 28).op("checkAll", 0, 0, 0),
+		// Memory that the system did not take back, at the limit of the process.
+		script{0, 3}.
+			op("getMany", 0, 0, 31).op("failPurge", 0, 0, 7).op("putAllBut", 0, 0, 0).op("trim", 0, 0, 0).
+			op("processLimit", 0, 0, 3|3<<2).op("getMany", 1, 0, 10).op("tryGetCore", 0, 1, 8).op("failCommit", 0, 0, 2).
+			op("processLimit", 0, 0, 0).op("getMany", 0, 0, 31),
+		// A pool is closed, and the next one gets its memory.
+		script{configRefs, configWarmPages | 4}.
+			op("getMany", 0, 0, 26).op("ref", 0, 0, 7).op("close", 0, 0, 0).op("putAllBut", 0, 1, 0).op("close", 0, 0, 1).
+			op("getBatch", 1, 0, 26).op("get", 0, 0, 2).op("refMisuse", 0, 0, 9).op("doublePut", 0, 0, 9).op("putOther", 1, 0, 0),
+		// A slot that was parked on a shard is another pool's when it is put there again.
+		script{0, configSame}.
+			op("getMany", 0, 0, 26).op("put", 0, 0, 0).op("getNoZero", 0, 0, 0).op("putAllBut", 0, 1, 0).op("tick", 0, 1, 31).
+			op("getMany", 1, 0, 25).op("doublePut", 0, 0, 1),
+		// Ps are added while pages of others are in transit.
+		script{configWarmPages | 7, configLowLimit | 2}.
+			op("getMany", 0, 0, 31).op("stallPut", 0, 1, 29).op("addShard", 0, 0, 0).op("stallTick", 0, 0, 0).op("stallGet", 0, 0, 0).
+			op("getBatch", 0, 2, 21).op("settle", 0, 2, 0).op("putBatch", 0, 2, 31).op("putBadBatch", 0, 1, 9).op("putRef", 0, 1, 4).
+			op("getMany", 1, 1, 27).op("collectGarbage", 0, 0, 0).op("putAllBut", 1, 2, 1).op("close", 1, 0, 0),
+	}
+}
+
+var modelInputs = flag.Int("model", 150, "how many random inputs TestModel tries")
+
+// TestModel runs the model with the seeds and with random inputs.
+func TestModel(t *testing.T) {
+	if debugging {
+		t.Skip("the model works below what the debug build adds to the library")
+	}
+	n := *modelInputs
+	if testing.Short() {
+		n = n/10 + 1
+	}
+	tried := make(map[string]int)
+	for _, seed := range seeds() {
+		t.Run("seed", func(t *testing.T) { runModel(t, seed, tried) })
+	}
+	for range n {
+		input := make([]byte, modelHeader+2*rand.IntN(modelMaxOps/2))
+		for k := range input {
+			input[k] = byte(rand.Uint32())
+		}
+		if !t.Run("random", func(t *testing.T) { runModel(t, input, tried) }) {
+			break
+		}
+	}
+	total := 0
+	for _, op := range operations {
+		total += tried[op.name]
+	}
+	for _, op := range operations {
+		if tried[op.name] == 0 && total != 0 && !testing.Short() { // 0: -run has left out all inputs
+			t.Errorf("no input has tried %s", op.name)
+		}
+	}
+	t.Logf("%d operations: %v", total, tried)
+}
+
+// checkInvariants, on which the other tests rely, finds each kind of damage.
+func TestInvariantsAreChecked(t *testing.T) {
+	damages := []struct {
+		want string
+		do   func(c *core, s *shard, pg *page) (undo func())
+	}{
+		{"does not hold: ", func(_ *core, _ *shard, pg *page) func() { pg.used++; return func() { pg.used-- } }},
+		{"bump <= capacity", func(_ *core, _ *shard, pg *page) func() {
+			before := pg.bump
+			pg.bump = pg.capacity + 1
+			return func() { pg.bump = before }
+		}},
+		{"of the bump range has the word", func(_ *core, _ *shard, pg *page) func() {
+			pg.links[pg.bump] = taken
+			return func() { pg.links[pg.bump] = none }
+		}},
+		{"which is not carved", func(_ *core, _ *shard, pg *page) func() {
+			before := pg.localFree
+			pg.localFree = pg.capacity
+			return func() { pg.localFree = before }
+		}},
+		{"on one twice", func(_ *core, _ *shard, pg *page) func() {
+			before := pg.links[pg.localFree]
+			pg.links[pg.localFree] = uint16(pg.localFree)
+			return func() { pg.links[pg.localFree] = before }
+		}},
+		{"is on no list and has the word", func(_ *core, _ *shard, pg *page) func() {
+			pg.links[0] = none
+			return func() { pg.links[0] = taken }
+		}},
+		{"says it is 7", func(_ *core, _ *shard, pg *page) func() {
+			before := pg.index
+			pg.index = 7
+			return func() { pg.index = before }
+		}},
+		{"remoteFree has", func(_ *core, _ *shard, pg *page) func() {
+			before := pg.remote.Load()
+			pg.remote.Store(before + 1<<16)
+			return func() { pg.remote.Store(before) }
+		}},
+		{"that does not own it", func(_ *core, _ *shard, pg *page) func() {
+			before := pg.remote.Load()
+			pg.remote.Store(before &^ uint64(remoteOwned))
+			return func() { pg.remote.Store(before) }
+		}},
+		{"has a page of owner", func(_ *core, s *shard, pg *page) func() {
+			pg.setOwner(s.id + 1)
+			return func() { pg.setOwner(s.id) }
+		}},
+		{"of at most", func(_ *core, s *shard, _ *page) func() {
+			before := s.lot.room
+			s.lot.room = 0
+			return func() { s.lot.room = before }
+		}},
+		{"which is not parked", func(_ *core, s *shard, _ *page) func() {
+			word := s.lot.places[0].word
+			*word = none
+			return func() { *word = parking }
+		}},
+		{"pages are in transit", func(c *core, _ *shard, _ *page) func() {
+			c.depot.transit.leave()
+			return func() { c.depot.transit.word.Add(1) }
+		}},
+		{"spare pages", func(c *core, _ *shard, _ *page) func() {
+			c.depot.spares.Add(1)
+			return func() { c.depot.spares.Add(-1) }
+		}},
+		{"not the pool's", func(c *core, s *shard, _ *page) func() {
+			pages := c.depot.pages
+			c.depot.pages = pages[:0]
+			return func() { c.depot.pages = pages }
+		}},
+		{"in its outbox", func(_ *core, s *shard, _ *page) func() {
+			s.outbox.arm = true
+			return func() { s.outbox.arm = false }
+		}},
+		{"nobody knows of them", func(_ *core, s *shard, pg *page) func() {
+			before := pg.remote.Load()
+			s.cur = noPage
+			pg.remote.Store(before &^ uint64(remoteOwned))
+			return func() { s.cur = pg; pg.remote.Store(before) }
+		}},
+	}
+	for _, damage := range damages {
+		t.Run(damage.want, func(t *testing.T) {
+			c, shards := sim(t, 64, 2)
+			s := shards[0]
+			xs := simFill(t, c, s, 5)
+			for _, x := range xs[2:] { // one is parked
+				require.True(t, simPut(c, s, x))
+			}
+			pg := pageOf(xs[0])
+			require.NoError(t, c.checkInvariants())
+			undo := damage.do(c, s, pg)
+			assert.ErrorContains(t, c.checkInvariants(), damage.want)
+			undo()
+			require.NoError(t, c.checkInvariants())
+			simDrain(t, c, s, xs[:2])
+		})
+	}
+}
+
+// An operation of the model.
+type operation struct {
+	name   string
+	weight int // how many of the 256 opcodes mean it
+	do     func(p *modelPool, s *shard, n int)
+}
+
+// operations are what opcodes mean. The argument of an operation says on which pool and on which
+// shard it runs, and has a number n below 32 that says how much, or which.
+var operations = []operation{
+	{"get", 20, (*modelPool).opGet},
+	{"getNoZero", 14, (*modelPool).opGetNoZero},
+	{"tryGet", 14, (*modelPool).opTryGet},
+	{"tryGetCore", 10, (*modelPool).opTryGetCore},
+	{"getMany", 20, (*modelPool).opGetMany},
+	{"getBatch", 12, (*modelPool).opGetBatch},
+	{"getBatchCore", 6, (*modelPool).opGetBatchCore},
+	{"put", 22, (*modelPool).opPut},
+	{"putMany", 18, (*modelPool).opPutMany},
+	{"putAllBut", 10, (*modelPool).opPutAllBut},
+	{"putBatch", 10, (*modelPool).opPutBatch},
+
+	{"ref", 8, (*modelPool).opRef},
+	{"putRef", 8, (*modelPool).opPutRef},
+	{"all", 4, (*modelPool).opAll},
+
+	{"tick", 6, (*modelPool).opTick},
+	{"tickAll", 8, (*modelPool).opTickAll},
+	{"longIdle", 2, (*modelPool).opLongIdle},
+	{"flush", 4, (*modelPool).opFlush},
+	{"trim", 5, (*modelPool).opTrim},
+	{"addShard", 2, (*modelPool).opAddShard},
+
+	{"stallTick", 3, (*modelPool).opStallTick},
+	{"stallPut", 4, (*modelPool).opStallPut},
+	{"stallGet", 4, (*modelPool).opStallGet},
+	{"settle", 3, (*modelPool).opSettle},
+
+	{"doublePut", 5, (*modelPool).opDoublePut},
+	{"putInside", 2, (*modelPool).opPutInside},
+	{"putOther", 3, (*modelPool).opPutOther},
+	{"putBadBatch", 4, (*modelPool).opPutBadBatch},
+	{"refMisuse", 3, (*modelPool).opRefMisuse},
+
+	{"close", 6, (*modelPool).opClose},
+	{"processLimit", 6, (*modelPool).opProcessLimit},
+	{"failCommit", 3, (*modelPool).opFailCommit},
+	{"failPurge", 4, (*modelPool).opFailPurge},
+	{"checkAll", 2, (*modelPool).opCheckAll},
+	{"collectGarbage", 1, (*modelPool).opCollectGarbage},
+}
+
+// amount returns how many slots n stands for.
+func (p *modelPool) amount(n int) int {
+	slots := p.slots()
+	return []int{
+		1, 2, 3, 4, 5, 7, 10, 13, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129, 200,
+		slots / 4, slots / 2, slots - 1, slots, slots + 1, slots + slots/2, 2 * slots, 2*slots + 1, 3 * slots, 4 * slots,
+	}[n]
+}
+
+// which returns the place in p.live that n stands for: near the start for small n, and otherwise
+// spread over all of it.
+func (p *modelPool) which(n int) int {
+	if n < 8 {
+		return n % len(p.live)
+	}
+	return (len(p.live) - 1) * (31 - n) / 23
+}
+
+func (p *modelPool) opGet(s *shard, n int) {
+	on(p.c, s, func() {
+		for range p.room(n%3 + 1) {
+			var x unsafe.Pointer
+			if p.attempt(1, func() error { x = p.get(); return nil }) {
+				p.gotZero(x)
+			}
+		}
+	})
+}
+
+func (p *modelPool) opGetNoZero(s *shard, n int) { p.getMany(s, n%4+1) }
+
+func (p *modelPool) opGetMany(s *shard, n int) { p.getMany(s, p.amount(n)) }
+
+// getMany gets up to n slots, one by one.
+func (p *modelPool) getMany(s *shard, n int) {
+	on(p.c, s, func() {
+		for range p.room(n) {
+			var x unsafe.Pointer
+			if !p.attempt(1, func() error { x = p.getNoZero(); return nil }) {
+				return
+			}
+			p.got(x)
+		}
+	})
+}
+
+func (p *modelPool) opTryGet(s *shard, n int) {
+	on(p.c, s, func() {
+		for range p.room(n%2 + 1) {
+			var x unsafe.Pointer
+			if p.attempt(1, func() (err error) { x, err = p.tryGet(); return err }) {
+				p.gotZero(x)
+			}
+		}
+	})
+}
+
+// opTryGetCore gets slots. Those that the core says are zero have to be zero.
+func (p *modelPool) opTryGetCore(s *shard, n int) {
+	on(p.c, s, func() {
+		for range p.room(p.amount(n % 9)) {
+			var x unsafe.Pointer
+			var isZero bool
+			switch {
+			case !p.attempt(1, func() (err error) { x, isZero, err = p.c.tryGet(); return err }):
+			case isZero:
+				p.gotZero(x)
+			default:
+				p.got(x)
+			}
+		}
+	})
+}
+
+// opGetBatch gets all slots of a batch or none.
+func (p *modelPool) opGetBatch(s *shard, n int) {
+	xs := make([]unsafe.Pointer, p.room(p.amount(n)))
+	on(p.c, s, func() {
+		if p.attempt(len(xs), func() error { p.getBatch(xs); return nil }) {
+			for _, x := range xs {
+				p.gotZero(x)
+			}
+			return
+		}
+		for _, x := range xs {
+			require.Nil(p.t, x, "GetBatch failed, and returned slots")
+		}
+	})
+}
+
+func (p *modelPool) opGetBatchCore(s *shard, n int) {
+	xs := make([]unsafe.Pointer, p.room(2*n+1))
+	on(p.c, s, func() {
+		var got int
+		var zero uint64
+		all := p.attempt(len(xs), func() (err error) { got, zero, err = p.c.getBatch(xs); return err })
+		require.Equal(p.t, all, got == len(xs))
+		for k, x := range xs[:got] {
+			if zero>>k&1 != 0 {
+				p.gotZero(x)
+			} else {
+				p.got(x)
+			}
+		}
+	})
+}
+
+func (p *modelPool) opPut(s *shard, n int) {
+	if len(p.live) > 0 {
+		p.putMany(s, p.which(n), 1, 0)
+	}
+}
+
+func (p *modelPool) opPutMany(s *shard, n int) {
+	from := 0
+	if n&1 != 0 {
+		from = len(p.live)
+	}
+	n = p.budget(min(p.amount(n), len(p.live)))
+	p.putMany(s, max(from-n, 0), n, n)
+}
+
+// opPutAllBut puts all slots except a few.
+func (p *modelPool) opPutAllBut(s *shard, n int) {
+	keep := min(len(p.live), []int{0, 0, 0, 0, 1, 2, 5, 20}[n%8])
+	p.putMany(s, keep/2, len(p.live)-keep, n/8)
+}
+
+// putMany puts n live slots, those from place k on, one by one. order says in which order.
+func (p *modelPool) putMany(s *shard, k, n, order int) {
+	xs := p.takeBack(k, n)
+	on(p.c, s, func() {
+		for i := range xs {
+			switch order & 3 {
+			case 1:
+				i = n - 1 - i
+			case 2: // every second one, and then the others
+				if i = 2 * i; i >= n {
+					i -= n - 1 + n%2
+					i |= 1
+				}
+			}
+			p.api.put(xs[i])
+		}
+	})
+}
+
+func (p *modelPool) opPutBatch(s *shard, n int) {
+	n = p.budget(min(p.amount(n), len(p.live)))
+	xs := append(p.takeBack(len(p.live)-n, n), nil)
+	on(p.c, s, func() { p.putBatch(xs) })
+}
+
+func (p *modelPool) opRef(s *shard, n int) {
+	if len(p.live) > 0 {
+		on(p.c, s, func() {
+			for k := range min(n%8+1, len(p.live)) {
+				p.makeRef((p.which(n) + k) % len(p.live))
+			}
+		})
+	}
+}
+
+// opPutRef puts a slot by its Ref. That works once, and not in another pool.
+func (p *modelPool) opPutRef(s *shard, n int) {
+	if len(p.live) == 0 {
+		return
+	}
+	k := p.which(n)
+	on(p.c, s, func() {
+		p.makeRef(k)
+		id := p.live[k].ref
+		for _, q := range p.pools {
+			require.True(p.t, q == p || !q.putRef(id))
+		}
+		p.takeBack(k, 1)
+		require.True(p.t, p.putRef(id))
+		require.False(p.t, p.putRef(id))
+	})
+}
+
+// opAll looks at all slots. It may put some of them in a second loop.
+func (p *modelPool) opAll(s *shard, n int) {
+	on(p.c, s, func() {
+		places := make(map[unsafe.Pointer]int)
+		for k, slot := range p.live {
+			places[slot.x] = k
+		}
+		for id, x := range p.all() {
+			k, ok := places[x]
+			if !ok {
+				p.t.Fatalf("All came to slot %p twice, or it is not live", x)
+			}
+			delete(places, x)
+			p.noteRef(&p.live[k], id)
+		}
+		require.Empty(p.t, places, "All misses live slots")
+		if n&3 != 0 {
+			return
+		}
+		left, i := len(p.live), 0
+		for id, x := range p.all() {
+			if left--; i < 40 && left%(n/4+1) == 0 {
+				i++
+				p.takeBack(slices.IndexFunc(p.live, func(s modelSlot) bool { return s.x == x }), 1)
+				require.True(p.t, p.putRef(id))
+			}
+		}
+		require.Zero(p.t, left)
+	})
+}
+
+// opTick lets time pass for one shard.
+func (p *modelPool) opTick(s *shard, n int) {
+	for range []int{1, 1, 1, 2, 4, 8, 16, 17}[n&7] {
+		s.tick(n>>3 == 0)
+		p.c.settle(s.takeOutbox())
+	}
+}
+
+// opTickAll lets time pass. A shard on which no operation runs meanwhile is idle.
+func (p *modelPool) opTickAll(_ *shard, n int) { p.tickAll([]int{1, 1, 1, 2, 2, 3, 8, 17}[n%8]) }
+
+func (p *modelPool) tickAll(n int) {
+	for range n {
+		p.c.tick()
+	}
+}
+
+// opLongIdle lets so much time pass that no empty pages are left, except those of WithWarmPages.
+func (p *modelPool) opLongIdle(*shard, int) {
+	p.settle()
+	before := p.empties()
+	p.tickAll(2*windowSole + windowSeveral)
+	require.Equal(p.t, min(before, p.c.warmPages), p.empties(), "empty pages")
+}
+
+func (p *modelPool) opFlush(s *shard, n int) {
+	s.flush(uint32(n & 3))
+	p.c.settle(s.takeOutbox())
+}
+
+// opTrim releases every empty page and gives its memory back to the OS.
+func (p *modelPool) opTrim(_ *shard, n int) {
+	if n&1 == 0 {
+		p.settle()
+	}
+	purged, fired := p.c.depot.purged.Load(), p.fired
+	bytes := p.c.trim()
+	require.Equal(p.t, p.c.depot.purged.Load()-purged, bytes)
+	if n&1 == 0 {
+		require.Zero(p.t, p.empties())
+	}
+	if fired == p.fired {
+		require.Zero(p.t, p.arena.total.held)
+	}
+}
+
+func (p *modelPool) opAddShard(*shard, int) {
+	if len(p.shards) < modelShardsMax {
+		p.addShard()
+	}
+}
+
+// opStallTick does a tick of a shard. The shard loses its processor before its outbox is settled.
+func (p *modelPool) opStallTick(s *shard, n int) {
+	s.tick(n&1 == 0)
+	p.outboxes = append(p.outboxes, s.takeOutbox())
+}
+
+// opStallPut puts slots on a shard, which loses its processor before its outbox is settled.
+func (p *modelPool) opStallPut(s *shard, n int) {
+	n = p.budget(min(p.amount(n), len(p.live)))
+	xs := p.takeBack(len(p.live)-n, n)
+	ok := true
+	on(p.c, s, func() {
+		s, err := p.c.enter("Put")
+		require.NoError(p.t, err)
+		for _, x := range xs {
+			unwatch(uintptr(x))
+			p.c.endRefs(uintptr(x))
+			ok = s.putAt(uintptr(x)) == putDone && ok
+		}
+		out := s.takeOutbox()
+		s.unpin()
+		p.outboxes = append(p.outboxes, out)
+	})
+	require.True(p.t, ok)
+}
+
+// opStallGet takes a page for a shard, which loses its processor before it attaches the page.
+func (p *modelPool) opStallGet(*shard, int) {
+	pg := p.c.depot.adopt()
+	if pg == nil && !p.constrained() {
+		var err error
+		pg, err = p.c.depot.fresh()
+		require.NoError(p.t, err)
+	}
+	if pg != nil {
+		p.inHand = append(p.inHand, pg)
+	}
+}
+
+func (p *modelPool) opSettle(s *shard, _ int) { on(p.c, s, p.settle) }
+
+// misused returns the error that a Put of x panics with. x is not a slot in use.
+func (p *modelPool) misused(x unsafe.Pointer) error {
+	pg := pageOf(uintptr(x))
+	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.spec != &p.c.spec {
+		return ErrForeignPut
+	}
+	return ErrDoublePut
+}
+
+// opDoublePut puts a slot twice in a row, or puts slots once more that were put long before.
+func (p *modelPool) opDoublePut(s *shard, n int) {
+	on(p.c, s, func() {
+		var xs []unsafe.Pointer
+		switch {
+		case n&1 == 0 && len(p.live) > 0:
+			xs = p.takeBack(p.which(n), 1)
+			p.api.put(xs[0])
+		default:
+			from := n * len(p.put) / 32
+			xs = p.put[from:min(from+5, len(p.put))]
+		}
+		for _, x := range xs {
+			if !p.out[x] {
+				p.refuses(p.misused(x), func() { p.api.put(x) })
+			}
+		}
+	})
+}
+
+// opPutInside puts an address inside a slot.
+func (p *modelPool) opPutInside(s *shard, n int) {
+	if len(p.live) > 0 {
+		x := p.live[p.which(n)].x
+		on(p.c, s, func() { p.refuses(ErrForeignPut, func() { p.api.put(unsafe.Add(x, 1+n%7)) }) })
+	}
+}
+
+// other returns the other pool.
+func (p *modelPool) other() *modelPool {
+	if p.pools[0] == p {
+		return p.pools[1]
+	}
+	return p.pools[0]
+}
+
+// opPutOther puts a slot to another pool.
+func (p *modelPool) opPutOther(s *shard, n int) {
+	q := p.other()
+	if len(q.live) == 0 {
+		return
+	}
+	x := q.live[q.which(n)]
+	on(p.c, s, func() {
+		p.refuses(ErrForeignPut, func() { p.api.put(x.x) })
+		p.refuses(ErrForeignPut, func() { p.putBatch([]unsafe.Pointer{x.x}) })
+		p.refuses(ErrForeignPut, func() { p.ref(x.x) })
+	})
+	q.intact(x)
+	q.checkRef(x)
+}
+
+// opPutBadBatch puts a batch in which a slot comes twice. The slots before the second time are put
+// then, and those after it are not.
+func (p *modelPool) opPutBadBatch(s *shard, n int) {
+	n = min(n+2, len(p.live)) / 2
+	if n == 0 {
+		return
+	}
+	xs := p.takeBack(len(p.live)-2*n, n)
+	xs = append(xs, xs[0])
+	for _, slot := range p.live[len(p.live)-n:] {
+		xs = append(xs, slot.x)
+	}
+	on(p.c, s, func() { p.refuses(ErrDoublePut, func() { p.putBatch(xs) }) })
+}
+
+// opRefMisuse asks for Refs of slots that are not in use, and puts by stale Refs.
+func (p *modelPool) opRefMisuse(s *shard, n int) {
+	on(p.c, s, func() {
+		if len(p.put) > 0 {
+			if x := p.put[n*len(p.put)/32]; !p.out[x] {
+				p.refuses(p.misused(x), func() { p.ref(x) })
+			}
+		}
+		if len(p.stale) > 0 {
+			require.False(p.t, p.putRef(p.stale[n*len(p.stale)/32].id))
+		}
+		require.False(p.t, p.putRef(uint64(n)))
+		require.False(p.t, p.putRef(1<<63|uint64(n)<<27))
+	})
+}
+
+// opClose closes the pool. If no slot is in use, a new pool takes its place.
+func (p *modelPool) opClose(_ *shard, n int) {
+	if n&1 == 0 {
+		p.settle()
+	}
+	err := p.c.close()
+	if len(p.live) > 0 {
+		require.ErrorIs(p.t, err, ErrInUse)
+		p.checkAll()
+		return
+	}
+	require.NoError(p.t, err)
+	p.settle()
+	require.Empty(p.t, p.c.depot.pages)
+	require.Zero(p.t, p.c.stats().Live)
+	require.ErrorIs(p.t, p.c.close(), ErrClosed)
+	_, err = p.tryGet()
+	require.ErrorIs(p.t, err, ErrClosed)
+	for _, x := range p.put {
+		p.refuses(ErrClosed, func() { p.api.put(x) })
+	}
+	q := p.newPool(byte(n<<2|len(p.put)&3), p.other().kind)
+	for k := range p.pools {
+		if p.pools[k] == p {
+			p.pools[k] = q
+		}
+	}
+	q.put = p.put
+	p.checkStale(2 * len(p.stale))
+}
+
+// opProcessLimit sets a limit that is near what the pools have.
+func (p *modelPool) opProcessLimit(_ *shard, n int) {
+	m := ReadMemory()
+	before := p.arena.limit
+	limit := int64(0)
+	if n&3 != 0 {
+		granules := []int64{-64, -8, -2, 0, 1, 8, 9, 64}[n>>2]
+		limit = max(m.InUse, 1)
+		if n&3 == 3 {
+			limit = max(m.Committed, 1)
+		}
+		limit = max(limit+granules*granuleSize, 1)
+	}
+	require.Equal(p.t, before, SetProcessLimit(limit))
+	require.Equal(p.t, limit, SetProcessLimit(-1))
+	if after := ReadMemory(); limit != 0 && after.Committed > limit {
+		require.Zero(p.t, p.arena.total.waiting, "more than the limit is committed, and freed runs are not purged")
+	}
+}
+
+func (p *modelPool) opFailCommit(_ *shard, n int) { p.faults["commit"] = n & 3 }
+
+func (p *modelPool) opFailPurge(_ *shard, n int) {
+	p.faults["purge"] = n & 7
+	p.dirty = n&8 != 0
+}
+
+func (p *modelPool) opCheckAll(*shard, int) { p.checkAll() }
+
+func (p *modelPool) opCollectGarbage(*shard, int) {
+	if !p.collected {
+		p.collected = true
+		runtime.GC()
+	}
 }

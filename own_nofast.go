@@ -4,20 +4,25 @@ package pool
 
 // This build has no fast paths: see own_nosplit.go.
 
-const fastBuild = false
-
-type (
-	mLayout   struct{}
-	fastTable struct{}
+const (
+	fastBuild     = false
+	storesInOrder = false
+	stackPreempt  = 0
 )
 
-func getm() *mLayout                    { return nil }
-func (f *fastTable) has(*mLayout) bool  { return false }
-func (f *fastTable) of(*mLayout) *shard { return nil }
-func (f *fastTable) store(*shardTable)  {}
-func (m *mLayout) wantsYield() bool     { return true }
-func (s *shard) letGo()                 {}
-func initFast()                         {}
-func fastPathIsOn() bool                { return false }
-func checkLayoutHere() bool             { return true }
-func turnFastOff()                      {}
+type (
+	mLayout struct {
+		curg *gLayout
+		p    *pLayout
+	}
+	gLayout struct{ stackguard0 uintptr }
+	pLayout struct{ id uint32 }
+)
+
+func getm() *mLayout                   { return nil }
+func stepUnpin()                       {}
+func (f *fastTable) store(*shardTable) {}
+func initFast()                        {}
+func fastPathIsOn() bool               { return false }
+func checkLayoutHere() bool            { return true }
+func turnFastOff()                     {}

@@ -13,31 +13,35 @@ import (
 
 // How a goroutine gets a shard to itself: by not being preempted.
 //
-// The compiler marks every instruction of a nosplit function as one at which the runtime must not
-// preempt (IsUnsafe in cmd/compile/internal/liveness; isAsyncSafePoint in runtime/preempt.go
-// refuses there), and such a function has no stack check, which is the other place where a
-// goroutine yields. So from the first to the last instruction of core.get and core.put, the
-// goroutine stays on its P, the P stays with its thread, and no stop of the world completes. That
-// is what procPin gives too, for two calls and two updates of a counter less.
+// The compiler marks every instruction of a nosplit function behind its prologue as one at which
+// the runtime must not preempt (IsUnsafe in cmd/compile/internal/liveness; isAsyncSafePoint in
+// runtime/preempt.go refuses there), and such a function has no stack check, which is the other
+// place where a goroutine yields. So from getm to the store that clears busy, in core.get and
+// core.put, the goroutine stays on its P, the P stays with its thread, and no stop of the world
+// completes. That is what procPin gives too, for two calls and two updates of a counter more.
 //
 // The P is found through the runtime's m: getm returns it in two instructions, and m.p is a fixed
 // place in it for each release (own_layout_*.go).
 //
-// The rules, each held by a test (fast_code_test.go and others; docs/runtime.md has the list):
+// The rules, held by tests (docs/runtime.md has the list):
 //
-//  1. get and put are nosplit and noinline: inlined into an ordinary function they lose the
-//     property.
-//  2. What they call is inlined into them, or is nosplit itself. Both are written on each function.
-//     Methods of atomic types are ordinary calls in builds with -N -l or -cover, and cannot be
-//     marked: hence plain fields and functions such as atomic.LoadUint32.
+//  1. get and put are nosplit and noinline: inlined into an ordinary function they would lose the
+//     property. They are nocheckptr, so that -d=checkptr adds no calls.
+//  2. Between getm and the store that clears busy they call nothing, in no build. A function that
+//     is called has a prologue, which is not marked, even if it is nosplit; and what is inlined as
+//     a rule is not with -l. So the steps are written out in them, on plain fields with functions
+//     such as atomic.LoadUint32, which the compiler always replaces by instructions. (It calls the
+//     write barrier, which is the runtime's and no preemption point; and it writes calls for an
+//     index out of bounds, which cannot happen.)
 //  3. What they leave for is noinline. Otherwise a profile can inline slow code into them, and the
 //     program does not link, because a nosplit function may not have a large frame.
 //  4. They clear busy before they leave, and the slow path gets a shard anew. While busy is set
 //     they allocate nothing, block on nothing, make no system call, and do not panic.
 //  5. The layout is checked at run time before it is trusted: see checkLayout.
-//  6. They leave when the scheduler wants the goroutine to yield. A loop of Gets and Puts hardly
-//     has an instruction at which it can be preempted, and would delay the garbage collector by
-//     milliseconds.
+//  6. They leave when stackguard0 says that the scheduler wants the goroutine to yield. A loop of
+//     Gets and Puts hardly has an instruction at which it can be preempted, and would delay the
+//     garbage collector by milliseconds. (p.preempt would take an instruction less, but is not set
+//     with GODEBUG=asyncpreemptoff=1.)
 //
 // What the owner of a shard writes is published as under a pin: see own_pin.go, which also has the
 // other side, seize.
@@ -83,34 +87,6 @@ const stackPreempt = ^uintptr(0) - 1313 // 0xfffffffffffffade
 // it.
 const storesInOrder = runtime.GOARCH == "amd64"
 
-// A fastTable has the shards by the ids of their Ps, as a shardTable, in the way that is fastest to
-// read: those of the first Ps are in place, which saves a pair of Get and Put three loads each. n
-// is stored last, and 0 if the fast paths are off. Any P reads, atomic.
-type fastTable struct {
-	n    uint64
-	few  [16]unsafe.Pointer // *shard
-	rest unsafe.Pointer     // *shardTable, for the others
-}
-
-// has reports whether the fast paths are on and the table has a place for the P of m. It does not
-// follow m.p if they are off, because the layout may be wrong.
-//
-//go:nosplit
-func (f *fastTable) has(m *mLayout) bool {
-	n := atomic.LoadUint64(&f.n)
-	return n != 0 && uint64(m.p.id) < n
-}
-
-// of returns the shard of the P of m, for which there is a place.
-//
-//go:nosplit
-func (f *fastTable) of(m *mLayout) *shard {
-	if id := uint(m.p.id); id < uint(len(f.few)) {
-		return (*shard)(atomic.LoadPointer(&f.few[id]))
-	}
-	return (*shardTable)(atomic.LoadPointer(&f.rest)).shards[m.p.id]
-}
-
 // store publishes t, unless the fast paths are off. turnFastOff sets fastOff and then clears all
 // tables, and this is the other way round: one of the two clears this one. core.stopMu is held, or
 // nobody else knows of the pool yet.
@@ -119,34 +95,17 @@ func (f *fastTable) store(t *shardTable) {
 		atomic.StorePointer(&f.few[i], unsafe.Pointer(s))
 	}
 	atomic.StorePointer(&f.rest, unsafe.Pointer(t))
-	atomic.StoreUint64(&f.n, uint64(len(t.shards)))
+	if fastOff.Load() {
+		return
+	}
+	atomic.StoreUint32(&f.n, uint32(len(t.shards)))
 	if fastOff.Load() {
 		f.clear()
 	}
 }
 
 // clear turns the fast paths of a pool off.
-func (f *fastTable) clear() { atomic.StoreUint64(&f.n, 0) }
-
-// wantsYield reports whether the scheduler wants the goroutine on m to yield. p.preempt would take
-// an instruction less, but is not set with GODEBUG=asyncpreemptoff=1.
-//
-//go:nosplit
-func (m *mLayout) wantsYield() bool { return m.curg.stackguard0 == stackPreempt }
-
-// letGo ends what a fast path began. On processors that reorder stores it is a release: whoever
-// sees busy cleared sees what was written before.
-//
-//go:nosplit
-func (s *shard) letGo() {
-	yieldPoint()
-	if storesInOrder {
-		s.busy = 0
-	} else {
-		atomic.StoreUint32(&s.busy, 0)
-	}
-	stepUnpin()
-}
+func (f *fastTable) clear() { atomic.StoreUint32(&f.n, 0) }
 
 // fastOff is set when the fast paths must not be used.
 var (
@@ -202,8 +161,8 @@ func checkLayout() bool {
 // checkLayoutHere is checkLayout for the P that the caller is on. It reads numbers rather than
 // pointers, and a fault means no.
 func checkLayoutHere() (ok bool) {
-	if !realM {
-		return true
+	if stepping {
+		return true // getm makes up what it returns
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -85,12 +85,12 @@ func (c *core) grow() {
 	}
 	t := &shardTable{core: c, shards: shards}
 	c.shards.Store(t)
-	c.fast.store(t)
 	// makeRefs stores hasRefs and then loads the table, and this is the other way round: one of the
 	// two tells the new shard.
 	if c.hasRefs.Load() {
 		shards[id].raise(signalRefs)
 	}
+	c.fast.store(t)
 }
 
 // waitForOwners returns when the operations that were under way on shards, which the caller has

@@ -206,16 +206,11 @@ func newHeader(slab *[]page, pages int) *page {
 	}
 }
 
-// ownerID returns the owner of the page: a shard's id, noOwner or inTransit. Any P. It is no method
-// of atomic.Uint32 because such a method is an ordinary call in some builds, and the fast paths may
-// not have one.
-//
-//go:nosplit
+// ownerID returns the owner of the page: a shard's id, noOwner or inTransit. Any P. (owner is no
+// atomic.Uint32 because the fast path of Put may not call its methods: see own_nosplit.go.)
 func (pg *page) ownerID() uint32 { return atomic.LoadUint32(&pg.owner) }
 
 // firstUnit returns the page's first unit for Refs, or nil. Any P.
-//
-//go:nosplit
 func (pg *page) firstUnit() *refUnit { return (*refUnit)(atomic.LoadPointer(&pg.refs)) }
 
 // setFirstUnit publishes u and its next ones to those who call firstUnit.
@@ -225,21 +220,15 @@ func (pg *page) setFirstUnit(u *refUnit) { atomic.StorePointer(&pg.refs, unsafe.
 func (pg *page) setOwner(id uint32) { atomic.StoreUint32(&pg.owner, id) }
 
 // slot returns the address of slot i. i < reserved.
-//
-//go:nosplit
 func (pg *page) slot(i uint32) unsafe.Pointer { return slotAt(pg.base, i, pg.stride) }
 
 // slotAt returns the address of the slot that is i slots behind the one at first.
-//
-//go:nosplit
 func slotAt(first unsafe.Pointer, i, stride uint32) unsafe.Pointer {
 	return unsafe.Add(first, uintptr(i)*uintptr(stride))
 }
 
 // link returns the word of slot i without a bounds check. i < reserved, which is
 // len(links).
-//
-//go:nosplit
 func (pg *page) link(i uint32) *uint16 {
 	return (*uint16)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(pg.links)), uintptr(i)*2))
 }
@@ -249,16 +238,12 @@ func (pg *page) link(i uint32) *uint16 {
 // is below ceil(2^64/stride) exactly if there is no remainder (Lemire, Kaser, Kurz: "Faster
 // Remainder by Direct Computation", 2019). For an offset beyond the last slot, and for a negative
 // one, the upper half is reserved or more.
-//
-//go:nosplit
 func (pg *page) indexOf(addr uintptr) (uint32, bool) {
 	hi, lo := bits.Mul64(uint64(addr-uintptr(pg.base)), pg.recip)
 	return uint32(hi), lo < pg.recip && hi < uint64(pg.reserved)
 }
 
 // popBump takes the lowest slot of the bump range, or returns nil. Owner only.
-//
-//go:nosplit
 func (pg *page) popBump() unsafe.Pointer {
 	i := pg.bump
 	if i >= pg.capacity {
@@ -290,8 +275,6 @@ func (pg *page) popBumps(dst []unsafe.Pointer) int {
 // A list that leads out of the page counts as ended. Two Puts of one slot that race can do that to
 // a list, and no check catches them for certain. This way they cost slots and reach no other
 // memory.
-//
-//go:nosplit
 func (pg *page) popFree() unsafe.Pointer {
 	i := pg.free
 	if i >= pg.reserved {
@@ -312,8 +295,6 @@ func (pg *page) ready() bool { return pg.bump < pg.capacity || pg.free < pg.rese
 //
 // The load of the word comes after Get's store of taken, and after an earlier Put's store of
 // anything else: whatever handed the slot from that goroutine to this one has ordered them.
-//
-//go:nosplit
 func (pg *page) push(i uint32) bool {
 	word := pg.link(i)
 	if *word != taken {
@@ -382,8 +363,6 @@ func (pg *page) refill(n uint32) bool {
 
 // useLocal makes localFree, which is not empty, the new free. Owner only, and only if nothing is
 // ready.
-//
-//go:nosplit
 func (pg *page) useLocal() {
 	pg.free, pg.localFree = pg.localFree, none
 	pg.freeIsZero = false
@@ -513,11 +492,4 @@ func bytesAt(x unsafe.Pointer, n int) []byte { return unsafe.Slice((*byte)(x), n
 // pointers views a slice of typed pointers as one of untyped ones.
 func pointers[T any](xs []*T) []unsafe.Pointer {
 	return unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(xs))), len(xs))
-}
-
-// place returns place n of the lot without a bounds check. n < lotSize.
-//
-//go:nosplit
-func (l *parkingLot) place(n uint32) *parkedSlot {
-	return (*parkedSlot)(unsafe.Add(unsafe.Pointer(&l.places), uintptr(n)*unsafe.Sizeof(parkedSlot{})))
 }

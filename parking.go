@@ -58,8 +58,6 @@ func (l *parkingLot) init(sp *spec, owner uint32) {
 // wants reports whether a slot of pg is one to park. The shard's own page must not hide in the lot
 // that it is empty: an empty page has its slots put in order and is kept or released. Only if the
 // slot is the sole one ever used of its page is the page in order already.
-//
-//go:nosplit
 func (l *parkingLot) wants(pg *page) bool {
 	if pg.ownerID() != l.owner {
 		return true
@@ -70,8 +68,6 @@ func (l *parkingLot) wants(pg *page) bool {
 // hasRoom reports whether the lot has room for a slot of pg. If nobody owns the page, only a
 // quarter of the lot is for it: a shard that puts more than a few of its slots does better to own
 // it. (Filling and emptying 16 pages of 1 KiB slots takes 0.85 times as long.)
-//
-//go:nosplit
 func (l *parkingLot) hasRoom(pg *page) bool {
 	return l.n < l.room/4 || l.n < l.room && pg.ownerID() != noOwner
 }
@@ -80,15 +76,13 @@ func (l *parkingLot) hasRoom(pg *page) bool {
 func (l *parkingLot) isFull() bool { return l.n == l.room }
 
 // park parks slot i of pg, for which there is room. It reports false if the slot is not taken.
-//
-//go:nosplit
 func (l *parkingLot) park(pg *page, i uint32) bool {
 	word := pg.link(i)
 	if *word != taken {
 		return false
 	}
 	*word = parking
-	*l.place(l.n) = parkedSlot{pg.slot(i), word}
+	l.places[l.n%lotSize] = parkedSlot{pg.slot(i), word}
 	l.n++
 	return true
 }
@@ -96,11 +90,9 @@ func (l *parkingLot) park(pg *page, i uint32) bool {
 // unpark hands out the slot that was parked last. It returns nil if that is not parked any more:
 // two Puts of one slot that race may have parked it twice, or parked it and put it on a list. (Its
 // page cannot be another pool's then: depot.drop releases no page with a parked slot.)
-//
-//go:nosplit
 func (l *parkingLot) unpark() unsafe.Pointer {
 	l.n--
-	p := l.place(l.n)
+	p := &l.places[l.n%lotSize]
 	if *p.word != parking {
 		return nil
 	}
@@ -111,10 +103,8 @@ func (l *parkingLot) unpark() unsafe.Pointer {
 // repark parks the slot at addr if it is the one that was handed out from the place where the next
 // slot is to be parked. The entry that is still there says all that park would look up. This is
 // what happens to a program that puts each object before it gets the next.
-//
-//go:nosplit
 func (l *parkingLot) repark(addr uintptr) bool {
-	p := l.place(l.n)
+	p := &l.places[l.n%lotSize]
 	if uintptr(p.slot) != addr || *p.word != taken {
 		return false
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -31,7 +32,7 @@ func holdBatch(p *Pool[[64]byte], n int) []*[64]byte {
 	return xs
 }
 
-// pprofTop runs go tool pprof on the profile and returns what it says for each
+// pprofTop runs go tool pprof on the profile, and returns the value that it prints for each
 // function.
 func pprofTop(t *testing.T, index string) map[string]float64 {
 	var b bytes.Buffer
@@ -49,11 +50,11 @@ func pprofTop(t *testing.T, index string) map[string]float64 {
 	return flat
 }
 
-// With a rate of the slot's size or less every Get is sampled, and the profile is
-// exact. It ends with the Puts.
+// If the rate is the slot's size or less, every Get is sampled, and the profile is exact. Puts
+// remove samples.
 func TestProfileExact(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("no go command to run pprof with: ", err)
+		t.Skip("there is no go command to run pprof: ", err)
 	}
 	p := newStill[[64]byte](t, WithName("held"), WithProfile(1))
 	xs := holdSmall(p, 1000)
@@ -78,8 +79,8 @@ func TestProfileExact(t *testing.T) {
 	require.NoError(t, p.core.checkInvariants())
 }
 
-// The estimate does not depend on how slots are got, nor on the pattern of a program that
-// gets many for a moment and few for good. Its error is that of a sample.
+// The estimate depends neither on the kind of Get nor on the pattern of a program that gets many
+// slots for a moment and keeps a few. Its error is that of a random sample.
 func TestProfileUnbiased(t *testing.T) {
 	oneP(t)
 	const n, rate = 100_000, 98 * 64 // a multiple of the pattern below
@@ -101,8 +102,8 @@ func TestProfileUnbiased(t *testing.T) {
 		byFunc[s.frames[0].Function] += s.slots
 		slots += s.slots
 	}
-	// Of n slots, n/98 are sampled, give or take the root of that: 3.1 %. Six times that
-	// happens by chance once in 500 million runs.
+	// About n/98 of n slots are sampled, with a standard error of the root of that, which is 3.1 %.
+	// An error of six times that comes by chance once in 500 million runs.
 	assert.InEpsilon(t, n, byFunc["github.com/warmpage/pool.holdSmall"], 0.19)
 	assert.InEpsilon(t, n, byFunc["github.com/warmpage/pool.holdBatch"], 0.19)
 	assert.InEpsilon(t, 2*n, slots, 0.14)
@@ -113,14 +114,14 @@ func TestProfileUnbiased(t *testing.T) {
 	assert.Empty(t, liveSamples())
 }
 
-// This Go release has what publishProfile wants.
+// This Go release has what publishProfile needs.
 func TestProfilePublished(t *testing.T) {
 	New[[8]byte](WithProfile(DefaultProfileRate))
 	require.NotNil(t, pprof.Lookup(profileName))
 	assert.True(t, publishProfile(pprof.Lookup(profileName)))
 }
 
-// Sampled slots are checked like others.
+// Misuse of sampled slots is caught like that of others.
 func TestProfileMisuse(t *testing.T) {
 	oneP(t)
 	p := newStill[[64]byte](t, WithProfile(1))
@@ -147,4 +148,54 @@ func TestProfileOptions(t *testing.T) {
 	assert.PanicsWithError(t, "pool ([8]uint8): WithProfile(-1): give the bytes for each sample, such as DefaultProfileRate, or 0 for no profile",
 		func() { New[[8]byte](WithProfile(-1)) })
 	assert.Panics(t, func() { New[[8]byte](WithGuardSampling(-1)) })
+}
+
+// Stats.Gets is right while other goroutines get slots and begin new intervals of samples (here
+// every few hundred Gets). It neither goes down nor rises above the number of Gets.
+func TestGetsWhileOthersGet(t *testing.T) {
+	needsPreemption(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	const getters, round = 3, 10
+	p := New[[64]byte](WithProfile(64 * 200))
+	var stop atomic.Bool
+	var wg group
+	var done atomic.Uint64
+	for range getters {
+		wg.Go(func() {
+			for !stop.Load() {
+				for range round {
+					p.Put(p.GetNoZero())
+				}
+				done.Add(round)
+			}
+		})
+	}
+	last := uint64(0)
+	for n := 0; n < times(1<<17) || done.Load() < 100_000; n++ {
+		least := done.Load()
+		gets := p.Stats().Gets
+		if !assert.GreaterOrEqual(t, gets, max(last, least)) || !assert.LessOrEqual(t, gets, done.Load()+getters*round) {
+			break
+		}
+		last = gets
+	}
+	stop.Store(true)
+	wg.Wait()
+	assert.Equal(t, done.Load(), p.Stats().Gets)
+	require.NoError(t, p.Close())
+}
+
+// Stats.Gets does not go down when a Get has counted itself, finds that it has to be slow, and
+// takes its count back.
+func TestGetsDoesNotGoDown(t *testing.T) {
+	oneP(t)
+	p := newStill[[64]byte](t)
+	p.Put(p.Get())
+	s := p.core.shards.Load().present()[0]
+	s.sampleIn--
+	assert.EqualValues(t, 2, p.Stats().Gets)
+	s.sampleIn++
+	assert.EqualValues(t, 2, p.Stats().Gets)
+	p.Put(p.Get())
+	assert.EqualValues(t, 2, p.Stats().Gets)
 }

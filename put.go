@@ -1,7 +1,10 @@
 package pool
 
 import (
+	"math"
+	"math/bits"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -13,65 +16,112 @@ import (
 
 // put takes back the slot at x. It panics if that is not a slot in use.
 //
-// It is some 30 instructions and one call for the slot that was handed out last, and some 60 for
-// others.
+// Between getm and the store that clears busy it calls nothing, in no build: the steps are written
+// out here, and helpers of page and parkingLot that say the same are for the slow path. See
+// own_nosplit.go for the reason. It is some 30 instructions for the slot that was handed out last,
+// and some 60 for others.
 //
 //go:nosplit
 //go:noinline
+//go:nocheckptr
 func (c *core) put(x unsafe.Pointer) {
+	if !fastBuild {
+		c.putSlow(x)
+		return
+	}
 	m := getm()
-	if !c.fast.has(m) {
-		c.putSlow(x) // no fast paths, not made by New, or a P that has no place in the table yet
+	n := atomic.LoadUint32(&c.fast.n)
+	if n == 0 || m.p.id >= n {
+		c.putSlow(x) // fast paths are off, or New did not make the pool, or the P is new
 		return
 	}
-	s := c.fast.of(m)
-	s.busy = 1 // whoever wants the shard now waits until letGo, or has raised a signal that we see
-	yieldPoint()
-	addr := uintptr(x)
-	if sig := s.signals(); sig != 0 {
-		if sig != signalRefs {
-			s.letGo()
-			c.putSlow(x)
-			return
-		}
-		c.endRefs(addr)
+	var s *shard
+	if id := m.p.id; id < fewPs {
+		s = (*shard)(atomic.LoadPointer(&c.fast.few[id]))
+	} else {
+		s = (*shardTable)(atomic.LoadPointer(&c.fast.rest)).shards[id]
 	}
-	// 1. The slot that the last Get took from the lot goes back there. A loop cannot consist of
-	//    this alone, so the scheduler is asked only after it.
-	if s.lot.repark(addr) {
-		s.letGo()
-		return
+	s.busy = 1 // whoever wants the shard now waits for us, or has raised a signal that we see
+	if stepping {
+		yieldPoint()
 	}
-	if !m.wantsYield() {
-		// 2. The page: that of a Put before, if it is still the shard's own; else what the table
-		//    says of the address, if it is a page of this pool.
+	done := false
+	sig := atomic.LoadUint32(&s.signal)
+	k := s.lot.n
+	place := &s.lot.places[k%lotSize]
+	if sig == 0 && place.slot == x && *place.word == taken {
+		// 1. The slot that the last Get took from the lot goes back there (parkingLot.repark). A
+		//    loop cannot consist of this alone, so the scheduler is asked only after it.
+		*place.word = parking
+		s.lot.n = k + 1
+		done = true
+	} else if sig&^signalRefs == 0 && m.curg.stackguard0 != stackPreempt {
+		// 2. The page: that of a Put before, if it is still the shard's own; otherwise what the
+		//    table says of the address, if it is a page of this pool (page.indexOf, pageOfMain).
 		pg := s.last
-		i, ok := pg.indexOf(addr)
-		if !ok || pg.ownerID() != s.id {
-			pg = pageOfMain(addr)
-			if i, ok = pg.indexOf(addr); ok && pg.spec == &c.spec && pg.ownerID() == s.id {
+		hi, lo := bits.Mul64(uint64(uintptr(x)-uintptr(pg.base)), pg.recip)
+		found := lo < pg.recip && hi < uint64(pg.reserved) && atomic.LoadUint32(&pg.owner) == s.id
+		owner := s.id
+		if off := uintptr(x) - mainRegion.base; !found && off < mainRegion.size {
+			ch := (*chunk)(atomic.LoadPointer(&mainTable[off>>chunkShift%mainChunks].p))
+			pg = (*page)(atomic.LoadPointer(&ch.pages[off>>granuleShift%chunkGranules].p))
+			hi, lo = bits.Mul64(uint64(uintptr(x)-uintptr(pg.base)), pg.recip)
+			found = lo < pg.recip && hi < uint64(pg.reserved) && pg.spec == &c.spec
+			if owner = atomic.LoadUint32(&pg.owner); found && owner == s.id {
 				s.last = pg
 			}
-			ok = ok && pg.spec == &c.spec
 		}
-		switch {
-		case !ok:
-		// 3. Any other shard's slot is parked, and one of our own if the lot is empty. The clock
-		//    has to know of parked slots.
-		case s.lot.wants(pg):
-			if s.lot.armed && s.lot.hasRoom(pg) && s.lot.park(pg, i) {
-				s.letGo()
-				return
+		if i := uint32(hi); found && pg.links[i] == taken {
+			// 3. Another shard's slot is parked if there is room, and one of our own if the lot is
+			//    empty (parkingLot.wants, hasRoom). The clock has to know of parked slots. Other
+			//    slots of our own are pushed; if the page may be empty then, the slow path does it.
+			park := s.lot.armed && k < s.lot.room/4
+			push := false
+			if owner != s.id {
+				park = park || s.lot.armed && k < s.lot.room && owner != noOwner
+			} else {
+				park = park && k == 0 && (pg.used != 1 || pg.localFree == none)
+				push = k != 0 && pg.used > 2
 			}
-		// 4. The shard's own slots are pushed. If the page may be empty then, the slow path looks
-		//    at it.
-		case pg.used > 2 && pg.push(i):
-			s.letGo()
-			return
+			// 4. The Refs of the slot end first (core.endRefs).
+			if sig != 0 && (park || push) {
+				if u := (*refUnit)(atomic.LoadPointer(&pg.refs)); u != nil {
+					if i < unitSlots && u.gens[i] != math.MaxUint32 {
+						gen := atomic.LoadUint32(&u.gens[i])
+						atomic.CompareAndSwapUint32(&u.gens[i], gen, gen+1)
+					} else {
+						park, push = false, false
+					}
+				}
+			}
+			switch {
+			case park:
+				pg.links[i] = parking
+				place.slot, place.word = x, &pg.links[i]
+				s.lot.n = k + 1
+				done = true
+			case push:
+				pg.links[i] = uint16(pg.localFree)
+				pg.localFree = i
+				pg.used--
+				done = true
+			}
 		}
 	}
-	s.letGo()
-	c.putSlow(x)
+	if stepping {
+		yieldPoint()
+	}
+	if storesInOrder {
+		s.busy = 0
+	} else {
+		atomic.StoreUint32(&s.busy, 0) // a release: who sees it sees what was written before
+	}
+	if stepping {
+		stepUnpin()
+	}
+	if !done {
+		c.putSlow(x)
+	}
 }
 
 // putSlow is put from the point where the fast path cannot take the slot. It has an ordinary

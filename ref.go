@@ -151,14 +151,10 @@ func (r *refTable) entry(number uint32) *atomic.Pointer[refUnit] {
 }
 
 // gen returns the generation of slot i of u. Any P.
-//
-//go:nosplit
 func (u *refUnit) gen(i uint32) uint32 { return atomic.LoadUint32(&u.gens[i]) }
 
 // of returns the unit of slot i of the page whose first unit is u, and the slot's place in it. Only
 // pages with slots below 64 bytes have more than one unit.
-//
-//go:nosplit
 func (u *refUnit) of(i uint32) (*refUnit, uint32) {
 	for ; i >= unitSlots; i -= unitSlots {
 		u = u.next
@@ -177,8 +173,6 @@ func (u *refUnit) slot(i uint32) unsafe.Pointer { return slotAt(u.first, i, u.sp
 
 // raise gives slot i of u the generation after gen. It reports false if the slot has another one
 // than gen. 0 is no generation, so that no Ref is zero.
-//
-//go:nosplit
 func (u *refUnit) raise(i, gen uint32) bool {
 	next := gen + 1
 	if next == 0 {
@@ -290,10 +284,7 @@ func (r *refTable) find(sp *spec, id uint64) (*refUnit, uint32) {
 // endRefs ends the generation of a slot that is about to be put: its Refs are stale from here on.
 // If Put then refuses the slot, it was not in use and had no valid Ref. The caller owns a shard
 // from before this until the slot is free, so that All, which stops all shards, sees both or
-// neither.
-//
-//go:nosplit
-//go:noinline
+// neither. (put has the same for most slots.)
 func (c *core) endRefs(addr uintptr) {
 	if pg, i, ok := c.find(addr); ok {
 		if u := pg.firstUnit(); u != nil {

@@ -15,7 +15,7 @@ import (
 // A linked object is a pooled type whose values refer to each other.
 type linked struct {
 	next, prev Ref[linked]
-	quote      Ref[quote] // of another pool
+	quote      Ref[quote] // in another pool
 }
 
 func TestRef(t *testing.T) {
@@ -34,11 +34,11 @@ func TestRef(t *testing.T) {
 	r, q := p.Ref(x), p.Ref(y)
 	assert.False(t, r.IsZero())
 	assert.NotEqual(t, r, q)
-	assert.Equal(t, r, p.Ref(x), "one slot, one Ref")
+	assert.Equal(t, r, p.Ref(x), "all Refs of a slot are equal")
 	assert.NotEqual(t, r.String(), q.String())
 	assert.Same(t, x, p.Deref(r))
 	assert.Same(t, y, p.Deref(q))
-	assert.Nil(t, other.Deref(r), "another pool's")
+	assert.Nil(t, other.Deref(r), "another pool made it")
 	assert.False(t, other.PutRef(r))
 	theirs := other.Get()
 	theirRef := other.Ref(theirs)
@@ -54,21 +54,21 @@ func TestRef(t *testing.T) {
 	assert.Equal(t, 2, byRef[p.Ref(y)])
 
 	p.Put(x)
-	assert.Nil(t, p.Deref(r), "put")
+	assert.Nil(t, p.Deref(r), "its slot was put")
 	again := p.Get()
 	require.Same(t, x, again, "the same slot")
-	assert.Nil(t, p.Deref(r), "and another object")
+	assert.Nil(t, p.Deref(r), "the slot has another object now")
 	fresh := p.Ref(again)
 	assert.NotEqual(t, r, fresh)
 	generation := fresh.id >> 32
 	assert.True(t, p.PutRef(fresh))
 	assert.False(t, p.PutRef(fresh))
 	next := p.Ref(p.Get())
-	assert.EqualValues(t, 1, next.id>>32-generation, "one generation a Put")
+	assert.EqualValues(t, 1, next.id>>32-generation, "each Put raises the generation by one")
 	require.True(t, p.PutRef(next))
 	assert.Nil(t, p.Deref(fresh))
 	p.PutBatch([]*linked{y})
-	assert.Nil(t, p.Deref(q), "put in a batch")
+	assert.Nil(t, p.Deref(q), "its slot was put in a batch")
 	other.Put(theirs)
 }
 
@@ -92,13 +92,13 @@ func TestRefMisuse(t *testing.T) {
 	requirePanic(t, ErrClosed, func() { q.Ref(x) })
 	requirePanic(t, ErrClosed, func() {
 		for range q.All() {
-			t.Error("nothing is left")
+			t.Error("All comes to a slot of a closed pool")
 		}
 	})
 }
 
-// A Ref stays stale when its slot's page has been released and the memory, and the
-// numbers, are another page's.
+// A Ref stays stale when its slot's page is released and another page gets the memory and the
+// numbers.
 func TestRefOutlivesPage(t *testing.T) {
 	for _, size := range []uintptr{8, 64, 9000} {
 		c, shards := sim(t, size, 1)
@@ -107,7 +107,7 @@ func TestRefOutlivesPage(t *testing.T) {
 			xs := simFill(t, c, shards[0], int(c.geo.slots)+3)
 			for _, x := range xs {
 				id := c.ref(x)
-				require.False(t, stale[id], "a Ref is used again")
+				require.False(t, stale[id], "a new Ref is equal to a stale one")
 				require.Equal(t, x, uintptr(c.deref(id)))
 				stale[id] = true
 			}
@@ -124,12 +124,11 @@ func TestRefOutlivesPage(t *testing.T) {
 				require.Nil(t, c.deref(id))
 			}
 		}
-		require.NotEmpty(t, refs.free, "units are used again")
+		require.NotEmpty(t, refs.free, "units can be used again")
 	}
 }
 
-// Generations wrap, and leave out 0; units whose generations have come far are
-// given up.
+// Generations wrap and skip 0. Units whose generations have come far are not used again.
 func TestRefWrap(t *testing.T) {
 	oneP(t)
 	p := newStill[quote](t)
@@ -159,7 +158,7 @@ func TestRefWrap(t *testing.T) {
 	requireGivenUp(t, u)
 }
 
-// A pool that never takes a Ref has nothing of it.
+// A pool has no records of Refs until somebody asks it for a Ref.
 func TestNoRefs(t *testing.T) {
 	p := newStill[quote](t)
 	xs := simBatch(p, 5000)
@@ -171,16 +170,16 @@ func TestNoRefs(t *testing.T) {
 	}
 }
 
-// Of many goroutines that put by one Ref, one does; and who follows Refs of slots
-// that others put sees the slot or nothing, never another object.
+// Goroutines that follow Refs of slots that others put see the object or nothing, and never another
+// object.
 func TestRefConcurrent(t *testing.T) {
 	if raceEnabled {
-		t.Skip("who puts a slot that others look at by its Ref has a race, and is told so")
+		t.Skip("to put a slot that others look at by its Ref is a data race, and the detector reports it")
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	p := New[atomic.Uint64]()
 	const slots = 512
-	var table [slots]atomic.Uint64 // Refs, of objects that hold their Ref's id
+	var table [slots]atomic.Uint64 // ids of Refs; each object holds the id of its own Ref
 	place := func(rng *rand.Rand) {
 		x := p.Get()
 		r := p.Ref(x)
@@ -205,8 +204,8 @@ func TestRefConcurrent(t *testing.T) {
 				default:
 					if x := p.Deref(Ref[atomic.Uint64]{id}); x != nil {
 						derefs.Add(1)
-						// It may have been put since, and even handed out again; then its
-						// Ref is stale by now.
+						// The slot may have been put since, and even handed out again. Then the Ref
+						// is stale by now.
 						if x.Load() != id && p.Deref(Ref[atomic.Uint64]{id}) != nil {
 							wrong.Add(1)
 						}
@@ -231,6 +230,7 @@ func TestRefConcurrent(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
+// Of many goroutines that put by one Ref, exactly one does.
 func TestPutRefOnce(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	p := New[quote]()
@@ -254,7 +254,7 @@ func TestPutRefOnce(t *testing.T) {
 func TestAll(t *testing.T) {
 	p := newStill[[64]byte](t)
 	for range p.All() {
-		t.Error("nothing is in use")
+		t.Error("All comes to a slot that is not in use")
 	}
 	xs := simBatch(p, 3000)
 	live := make(map[*[64]byte]bool)
@@ -268,7 +268,7 @@ func TestAll(t *testing.T) {
 	seen := make(map[*[64]byte]bool)
 	for r, x := range p.All() {
 		require.True(t, live[x])
-		require.False(t, seen[x], "comes once")
+		require.False(t, seen[x], "All comes to a slot twice")
 		require.Same(t, x, p.Deref(r))
 		seen[x] = true
 	}
@@ -281,7 +281,7 @@ func TestAll(t *testing.T) {
 		}
 	}
 	n = 0
-	for r, x := range p.All() { // each is put, and with it the next one
+	for r, x := range p.All() { // puts each slot, and another one with it
 		n++
 		delete(live, x)
 		p.PutRef(r)
@@ -295,8 +295,8 @@ func TestAll(t *testing.T) {
 	assert.Zero(t, p.Stats().Live)
 }
 
-// All never yields the Ref of a slot that is free: a Put ends the generation and
-// frees the slot in one, as far as others can see.
+// All never yields a valid Ref of a free slot: for others, a Put ends the generation and frees the
+// slot in one step.
 func TestAllAgainstPut(t *testing.T) {
 	needsPreemption(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
@@ -320,7 +320,7 @@ func TestAllAgainstPut(t *testing.T) {
 		} else {
 			p.Put(x)
 		}
-		if r := (Ref[quote]{last.Load()}); !assert.Nil(t, p.Deref(r), "nothing is in use") {
+		if r := (Ref[quote]{last.Load()}); !assert.Nil(t, p.Deref(r), "no slot is in use") {
 			break
 		}
 	}
@@ -330,7 +330,7 @@ func TestAllAgainstPut(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
-// A slot that waits in a parking lot is not in use.
+// A parked slot is not in use.
 func TestRefOfParkedSlot(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	xs := simFill(t, c, shards[0], 3)
@@ -339,8 +339,8 @@ func TestRefOfParkedSlot(t *testing.T) {
 	c.ref(xs[1])
 }
 
-// A slot whose generation has wrapped does not meet its old ones again sooner for
-// what its neighbours' are.
+// A unit is not used again after the generation of one of its slots has wrapped, even if the
+// generations of the others have not come far.
 func TestRefWrapOfNeighbour(t *testing.T) {
 	oneP(t)
 	p := newStill[quote](t)
@@ -354,15 +354,39 @@ func TestRefWrapOfNeighbour(t *testing.T) {
 	u.gens[j] = 1<<31 - 3
 	p.Put(x)
 	p.Put(y)
-	require.Less(t, u.gen(i), uint32(3), "wrapped")
+	require.Less(t, u.gen(i), uint32(3), "the generation has wrapped")
 	p.Trim()
 	requireGivenUp(t, u)
 }
 
-// requireGivenUp fails if the number of a unit that was dropped may be used again.
+// requireGivenUp requires that the number of a unit, which was dropped, is not used again.
 func requireGivenUp(t *testing.T, u *refUnit) {
 	require.Nil(t, refs.entry(u.number).Load())
 	for _, f := range refs.free {
 		require.NotEqual(t, u.number, f.number)
+	}
+}
+
+// All does not come to the slots of a page that is released during the loop. The page's memory can
+// be another pool's by then.
+func TestAllAfterPageIsReleased(t *testing.T) {
+	for _, size := range []uintptr{64, 1000} { // with words inside and outside of the page
+		c, shards := sim(t, size, 1)
+		x := simGet(t, c, shards[0])
+		pages := c.allPages()
+		require.Len(t, pages, 1)
+		require.True(t, simPut(c, shards[0], x))
+		shards[0].flush(0)
+		shards[0].discardEmpty()
+		c.settle(shards[0].takeOutbox())
+		require.Equal(t, noPage, pageOf(x), "released")
+		if size == 1000 {
+			*pages[0].link(0) = taken // because the words of such a page may say anything
+		}
+
+		other, theirs := sim(t, size, 1)
+		require.Equal(t, x, simGet(t, other, theirs[0]), "the arena uses the memory again")
+		require.Empty(t, c.liveRefs(pages[0]))
+		require.True(t, simPut(other, theirs[0], x))
 	}
 }

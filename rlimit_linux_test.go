@@ -1,6 +1,6 @@
 //go:build !race
 
-// The race detector maps memory of its own and does not survive to be refused it.
+// The race detector maps memory of its own, and does not survive if the system refuses it.
 
 package pool
 
@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// useMuch uses 160 MiB of address space, or as much of that as there is.
+// useMuch uses 160 MiB of address space, or as much of it as the system allows.
 func (f *faults) useMuch(largest uintptr) {
 	install(largest, f.strike, f.failed)
 	small := open[[64]byte](f, WithName("small"))
@@ -41,8 +41,8 @@ func (f *faults) useMuch(largest uintptr) {
 	large.close()
 }
 
-// settle has Go take from the system what it needs itself, threads and memory, for
-// there to be nothing that it does not survive to be refused.
+// settle makes Go take from the system the threads and the memory that it needs itself, because Go
+// does not survive if the system refuses them.
 func settle(t *testing.T) {
 	runtime.MemProfileRate = 0
 	var started, done group
@@ -58,7 +58,7 @@ func settle(t *testing.T) {
 	done.Wait()
 	newFaults(t).useMuch(smallest())
 	runtime.KeepAlive(make([]byte, 40<<20))
-	runtime.GC() // what is free then stays mapped
+	runtime.GC() // what is free after it stays mapped
 	newProcess()
 }
 
@@ -73,7 +73,7 @@ func addressSpace(t *testing.T) uint64 {
 	return pages * uint64(os.Getpagesize())
 }
 
-// Under ulimit -v pools end with errors, and work again when there is more.
+// Under ulimit -v, Gets fail with errors, and work again when the limit is raised.
 func TestAddressSpaceLimit(t *testing.T) {
 	const plenty = 1 << 30
 	for _, more := range []uint64{0, 1 << 20, 5 << 20, 16 << 20, 70 << 20, 130 << 20, plenty} {
@@ -101,8 +101,8 @@ func TestAddressSpaceLimit(t *testing.T) {
 	}
 }
 
-// crowd makes as many mappings as the process may have but for some, and returns
-// what undoes it.
+// crowd makes as many mappings as the process may have, except a few. It returns a function that
+// undoes it.
 func crowd(t *testing.T, spare int) (leave func()) {
 	const most = 100_000
 	text, err := os.ReadFile("/proc/sys/vm/max_map_count")
@@ -110,12 +110,12 @@ func crowd(t *testing.T, spare int) (leave func()) {
 		t.Skip("needs /proc: ", err)
 	}
 	if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || n > most {
-		t.Skipf("a process may have %q mappings: too many to make", text)
+		t.Skipf("a process may have %q mappings, which are too many to make", text)
 	}
 	page := os.Getpagesize()
 	mem, err := unix.Mmap(-1, 0, 2*most*page, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	require.NoError(t, err)
-	// Every other page readable: each is a mapping, as is the one behind it.
+	// Every second page is made readable. Each of them is a mapping, and so is the one behind it.
 	n := 0
 	for ; err == nil; n++ {
 		err = unix.Mprotect(mem[(2*n+1)*page:][:page], unix.PROT_READ)
@@ -127,10 +127,10 @@ func crowd(t *testing.T, spare int) (leave func()) {
 	return func() { require.NoError(t, unix.Munmap(mem)) }
 }
 
-// With hardly a mapping left to be had (vm.max_map_count) pools end with errors, and work
-// again when there are.
+// If a process can make hardly any more mappings (vm.max_map_count), Gets fail with errors. They work
+// again when it can make more.
 func TestMapCountLimit(t *testing.T) {
-	for _, spare := range []int{0, 1, 100} { // with 1 it may last: the system joins mappings
+	for _, spare := range []int{0, 1, 100} { // 1 may be enough, because the system joins mappings
 		t.Run(fmt.Sprint(spare), func(t *testing.T) {
 			t.Parallel()
 			if !inChild(t) {

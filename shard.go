@@ -66,10 +66,8 @@ const (
 	signalRefs               // the pool has Refs: Put has to end those of its slot
 )
 
-// signals returns what is signalled. Any P. The fast paths use it, so it is no method of
-// atomic.Uint32: that would be an ordinary call in some builds.
-//
-//go:nosplit
+// signals returns what is signalled. Any P. (signal is no atomic.Uint32 because the fast paths may
+// not call its methods: see own_nosplit.go.)
 func (s *shard) signals() uint32 { return atomic.LoadUint32(&s.signal) }
 
 // raise signals bits, and returns what was signalled before. Any P.

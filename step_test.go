@@ -17,15 +17,15 @@ import (
 
 var (
 	stepTime = flag.Duration("steptime", 5*time.Second, "how long TestSteps tries seeds")
-	stepSeed = flag.Uint64("stepseed", 0, "the only seed to try, if not 0")
+	stepSeed = flag.Uint64("stepseed", 0, "the only seed to try; 0: random ones")
 )
 
-// A walk is one interleaving of a few goroutines that use a pool. Exactly one of
-// them runs; current says which.
+// A walk is one interleaving of a few goroutines that use a pool. Exactly one of them runs at a
+// time: current.
 type walk struct {
 	seed    uint64
 	rng     *rand.Rand
-	turn    []chan struct{} // a goroutine waits for its own
+	turn    []chan struct{} // each goroutine waits for its own
 	alive   []int
 	current int
 	onP     []int // the P that each goroutine is on
@@ -34,9 +34,11 @@ type walk struct {
 	ended   chan struct{}
 
 	c     *core
-	owned map[unsafe.Pointer]uint64 // what each slot in use holds
-	table []unsafe.Pointer          // slots that any goroutine may take and put
-	refs  []uint64                  // of slots in table, then or now
+	owned map[unsafe.Pointer]uint64   // what each slot in use holds
+	table []unsafe.Pointer            // slots that any goroutine may take and put
+	refs  []uint64                    // of slots in table, then or now
+	of    map[unsafe.Pointer][]uint64 // the Refs of each slot in use that have been asked for
+	found []uint64                    // Refs that All has found
 
 	asked, served uint64 // Gets begun and ended
 	batch         int    // slots at a time, at most
@@ -44,10 +46,10 @@ type walk struct {
 	refusals      int
 }
 
-// step lets another goroutine go on, or this one.
+// step lets another goroutine go on, or the same one.
 func (w *walk) step() {
 	if w.steps++; w.steps > 2_000_000 {
-		panic(fmt.Sprintf("seed %d: no end", w.seed))
+		panic(fmt.Sprintf("seed %d: the walk does not end", w.seed))
 	}
 	me := w.current
 	next := w.alive[w.rng.IntN(len(w.alive))]
@@ -59,8 +61,8 @@ func (w *walk) step() {
 	<-w.turn[me]
 }
 
-// pin pins the running goroutine to its P, or to that of one that is not pinned: they
-// change places.
+// pin pins the running goroutine to its P. At random, the goroutine first swaps Ps with another one
+// that is not pinned.
 func (w *walk) pin() int {
 	me, other := w.current, w.rng.IntN(len(w.onP))
 	if w.rng.IntN(4) == 0 && !w.pinned[other] {
@@ -72,7 +74,7 @@ func (w *walk) pin() int {
 
 func (w *walk) unpin() { w.pinned[w.current] = false }
 
-// end ends the running goroutine and lets another go on.
+// end ends the running goroutine and lets another one go on.
 func (w *walk) end() {
 	for k, g := range w.alive {
 		if g == w.current {
@@ -92,6 +94,7 @@ func (w *walk) fail(format string, args ...any) {
 	panic(fmt.Sprintf("seed %d, step %d: ", w.seed, w.steps) + fmt.Sprintf(format, args...))
 }
 
+// got notes that x was handed out.
 func (w *walk) got(x unsafe.Pointer) {
 	if _, ok := w.owned[x]; ok {
 		w.fail("slot %p was handed out twice", x)
@@ -104,11 +107,24 @@ func (w *walk) got(x unsafe.Pointer) {
 	*(*uint64)(x) = stamp
 }
 
-func (w *walk) putting(x unsafe.Pointer) {
+// putting notes that x is about to be put. It returns the Refs of x, for requireStale.
+func (w *walk) putting(x unsafe.Pointer) (refs []uint64) {
 	if *(*uint64)(x) != w.owned[x] {
 		w.fail("slot %p has been overwritten", x)
 	}
 	delete(w.owned, x)
+	refs = w.of[x]
+	delete(w.of, x)
+	return refs
+}
+
+// requireStale fails if a Ref of a slot that was put resolves.
+func (w *walk) requireStale(refs []uint64) {
+	for _, id := range refs {
+		if x := w.c.deref(id); x != nil {
+			w.fail("ref(%d.%d) resolves to %p after the Put of its slot", uint32(id), id>>32, x)
+		}
+	}
 }
 
 // take takes a slot off the table.
@@ -153,8 +169,9 @@ func (w *walk) act() {
 		w.table = append(w.table, x)
 	case op < 70 && len(w.table) > 0:
 		x := w.take()
-		w.putting(x)
+		refs := w.putting(x)
 		w.c.put(x)
+		w.requireStale(refs)
 	case op < 75:
 		xs := make([]unsafe.Pointer, 1+w.rng.IntN(w.batch))
 		w.asked += uint64(len(xs))
@@ -163,7 +180,7 @@ func (w *walk) act() {
 		if err != nil {
 			w.refused(err)
 		} else if n != len(xs) {
-			w.fail("GetBatch: %d of %d", n, len(xs))
+			w.fail("GetBatch returned %d slots of %d", n, len(xs))
 		}
 		xs = xs[:n]
 		for _, x := range xs {
@@ -172,15 +189,19 @@ func (w *walk) act() {
 		w.table = append(w.table, xs...)
 	case op < 80:
 		var xs []unsafe.Pointer
+		var refs []uint64
 		for range min(w.batch, len(w.table)) {
 			x := w.take()
-			w.putting(x)
+			refs = append(refs, w.putting(x)...)
 			xs = append(xs, x)
 		}
 		w.c.putBatch(xs)
+		w.requireStale(refs)
 	case op < 84 && len(w.table) > 0:
 		x := w.take()
-		w.refs = append(w.refs, w.c.ref(uintptr(x)))
+		id := w.c.ref(uintptr(x))
+		w.refs = append(w.refs, id)
+		w.of[x] = append(w.of[x], id)
 		w.table = append(w.table, x)
 	case op < 92 && len(w.refs) > 0:
 		w.putRef(w.refs[w.rng.IntN(len(w.refs))])
@@ -191,17 +212,17 @@ func (w *walk) act() {
 	case op < 99:
 		served := w.served
 		if gets := w.c.stats().Gets; gets < served || gets > w.asked {
-			w.fail("Stats has %d Gets, of %d to %d", gets, served, w.asked)
+			w.fail("Stats has %d Gets, and there were %d to %d", gets, served, w.asked)
 		}
 	default:
 		for _, pg := range w.c.allPages() {
-			w.c.liveRefs(pg)
+			w.found = append(w.found, w.c.liveRefs(pg)...)
 		}
 	}
 }
 
-// refused looks at an error: only at the limit may there be one, and only if at some moment of the
-// call no slot was free but for those that it or others were getting or putting.
+// refused verifies that a Get could fail with err: the pool has a limit, and at some moment of the
+// call no slot was free, except those that goroutines were getting or putting.
 func (w *walk) refused(err error) {
 	capacity := w.c.maxPages * int(w.c.geo.slots)
 	if free := capacity - w.most[w.current]; !errors.Is(err, ErrLimit) || free > w.batch*len(w.onP) {
@@ -210,23 +231,23 @@ func (w *walk) refused(err error) {
 	w.refusals++
 }
 
-// putRef puts by a Ref, unless somebody has taken its slot off the table. Of two
-// that do so at once, one does it.
+// putRef puts by a Ref if the Ref's slot is on the table.
 func (w *walk) putRef(id uint64) {
 	x := w.c.deref(id)
 	for k, y := range w.table {
 		if x != nil && x == y {
 			w.table = append(w.table[:k], w.table[k+1:]...)
-			w.putting(x)
+			refs := w.putting(x)
 			if !w.c.putRef(id) {
-				w.fail("PutRef of a slot in use")
+				w.fail("PutRef did not put a slot in use")
 			}
+			w.requireStale(refs)
 			return
 		}
 	}
 }
 
-// run does all of a walk.
+// run does the whole walk.
 func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o options) {
 	w.c = new(core)
 	initCore(w.c, size, "steps", o)
@@ -250,7 +271,7 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 	stepper = w
 	w.turn[0] <- struct{}{}
 	<-w.ended
-	w.alive = []int{0} // this one, from here on
+	w.alive = []int{0} // from here on, only this goroutine
 	w.current = 0
 	require.NoError(t, w.c.checkInvariants(), "seed %d", w.seed)
 	require.Equal(t, len(w.owned), w.c.stats().Live, "seed %d", w.seed)
@@ -258,6 +279,8 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 		w.putting(x)
 		w.c.put(x)
 	}
+	w.requireStale(w.refs)
+	w.requireStale(w.found)
 	w.c.trim()
 	st := w.c.stats()
 	require.Zero(t, st.Live, "seed %d", w.seed)
@@ -266,10 +289,10 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 	stepper = nil
 }
 
-// TestSteps lets goroutines take turns at every step of what has no lock, in an
-// order that a seed determines: what the scheduler of a real machine does once in
-// a year, it does in each run. It finds what is wrong whatever the memory model;
-// that the order of loads and stores is right is for the stress tests.
+// TestSteps lets goroutines take turns at each step of the algorithms without locks. A seed
+// determines the order. What the scheduler of a real machine does once in a year, this does in each
+// run. It finds what is wrong in any memory model. The stress tests show whether loads and stores
+// are ordered right.
 func TestSteps(t *testing.T) {
 	walks, steps, refusals := 0, 0, 0
 	for until := time.Now().Add(*stepTime); time.Now().Before(until); walks++ {
@@ -278,15 +301,18 @@ func TestSteps(t *testing.T) {
 			seed = *stepSeed
 		}
 		rng := rand.New(rand.NewPCG(seed, 1))
-		w := &walk{seed: seed, rng: rng, ended: make(chan struct{}), owned: make(map[unsafe.Pointer]uint64), batch: 20}
+		w := &walk{seed: seed, rng: rng, ended: make(chan struct{}), owned: make(map[unsafe.Pointer]uint64), of: make(map[unsafe.Pointer][]uint64), batch: 20}
 		sizes := []uintptr{64, 2000, 8192, 40000}
 		o := options{warmPages: rng.IntN(3)}
 		if rng.IntN(3) == 0 {
 			o.profileRate, o.startProfile = 100_000, func() {}
 		}
+		if rng.IntN(3) == 0 {
+			o.guardEvery = 1 + rng.IntN(4)
+		}
 		size := sizes[rng.IntN(len(sizes))]
 		if size > 64 && rng.IntN(3) == 0 {
-			w.batch = 2 // so that few are in others' hands
+			w.batch = 2 // so that few slots are on their way at a time
 			o.limit = int64(1+rng.IntN(2)) * int64(geometryOf(size).pageSize)
 		}
 		w.run(t, size, 2+rng.IntN(4), 20+rng.IntN(200), o)
@@ -302,4 +328,152 @@ func TestSteps(t *testing.T) {
 		require.Positive(t, refusals)
 	}
 	runtime.GC()
+}
+
+// A duel is an interleaving of two goroutines that use a pool, each on a P of its own. The second
+// one begins at a given step of the first one and runs to its end, and then the first one goes on.
+// If one of them waits for the other, the other one goes on.
+type duel struct {
+	at      int // the step of the first goroutine at which the second one begins
+	steps   [2]int
+	turn    [2]chan struct{}
+	current int
+	over    [2]bool
+}
+
+// fight runs first and second in the interleaving in which second begins at a step of first. It
+// reports false if first has no such step.
+func fight(at int, first, second func()) bool {
+	d := &duel{at: at, turn: [2]chan struct{}{make(chan struct{}), make(chan struct{})}}
+	stepper = d
+	defer func() { stepper = &duel{} }()
+	go func() {
+		<-d.turn[1]
+		second()
+		d.over[1] = true
+		d.current = 0
+		d.turn[0] <- struct{}{}
+	}()
+	first()
+	d.over[0] = true
+	reached := d.steps[0] >= at
+	if !d.over[1] {
+		d.change()
+	}
+	return reached
+}
+
+func (d *duel) step() {
+	const patience = 1000 // steps after which a goroutine is taken to wait
+	me := d.current
+	d.steps[me]++
+	if me == 0 && d.steps[0] == d.at || d.steps[me]%patience == 0 && d.steps[0] >= d.at && !d.over[1-me] {
+		d.change()
+	}
+}
+
+// change lets the other goroutine go on.
+func (d *duel) change() {
+	me := d.current
+	if d.turn[1-me] == nil {
+		return // before and after the fight, there is only one goroutine
+	}
+	d.current = 1 - me
+	d.turn[1-me] <- struct{}{}
+	<-d.turn[me]
+}
+
+func (d *duel) pin() int { return d.current }
+
+func (d *duel) unpin() {}
+
+// duels tries each of these interleavings for the first two functions that prepare returns, each
+// time with a new pool. Then it verifies the pool and calls the third function.
+func duels(t *testing.T, o options, prepare func(c *core) (first, second, verify func())) {
+	stepper = &duel{}
+	defer func() { stepper = nil }()
+	interleavings := 0
+	for at, more := 1, true; more; at++ {
+		c := new(core)
+		initCore(c, 64, "duel", o)
+		c.stopClock()
+		first, second, verify := prepare(c)
+		more = fight(at, first, second)
+		require.NoError(t, c.checkInvariants(), "second begins at step %d", at)
+		verify()
+		require.NoError(t, c.checkInvariants(), "second begins at step %d", at)
+		require.NoError(t, c.close(), "second begins at step %d", at)
+		interleavings++
+	}
+	t.Logf("%d interleavings", interleavings)
+	require.Greater(t, interleavings, 1)
+}
+
+// getSome gets n slots.
+func getSome(c *core, n int) []unsafe.Pointer {
+	xs := make([]unsafe.Pointer, n)
+	for k := range xs {
+		xs[k] = c.get()
+	}
+	return xs
+}
+
+// A Ref is stale after the Put of its slot, even if another goroutine is about to make the pool's
+// first Ref.
+func TestStepsOfFirstRef(t *testing.T) {
+	duels(t, options{}, func(c *core) (first, second, verify func()) {
+		xs := getSome(c, 2)
+		var id uint64
+		first = func() { c.ref(uintptr(xs[0])) }
+		second = func() {
+			id = c.ref(uintptr(xs[1]))
+			c.put(xs[1])
+		}
+		return first, second, func() {
+			require.Nil(t, c.deref(id))
+			c.put(xs[0])
+		}
+	})
+}
+
+// A second Put that comes while the slot is handed out again may free it under its new user, but
+// does no other harm, even if the slot is sampled.
+func TestStepsOfSampledGet(t *testing.T) {
+	duels(t, options{profileRate: 1, startProfile: func() {}}, func(c *core) (first, second, verify func()) {
+		x := c.get()
+		c.put(x)
+		var again unsafe.Pointer
+		var late error
+		first = func() { again = c.get() }
+		second = func() { late = caught(func() error { c.put(x); return nil }) }
+		return first, second, func() {
+			require.Equal(t, x, again)
+			if late != nil {
+				require.ErrorIs(t, late, ErrDoublePut)
+				c.put(again)
+				return
+			}
+			require.ErrorIs(t, caught(func() error { c.put(again); return nil }), ErrDoublePut)
+		}
+	})
+}
+
+// When PutBatch returns, the Refs that All has found of its slots are stale. PutBatch leaves its P
+// at each sampled slot.
+func TestStepsOfPutBatch(t *testing.T) {
+	duels(t, options{profileRate: 1, startProfile: func() {}}, func(c *core) (first, second, verify func()) {
+		xs := getSome(c, 3)
+		var ids []uint64
+		first = func() { c.putBatch(xs) }
+		second = func() {
+			for _, pg := range c.allPages() {
+				ids = append(ids, c.liveRefs(pg)...)
+			}
+		}
+		return first, second, func() {
+			for _, id := range ids {
+				require.Nil(t, c.deref(id))
+			}
+		}
+	})
 }

@@ -18,16 +18,21 @@ import (
 
 var stressTime = flag.Duration("stress", 3*time.Second, "how long TestStress runs for each size")
 
-// An ownerTable knows, apart from the pool, who has a slot. Its entries are
-// found by hashing the address; one that another address occupies is left
-// alone, so it misses few slots and accuses none wrongly.
+// interrupt sends the process the signal by which Go preempts goroutines. stress_unix_test.go sets
+// it.
+var interrupt = func() {}
+
+// An ownerTable knows which slots are in use, independently of the pool. It finds an entry by a
+// hash of the slot's address. If another slot has the entry, the slot goes unnoticed. So the table
+// misses few slots, and never reports one wrongly.
 type ownerTable [1 << 20]atomic.Uintptr
 
 func (o *ownerTable) entry(addr uintptr) *atomic.Uintptr {
 	return &o[uint64(addr)*0x9e3779b97f4a7c15>>44]
 }
 
-// take notes that addr was handed out, and reports false if it was already.
+// take notes that addr was handed out. noted says whether the table has an entry for it, and ok is
+// false if addr is in use already.
 func (o *ownerTable) take(addr uintptr) (noted, ok bool) {
 	e := o.entry(addr)
 	if e.CompareAndSwap(0, addr) {
@@ -36,9 +41,10 @@ func (o *ownerTable) take(addr uintptr) (noted, ok bool) {
 	return false, e.Load() != addr
 }
 
+// drop notes that addr, which has an entry, is about to be put.
 func (o *ownerTable) drop(addr uintptr) { o.entry(addr).Store(0) }
 
-// A held slot: its first word holds its own address while somebody has it.
+// A held slot is in use. Its first word is its own address.
 type held[T any] struct {
 	x     *T
 	noted bool
@@ -48,7 +54,7 @@ type stress[T any] struct {
 	t      *testing.T
 	p      *Pool[T]
 	owners *ownerTable
-	shared [1024]chan held[T] // each holds at most one slot, for exchange
+	shared [1024]chan held[T] // for exchange; each has at most one slot
 	failed atomic.Bool
 	ops    atomic.Int64
 }
@@ -58,8 +64,6 @@ func (s *stress[T]) fail(what string, x *T) {
 		s.t.Errorf("%s: slot %p", what, x)
 	}
 }
-
-func word[T any](x *T) *uintptr { return (*uintptr)(unsafe.Pointer(x)) }
 
 func (s *stress[T]) hold(x *T) held[T] {
 	noted, ok := s.owners.take(uintptr(unsafe.Pointer(x)))
@@ -80,8 +84,8 @@ func (s *stress[T]) release(h held[T]) *T {
 	return h.x
 }
 
-// work is one goroutine's life: it churns, exchanges slots with all others, and
-// moves batches, in random turns.
+// work is what one goroutine does: it churns, exchanges slots with all others, and moves batches,
+// in random order.
 func (s *stress[T]) work(seed uint64, until time.Time) {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	xs := make([]*T, 100)
@@ -150,7 +154,7 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 	var workers, others group
 	for i := range 64 {
 		workers.Go(func() {
-			for k := uint64(0); time.Now().Before(until); k++ { // goroutines die and are born
+			for k := uint64(0); time.Now().Before(until); k++ { // with one new goroutine after the other
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
@@ -179,7 +183,7 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 	every(10*time.Millisecond, func(int) { runtime.GC() })
 	every(time.Millisecond, func(int) { interrupt() })
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
-	if pprof.StartCPUProfile(io.Discard) == nil { // a signal for each 10 ms of each thread
+	if pprof.StartCPUProfile(io.Discard) == nil { // sends each thread a signal every 10 ms
 		defer pprof.StopCPUProfile()
 	}
 	every(7*time.Millisecond, func(int) { s.p.Trim() })
@@ -202,8 +206,8 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 	st := s.p.Stats()
 	assert.Zero(t, st.Live)
 	assert.Positive(t, s.ops.Load())
-	if runtime.GOARCH != "wasm" && *stressTime >= time.Second { // one P; by chance not soon
-		assert.Positive(t, st.RemotePuts, "slots went from P to P")
+	if runtime.GOARCH != "wasm" && *stressTime >= time.Second { // wasm has one P, and in less time it may not happen
+		assert.Positive(t, st.RemotePuts, "no slot went from one P to another")
 	}
 	t.Logf("%d slots; %+v", s.ops.Load(), st)
 	s.p.Trim()

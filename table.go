@@ -19,27 +19,23 @@ var (
 // noChunk stands in a region's table for a chunk that is not open yet.
 var noChunk = new(chunk)
 
-// A chunkEntry is a place for a chunk, and a pageEntry is one for a page. Their methods are for the
-// fast paths: those of atomic.Pointer are ordinary calls in some builds. Any P, atomic.
+// A chunkEntry is a place for a chunk, and a pageEntry is one for a page. Any P, atomic. (They are no
+// atomic.Pointer because the fast path of Put may not call its methods: see own_nosplit.go.)
 type (
 	chunkEntry struct{ p unsafe.Pointer }
 	pageEntry  struct{ p unsafe.Pointer }
 )
 
-//go:nosplit
 func (e *chunkEntry) load() *chunk { return (*chunk)(atomic.LoadPointer(&e.p)) }
 
 func (e *chunkEntry) store(ch *chunk) { atomic.StorePointer(&e.p, unsafe.Pointer(ch)) }
 
-//go:nosplit
 func (e *pageEntry) load() *page { return (*page)(atomic.LoadPointer(&e.p)) }
 
 func (e *pageEntry) store(pg *page) { atomic.StorePointer(&e.p, unsafe.Pointer(pg)) }
 
 // find returns the page and the index of the slot at addr. It reports false if addr is not the
 // address of a slot of this pool. Any P.
-//
-//go:nosplit
 func (sp *spec) find(addr uintptr) (pg *page, i uint32, ok bool) {
 	pg = pageOf(addr)
 	i, ok = pg.indexOf(addr)
@@ -49,8 +45,6 @@ func (sp *spec) find(addr uintptr) (pg *page, i uint32, ok bool) {
 // pageOf returns the page that covers addr, or noPage. Any P, at any time. While the page at an
 // address is being released, the answer is that page or noPage, and either leads Put to a clear
 // error.
-//
-//go:nosplit
 func pageOf(addr uintptr) *page {
 	if pg := pageOfMain(addr); pg != noPage {
 		return pg
@@ -59,8 +53,6 @@ func pageOf(addr uintptr) *page {
 }
 
 // pageOfMain is pageOf for the first region, for fast paths.
-//
-//go:nosplit
 func pageOfMain(addr uintptr) *page {
 	off := addr - mainRegion.base
 	if off >= mainRegion.size {
@@ -70,15 +62,11 @@ func pageOfMain(addr uintptr) *page {
 }
 
 // pageAt returns the page at an offset from the start of the chunk, or of its region.
-//
-//go:nosplit
 func (ch *chunk) pageAt(off uintptr) *page {
 	return ch.pages[off>>granuleShift%chunkGranules].load()
 }
 
 // pageOfMore looks in the regions after the first.
-//
-//go:nosplit
 func pageOfMore(addr uintptr) *page {
 	more := (*[]*region)(atomic.LoadPointer(&moreRegions))
 	if more == nil {

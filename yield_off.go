@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
+// stepping says that the build explores interleavings.
+const stepping = false
+
 // yieldPoint stands between two steps of an algorithm without a lock, where other goroutines may
 // come in between: see yield_on.go.
-//
-//go:nosplit
 func yieldPoint() {}
 
 // A mutex is a lock that may be held across yield points.

@@ -16,6 +16,9 @@ var stepper interface {
 	unpin()
 }
 
+// stepping says that the build explores interleavings.
+const stepping = true
+
 func yieldPoint() {
 	if stepper != nil {
 		stepper.step()
@@ -39,9 +42,6 @@ func pause(int) { yieldPoint() }
 func procPin() int { return stepper.pin() }
 
 func procUnpin() { stepper.unpin() }
-
-// realM says that getm does not return the runtime's m.
-const realM = false
 
 // getm pins as well here. The fast paths end that by stepUnpin.
 func getm() *mLayout {

@@ -105,7 +105,7 @@ var (
 		out:       "results",
 	}
 	quick = options{
-		peers: plan{processes: 1, sizes: []int{64, 1024}, together: 5, attempts: 1, timing: wire.Timing{
+		peers: plan{processes: 1, sizes: []int{64}, together: 5, attempts: 1, timing: wire.Timing{
 			Slices: 10, Slice: 50 * time.Microsecond, Limit: 100 * time.Millisecond, Rounds: 1, Round: 500 * time.Microsecond,
 		}},
 		stops:     stopsPlan{processes: 1, turns: 2, stops: 10},
@@ -120,7 +120,7 @@ var (
 func parse(args []string, stderr io.Writer) (options, error) {
 	var (
 		fs        = flag.NewFlagSet("benchmarks", flag.ContinueOnError)
-		isQuick   = fs.Bool("quick", false, "under two minutes: everything once, figures worth nothing")
+		isQuick   = fs.Bool("quick", false, "under two minutes: a little of everything, figures worth nothing")
 		study     = fs.String("study", "", "only this `study`: peers, stops, promotion, memory or growth; or all, or none (default all, with -workload or -size peers)")
 		workload  = fs.String("workload", "", "only workloads whose name matches this `regexp`")
 		sizes     = fs.String("size", "", "only these object `sizes`, of 16,64,256,1024")
@@ -361,7 +361,9 @@ func (r Results) write(opts options, stdout io.Writer) error {
 		}
 	}
 	if ran.Peers != nil {
-		writeSummary(stdout, ran.Peers)
+		if err := writeSummary(stdout, ran.Peers); err != nil {
+			return err
+		}
 		ran.Peers = nil
 	}
 	writeTables(stdout, ran)

@@ -62,7 +62,7 @@ func TestBaseline(t *testing.T) {
 	code, stdout, stderr := runWith(t.Context(), "-quick", "-workload", "^churn-64-fifo$", "-size", "64", "-sides", "batch", "-baseline", "..", "-out", out)
 	require.Equal(t, 0, code, stderr)
 	assert.Regexp(t, `workload +bytes +mode +ns +pool batch +pool batch, baseline +change +pool / syncx\n`, stdout)
-	assert.Regexp(t, `(?m)^churn-64-fifo +64 +zeroed +[0-9.]+ +~?[0-9.]+ +~?[0-9.]+ +[+-][0-9]+ % +—$`, stdout)
+	assert.Regexp(t, `(?m)^churn-64-fifo +64 +zeroed +[0-9.]+ +~?[0-9.]+ +~?[0-9.]+ +[+-][0-9.]+ % +—$`, stdout)
 	r, err := load(out)
 	require.NoError(t, err)
 	baseline := make(map[bool][]catalog.Side)
@@ -268,8 +268,8 @@ func TestQuiet(t *testing.T) {
 	assert.Equal(t, absent, f[2].ratio(nil))
 
 	var out strings.Builder
-	writeSummary(&out, &Peers{Figures: f})
-	assert.Regexp(t, `ping-pong +64 +zeroed +10.0 +0.70 \(0.60–0.80\) +~1.40 \(1.20–1.60\) +-50 % +—\n`, out.String())
+	require.NoError(t, writeSummary(&out, &Peers{Figures: f}))
+	assert.Regexp(t, `ping-pong +64 +zeroed +10.0 +0.70 \(0.60–0.80\) +~1.40 \(1.20–1.60\) +-50.0 % +—\n`, out.String())
 }
 
 func TestTable(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 
 // writeSummary writes a line for each cell, for a terminal: sync.Pool's time, the
 // ratio of each other side to it, and what -baseline is for.
-func writeSummary(out io.Writer, p *Peers) {
+func writeSummary(out io.Writer, p *Peers) error {
 	figures := make(map[figureKey]Figure)
 	measured := make(map[figureKey]bool) // without a cell
 	var cells []cell
@@ -29,7 +29,6 @@ func writeSummary(out io.Writer, p *Peers) {
 	}
 	fmt.Fprintf(out, "Ratios to sync.Pool of %s\n%s.\n\n", p.Run, p.Method)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	defer t.Flush()
 	row := func(texts ...string) {
 		for _, s := range texts {
 			fmt.Fprintf(t, "%s\t", s)
@@ -61,6 +60,7 @@ func writeSummary(out io.Writer, p *Peers) {
 		ours := figures[figureKey{c, catalog.Pool, false}]
 		fmt.Fprintln(t, ours.ratio(ours.VsSyncx))
 	}
+	return t.Flush()
 }
 
 // isOurs reports whether s differs between versions of the library.
@@ -71,5 +71,5 @@ func change(now, old Figure) string {
 	if now.VsSyncPool == nil || old.VsSyncPool == nil {
 		return absent
 	}
-	return fmt.Sprintf("%+.0f %%", 100*(now.VsSyncPool.Median/old.VsSyncPool.Median-1))
+	return fmt.Sprintf("%+.1f %%", 100*(now.VsSyncPool.Median/old.VsSyncPool.Median-1))
 }

@@ -99,10 +99,6 @@ var mutations = []mutation{
 		old: "\tif !pg.clean() {\n\t\tpg.used = pg.remoteState().count() + 1\n\t\treturn\n\t}\n", new: ""},
 	{name: "warm pages are not kept", file: "depot.go",
 		old: "surplus := -d.spec.warmPages", new: "surplus := 0"},
-	{name: "pages that a Put claims unnoticed by adopt", file: "depot.go",
-		old: "\t\td.transit.touch() // a shard", new: "\t\t// a shard", tests: steps},
-	{name: "pages that a Put claims unnoticed by expire", file: "depot.go",
-		old: "\t\t\td.transit.touch()\n\t\t\tcontinue\n", new: "\t\t\tcontinue\n", tests: steps},
 	// get.go, put.go
 	{name: "Gets that fail in a batch are not counted", file: "get.go",
 		old: "c.failedGets.Add(uint64(len(dst) - n))", new: "c.failedGets.Add(1)"},

@@ -1,0 +1,198 @@
+package pool
+
+import (
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// names returns the names of the pools that have one.
+func names(all []Stats) (names []string) {
+	for _, st := range all {
+		if st.Name != "" {
+			names = append(names, st.Name)
+		}
+	}
+	return names
+}
+
+func TestReadStats(t *testing.T) {
+	before := len(names(ReadStats()))
+	p := newStill[[64]byte](t, WithName("first"))
+	q := New[[8]byte](WithName("second"))
+	x := p.Get()
+	all := ReadStats()
+	assert.Equal(t, []string{"first", "second"}, names(all)[before:], "in the order in which they were made")
+	k := slices.IndexFunc(all, func(st Stats) bool { return st.Name == "first" })
+	assert.Equal(t, p.Stats(), all[k])
+	assert.Equal(t, 1, all[k].Live)
+	assert.Equal(t, "[64]uint8", all[k].Type)
+	assert.Less(t, all[k].ID, q.Stats().ID)
+	p.Put(x)
+	require.NoError(t, q.Close())
+	assert.Equal(t, []string{"first"}, names(ReadStats())[before:])
+}
+
+// The garbage collector takes a pool that has no pages and that nothing refers to. In a process
+// with other timers, the pool's own timer can keep it for a while.
+func TestForgottenPool(t *testing.T) {
+	if runtime.GOARCH != "wasm" && !inChild(t) { // wasm has no processes
+		return
+	}
+	func() { New[[8]byte](WithName("forgotten")) }()
+	for range 100 {
+		runtime.GC()
+		if !slices.Contains(names(ReadStats()), "forgotten") {
+			return
+		}
+	}
+	t.Fatal("the pool is still there")
+}
+
+func TestLeaks(t *testing.T) {
+	p := newStill[[64]byte](t, WithName("leaky"))
+	x := p.Get()
+	leaks := slices.DeleteFunc(Leaks(), func(l Leak) bool { return l.Pool != "leaky" })
+	if debugging {
+		require.Len(t, leaks, 1)
+		assert.Equal(t, address(x), leaks[0].Addr)
+		assert.Equal(t, "[64]uint8", leaks[0].Type)
+		assert.Contains(t, leaks[0].String(), "process_test.go:")
+	} else {
+		assert.Empty(t, leaks)
+	}
+	p.Put(x)
+	assert.Contains(t, Leak{Pool: "p", Type: "T", Addr: 16, stack: callers()}.String(), "pool \"p\" (T): slot 0x10, got at:\n\tgithub.com/warmpage/pool.TestLeaks\n")
+}
+
+func TestReadMemory(t *testing.T) {
+	needsOSMemory(t)
+	noQuarantine(t)
+	oneP(t) // a goroutine that moves to another P takes another page
+	a := newArena(t)
+	assert.Equal(t, Memory{WorldStops: worldStops()}, ReadMemory())
+	p := newStill[[64]byte](t)
+	xs := simBatch(p, 3*p.Stats().SlotsPerPage)
+	m := ReadMemory()
+	assert.Positive(t, m.Reserved)
+	assert.EqualValues(t, 3<<16, m.InUse)
+	assert.Equal(t, m.InUse, m.Committed)
+	assert.EqualValues(t, 2, m.SystemCalls, "one to reserve and one to commit")
+	p.PutBatch(xs)
+	assert.Equal(t, m, ReadMemory(), "the pages are kept")
+	for range 3 * windowSole {
+		p.core.tick()
+	}
+	m = ReadMemory()
+	assert.EqualValues(t, 3<<16, m.Warm)
+	assert.Equal(t, m.Warm, m.Committed)
+	a.purge(func(released) bool { return true })
+	m = ReadMemory()
+	assert.Zero(t, m.Committed)
+	assert.EqualValues(t, 3<<16, m.Purged)
+	assert.EqualValues(t, 3, m.SystemCalls, "one more, for three pages that lie together")
+	assert.Zero(t, a.resident())
+}
+
+func TestProcessLimit(t *testing.T) {
+	needsOSMemory(t)
+	noQuarantine(t)
+	oneP(t) // a goroutine that moves to another P takes another page
+	newArena(t)
+	assert.Zero(t, SetProcessLimit(10<<16))
+	assert.EqualValues(t, 10<<16, SetProcessLimit(-1))
+	assert.EqualValues(t, 10<<16, SetProcessLimit(-1), "a negative limit only asks")
+
+	p, q := newStill[[64]byte](t), newStill[[1024]byte](t)
+	xs := simBatch(p, 6*p.Stats().SlotsPerPage)
+	ys := fillUp(t, q)
+	assert.Len(t, ys, 4*q.Stats().SlotsPerPage)
+	assert.EqualValues(t, 10<<16, ReadMemory().Committed)
+	_, err := p.TryGet()
+	assert.ErrorIs(t, err, ErrLimit)
+
+	p.PutBatch(xs)
+	for range 3 * windowSole {
+		p.core.tick()
+	}
+	require.Zero(t, p.Stats().Pages)
+	assert.EqualValues(t, 6<<16, ReadMemory().Warm)
+	large := newStill[[9000]byte](t)
+	_, err = large.TryGet()
+	assert.ErrorIs(t, err, ErrLimit, "there is no room for eight granules beside the four in use")
+	assert.Zero(t, ReadMemory().Warm, "the Get has purged the warm memory first")
+	ys = append(ys, fillUp(t, q)...)
+	assert.Len(t, ys, 10*q.Stats().SlotsPerPage, "another pool gets that memory")
+
+	assert.EqualValues(t, 10<<16, SetProcessLimit(1<<16), "less than what is in use")
+	_, err = q.TryGet()
+	assert.ErrorIs(t, err, ErrLimit)
+	q.PutBatch(ys[:1])
+	ys[0] = q.Get()
+	assert.EqualValues(t, 1<<16, SetProcessLimit(0))
+	ys = append(ys, q.Get())
+	q.PutBatch(ys)
+}
+
+// At the process limit, pools use memory that the system did not take back.
+func TestProcessLimitWithHeldMemory(t *testing.T) {
+	newArena(t)
+	SetProcessLimit(8 << 16)
+	defer SetProcessLimit(0)
+	p := newStill[[64]byte](t)
+	failing(t, func(call string) bool { return call == "purge" })
+	xs := fillUp(t, p)
+	p.PutBatch(xs)
+	assert.Zero(t, p.Trim())
+	ys := fillUp(t, p)
+	assert.Len(t, ys, len(xs))
+	p.PutBatch(ys)
+	assert.Zero(t, p.Trim())
+	large := newStill[[9000]byte](t)
+	zs := fillUp(t, large)
+	assert.Len(t, zs, large.Stats().SlotsPerPage, "eight small pages make a medium one")
+	assert.EqualValues(t, 8<<16, ReadMemory().Committed)
+	large.PutBatch(zs)
+}
+
+// A Get at the process limit waits for memory that is being purged.
+func TestProcessLimitDuringPurge(t *testing.T) {
+	newArena(t)
+	SetProcessLimit(4 << 16)
+	defer SetProcessLimit(0)
+	p, q := newStill[[64]byte](t), newStill[[1024]byte](t)
+	p.PutBatch(fillUp(t, p))
+	before := system.Load()
+	defer system.Store(before)
+	slow := *before
+	purging, goOn := make(chan bool, 100), make(chan bool)
+	slow.purge = func(mem []byte) (bool, bool) {
+		purging <- true
+		<-goOn
+		return before.purge(mem)
+	}
+	system.Store(&slow)
+	var wg group
+	wg.Go(func() { p.Trim() })
+	<-purging
+	wg.Go(func() {
+		x, err := q.TryGet()
+		if assert.NoError(t, err) {
+			q.Put(x)
+		}
+	})
+	for { // until the Get waits
+		theArena.mu.Lock()
+		waits := theArena.purgeDone != nil
+		theArena.mu.Unlock()
+		if waits {
+			break
+		}
+		runtime.Gosched()
+	}
+	close(goOn)
+	wg.Wait()
+}

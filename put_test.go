@@ -1,0 +1,256 @@
+package pool
+
+import (
+	"errors"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// requireMisuse requires f to panic with an error that wraps want and names the pool and its type,
+// and to leave the goroutine unpinned.
+func requireMisuse(t *testing.T, want error, f func()) {
+	t.Helper()
+	var got any
+	func() {
+		defer func() { got = recover() }()
+		f()
+	}()
+	require.NotNil(t, got, "the misuse did not panic")
+	err, ok := got.(error)
+	require.True(t, ok, "the panic value %v is not an error", got)
+	require.ErrorIs(t, err, want)
+	assert.Contains(t, err.Error(), `pool "quotes" (pool.quote)`)
+	// A pinned goroutine that gives up its P ends the process.
+	runtime.Gosched()
+	runtime.GC()
+}
+
+func TestMisuse(t *testing.T) {
+	other := New[quote](WithName("quotes"))
+	tests := []struct {
+		name string
+		want error
+		text string
+		do   func(p *Pool[quote])
+	}{
+		{"double Put", ErrDoublePut, "Put before", func(p *Pool[quote]) {
+			x := p.Get()
+			p.Put(x)
+			p.Put(x)
+		}},
+		{"double Put with others live", ErrDoublePut, "", func(p *Pool[quote]) {
+			y, x, z := p.Get(), p.Get(), p.Get()
+			p.Put(x)
+			defer p.Put(y)
+			defer p.Put(z)
+			p.Put(x)
+		}},
+		{"double Put on another goroutine", ErrDoublePut, "", func(p *Pool[quote]) {
+			x := p.Get()
+			done := make(chan struct{})
+			go func() { p.Put(x); close(done) }()
+			<-done
+			p.Put(x)
+		}},
+		{"double Put in a batch", ErrDoublePut, "", func(p *Pool[quote]) {
+			x := p.Get()
+			p.PutBatch([]*quote{x, x})
+		}},
+		{"double Put long after", ErrDoublePut, "", func(p *Pool[quote]) {
+			x := p.Get()
+			xs := make([]*quote, 5000)
+			p.GetBatch(xs)
+			p.Put(x)
+			p.PutBatch(xs)
+			p.Put(x)
+		}},
+		{"double Put after the page was released", ErrDoublePut, "released since", func(p *Pool[quote]) {
+			x := p.Get()
+			p.Put(x)
+			p.Trim()
+			p.Put(x)
+		}},
+		{"slot never handed out", ErrDoublePut, "", func(p *Pool[quote]) {
+			x := p.Get()
+			defer p.Put(x)
+			p.Put((*quote)(unsafe.Add(unsafe.Pointer(x), 1000*p.Stats().SlotSize)))
+		}},
+		{"heap", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) {
+			x := new(quote)
+			runtime.KeepAlive(&x)
+			p.Put(x)
+		}},
+		{"stack", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) {
+			var x quote
+			p.Put(&x)
+		}},
+		{"global", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) { p.Put(&global) }},
+		{"nearly nil", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) {
+			p.core.put(pointerAt(8))
+		}},
+		{"inside a slot", ErrForeignPut, "8 bytes into a slot", func(p *Pool[quote]) {
+			x := p.Get()
+			defer p.Put(x)
+			p.Put((*quote)(unsafe.Pointer(&x.price)))
+		}},
+		{"inside a slot, in a batch", ErrForeignPut, "8 bytes into a slot", func(p *Pool[quote]) {
+			x := p.Get()
+			defer p.Put(x)
+			p.PutBatch([]*quote{nil, (*quote)(unsafe.Pointer(&x.price))})
+		}},
+		{"another pool of the same type", ErrForeignPut, "belongs to", func(p *Pool[quote]) {
+			x := other.Get()
+			defer other.Put(x)
+			p.Put(x)
+		}},
+		{"Get after Close", ErrClosed, "", func(p *Pool[quote]) { closed().Get() }},
+		{"GetNoZero after Close", ErrClosed, "", func(p *Pool[quote]) { closed().GetNoZero() }},
+		{"Put after Close", ErrClosed, "", func(p *Pool[quote]) { closed().Put(&global) }},
+		{"GetBatch after Close", ErrClosed, "", func(p *Pool[quote]) { closed().GetBatch(make([]*quote, 3)) }},
+		{"empty GetBatch after Close", ErrClosed, "", func(p *Pool[quote]) { closed().GetBatch(nil) }},
+		{"PutBatch after Close", ErrClosed, "", func(p *Pool[quote]) { closed().PutBatch([]*quote{&global}) }},
+		{"Trim after Close", ErrClosed, "", func(p *Pool[quote]) { closed().Trim() }},
+		{"slot from before Close", ErrClosed, "", func(*Pool[quote]) {
+			p := New[quote](WithName("quotes"))
+			x := p.Get()
+			p.Put(x)
+			if err := p.Close(); err != nil {
+				panic(err)
+			}
+			p.Put(x)
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			oneP(t)
+			p := newStill[quote](t, WithName("quotes"))
+			requireMisuse(t, test.want, func() {
+				defer func() {
+					if r := recover(); r != nil {
+						assert.ErrorContains(t, r.(error), test.text)
+						panic(r)
+					}
+				}()
+				test.do(p)
+			})
+			// The pool still works, and hands out no slot twice.
+			require.NoError(t, p.core.checkInvariants())
+			xs := make([]*quote, 3000)
+			p.GetBatch(xs)
+			seen := make(map[*quote]bool)
+			for _, x := range xs {
+				require.False(t, seen[x])
+				seen[x] = true
+			}
+			p.PutBatch(xs)
+			require.Zero(t, p.Stats().Live)
+		})
+	}
+	require.NoError(t, other.Close())
+}
+
+func TestPutNil(t *testing.T) {
+	p := newStill[quote](t)
+	p.Put(nil)
+	p.PutBatch([]*quote{nil, nil})
+	closed().Put(nil)
+}
+
+// Behind the last slot of a page there may be room for a part of a slot. It is not a slot.
+func TestPutBehindLastSlot(t *testing.T) {
+	p := newStill[[24]byte](t)
+	x := p.Get()
+	defer p.Put(x)
+	defer func() { assert.ErrorIs(t, recover().(error), ErrForeignPut) }()
+	p.Put((*[24]byte)(unsafe.Add(unsafe.Pointer(x), p.Stats().SlotsPerPage*p.Stats().SlotSize)))
+}
+
+// Two Puts of a slot at the same time are a data race of the caller. They may go unnoticed, but no
+// other panic, no hang and no harm outside the pool may follow.
+func TestRacingDoublePut(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector reports it, and rightly")
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	p := New[quote]()
+	var caught atomic.Int64
+	for range 300 {
+		xs := make([]*quote, 500)
+		p.GetBatch(xs)
+		var wg group
+		for range 4 {
+			wg.Go(func() {
+				for _, x := range xs {
+					func() {
+						defer func() {
+							if r := recover(); r != nil {
+								if !errors.Is(r.(error), ErrDoublePut) && !errors.Is(r.(error), ErrForeignPut) {
+									panic(r)
+								}
+								caught.Add(1)
+							}
+						}()
+						p.Put(x)
+					}()
+				}
+			})
+		}
+		wg.Wait()
+	}
+	assert.Positive(t, caught.Load())
+	p.Trim()
+	p.Stats()
+}
+
+// Of two Puts of a watched slot that race, one frees it and the other panics.
+func TestRacingPutsOfWatchedSlot(t *testing.T) {
+	oneP(t)
+	p := newStill[[64]byte](t, WithProfile(1))
+	x := p.Get()
+	c, addr := &p.core, address(x)
+	s, err := c.enter("Put")
+	require.NoError(t, err)
+	first := s.putAt(addr)
+	pg, i, _ := c.find(addr)
+	*pg.link(i) = watched // as the other Put read it before that
+	second := s.putAt(addr)
+	c.leave(s)
+	require.Equal(t, []putResult{putWatched, putWatched}, []putResult{first, second})
+	require.NoError(t, c.finishPut("Put", addr, first))
+	require.ErrorIs(t, c.finishPut("Put", addr, second), ErrDoublePut)
+	require.NoError(t, c.checkInvariants())
+	require.Zero(t, p.Stats().Live)
+}
+
+// After PutBatch, no Ref of its slots resolves, even if another goroutine makes the pool's first
+// Refs while PutBatch runs.
+func TestPutBatchEndsRefs(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	var opts []Option
+	if !watchAll {
+		opts = append(opts, WithProfile(1)) // so that PutBatch leaves its P at each slot
+	}
+	for round := range times(2000) {
+		p := New[[64]byte](opts...)
+		xs := simBatch(p, 64)
+		var wg group
+		wg.Go(func() { p.PutBatch(xs) })
+		var refs []Ref[[64]byte]
+		for range round % 50 {
+			runtime.Gosched()
+		}
+		for r := range p.All() {
+			refs = append(refs, r)
+		}
+		wg.Wait()
+		for _, r := range refs {
+			require.Nil(t, p.Deref(r), "round %d: the Ref of a slot that was put resolves", round)
+		}
+		require.NoError(t, p.Close())
+	}
+}

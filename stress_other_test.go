@@ -1,5 +1,0 @@
-//go:build !unix
-
-package pool
-
-func interrupt() {}
