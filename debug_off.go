@@ -15,8 +15,8 @@ const redZone = 0
 //lint:ignore U1000 for the debug build
 type history struct{}
 
-// past is what became of a slot.
-type past struct{}
+// A quarantinedSlot was put and is kept from its next user for a time: see debug_on.go.
+type quarantinedSlot struct{ addr uintptr }
 
 func (w *watches) debugGot(string, unsafe.Pointer) error          { return nil }
 func (w *watches) debugPut(string, unsafe.Pointer) error          { return nil }

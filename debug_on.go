@@ -56,6 +56,12 @@ type history struct {
 	n     atomic.Int64      // slots in queue, and those taken out of it and not put yet; any goroutine
 }
 
+// A quarantinedSlot was put and is kept from its next user for a time.
+type quarantinedSlot struct {
+	addr uintptr
+	*past
+}
+
 // past is what became of a slot.
 type past struct {
 	got, put stack // of the last Get and Put; put is nil while the slot is in use

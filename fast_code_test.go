@@ -508,19 +508,6 @@ func parseFunctions(t *testing.T) (functions []function) {
 	return functions
 }
 
-// leaves reports whether a statement returns, or calls the slow path.
-func (f function) leaves(t *testing.T, s ast.Stmt, exit string) bool {
-	text := f.source(t, s)
-	return strings.HasPrefix(text, "return") || strings.HasPrefix(text, "c."+exit+"(")
-}
-
-// source returns the source of a node.
-func (f function) source(t *testing.T, n ast.Node) string {
-	text, err := os.ReadFile(f.file)
-	require.NoError(t, err)
-	return string(text[f.set.Position(n.Pos()).Offset:f.set.Position(n.End()).Offset])
-}
-
 // In a test that fuzzes, the compiler adds calls of other functions to get and put. The fast paths
 // are off there, in the process that go test starts and in those that it starts in turn.
 func TestFastCodeFuzzing(t *testing.T) {

@@ -4,9 +4,9 @@ package pool
 
 // Where the runtime's m has the pointers curg and p in this release, in bytes. go run
 // ./tools/layout prints the places for all releases and systems.
-//
-//lint:ignore U1000 for own_nosplit.go
 const (
+	//lint:ignore U1000 for own_nosplit.go
 	mCurg = 192 + mShift
-	mP    = 208 + mShift
+	//lint:ignore U1000 for own_nosplit.go
+	mP = 208 + mShift
 )

@@ -22,7 +22,4 @@ type (
 func getm() *mLayout                   { return nil }
 func stepUnpin()                       {}
 func (f *fastTable) store(*shardTable) {}
-func initFast()                        {}
 func fastPathIsOn() bool               { return false }
-func checkLayoutHere() bool            { return true }
-func turnFastOff()                     {}

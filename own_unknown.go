@@ -21,3 +21,7 @@ func initOwn() { pinnedOnce.Do(func() { pinned = system.Load().barrier() }) }
 // stopWorld is for a system that refuses barriers after a time. A collection of garbage takes every
 // P to a point at which nothing is pinned, in any release; it is slow.
 func stopWorld() { runtime.GC() }
+
+// There is no layout to check, and there are no fast paths to turn off.
+func checkLayoutHere() bool { return true }
+func turnFastOff()          {}

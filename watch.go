@@ -126,12 +126,6 @@ func (c *core) putBack(op string, addr uintptr) error {
 	return nil
 }
 
-// A quarantinedSlot was put and is kept from its next user for a time: see debug_on.go.
-type quarantinedSlot struct {
-	addr uintptr
-	*past
-}
-
 // endQuarantine ends all quarantine, for op. It panics if it finds damage.
 func (c *core) endQuarantine(op string) {
 	if err := c.putQuarantined(op, c.watches.takeQuarantined()); err != nil {
