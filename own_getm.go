@@ -16,9 +16,6 @@ import _ "unsafe" // go:linkname
 //go:linkname getm runtime.getm
 func getm() *mLayout
 
-// realM says that getm returns the runtime's m. It does not with the build tag poolyield.
-const realM = true
-
 // stepUnpin is for the build tag poolyield.
 //
 //go:nosplit

@@ -1,4 +1,4 @@
-//go:build linux && (amd64 || arm64) && !race && !pooldebug && !poolportable && !poolunknown && !asan && !msan && !go1.28
+//go:build linux && (amd64 || arm64) && !race && !asan && !msan && !pooldebug && !poolportable
 
 package pool
 
@@ -15,6 +15,7 @@ import (
 // seized waits until the shard is handed back.
 func TestSeizeWaits(t *testing.T) {
 	_, shards := sim(t, 64, 1)
+	skipUnlessPinned(t)
 	s := shards[0]
 	atomic.StoreUint32(&s.busy, 1)
 	seized := make(chan struct{})
@@ -57,6 +58,7 @@ func TestSeizeWaits(t *testing.T) {
 // Memory counts it.
 func TestWithoutBarrier(t *testing.T) {
 	p := New[[64]byte]()
+	skipUnlessPinned(t)
 	use := func() {
 		for range 3 {
 			xs := make([]*[64]byte, 3000)
@@ -86,6 +88,7 @@ func TestWithoutBarrier(t *testing.T) {
 func TestSeizedShardIsLeftAlone(t *testing.T) {
 	oneP(t)
 	p := newStill[[64]byte](t)
+	skipUnlessPinned(t)
 	p.Put(p.Get())
 	shards := p.core.shards.Load().present()
 	seize(shards)

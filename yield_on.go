@@ -43,9 +43,6 @@ func procPin() int { return stepper.pin() }
 
 func procUnpin() { stepper.unpin() }
 
-// realM says that getm does not return the runtime's m.
-const realM = false
-
 // getm pins as well here. The fast paths end that by stepUnpin.
 func getm() *mLayout {
 	return &mLayout{curg: new(gLayout), p: &pLayout{id: uint32(stepper.pin())}}

@@ -73,7 +73,11 @@ func libraryLayout(root, release string, p platform) (found layout, err error) {
 		}
 		return 0, false
 	}
-	if _, ok := offset("mLayout", "p"); !ok {
+	fast, ok := scope.Lookup("fastBuild").(*types.Const)
+	if !ok {
+		return found, errors.New("no constant fastBuild")
+	}
+	if !constant.BoolVal(fast.Val()) {
 		return found, errNoFastPaths
 	}
 	where := [len(fields)][2]string{
