@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -41,7 +42,7 @@ func TestLibraryAgrees(t *testing.T) {
 func isUnknown(t *testing.T, release string) bool {
 	return !slices.ContainsFunc(platforms, func(p platform) bool {
 		_, err := libraryLayout(root, release, p)
-		if err != errNoFastPaths {
+		if !errors.Is(err, errNoFastPaths) {
 			require.NoError(t, err)
 		}
 		return err == nil
