@@ -87,9 +87,9 @@ func (l *parkingLot) park(pg *page, i uint32) bool {
 	return true
 }
 
-// unpark hands out the slot that was parked last. It returns nil if that is not parked any more:
-// two Puts of one slot that race may have parked it twice, or parked it and put it on a list. (Its
-// page cannot be another pool's then: depot.drop releases no page with a parked slot.)
+// unpark hands out the slot that was parked last. It returns nil if that is not parked any more: two
+// Puts of one slot that race may have parked it twice, or parked it and put it on a list. (Its page
+// cannot be another pool's: forget comes before the arena has the page.)
 func (l *parkingLot) unpark() unsafe.Pointer {
 	l.n--
 	p := &l.places[l.n%lotSize]
@@ -181,6 +181,7 @@ func (l *parkingLot) truncate(n uint32) {
 	l.n = n
 }
 
-// forget clears the stale entries. When a page of the pool is gone, its words may say anything, and
-// its slots may be another pool's.
-func (l *parkingLot) forget() { l.truncate(l.n) }
+// forget clears the stale entries, also those among the parked slots, which two Puts of one slot
+// that raced can leave there. When a page of the pool is gone, its words may say anything, and its
+// slots may be another pool's.
+func (l *parkingLot) forget() { l.takeBack(noPage) }

@@ -199,3 +199,29 @@ func TestParkingArmsTheTimer(t *testing.T) {
 	}
 	simDrain(t, c, s, xs)
 }
+
+// A shard does not hand out the slots of other pools. Two Puts of one slot that race can leave the
+// slot in a lot when its page is released. Another pool with the same memory can then park it as well.
+func TestGetLeavesOtherPoolsAlone(t *testing.T) {
+	skipUnlessPinned(t)
+	c, shards := sim(t, 64, 2)
+	x := simGet(t, c, shards[0])
+	require.True(t, simPut(c, shards[1], x))
+	pg := pageOf(x)
+	i, _ := pg.indexOf(x)
+	*pg.link(i) = taken // as the other Put saw it
+	require.True(t, pg.push(i))
+	shards[0].discardEmpty()
+	c.settle(shards[0].takeOutbox())
+	require.Equal(t, noPage, pageOf(x), "released")
+
+	other, theirs := sim(t, 64, 2)
+	require.Equal(t, x, simGet(t, other, theirs[0]), "the arena uses the memory again")
+	require.True(t, simPut(other, theirs[1], x))
+	on(c, shards[1], func() {
+		y := c.get()
+		require.NotEqual(t, x, uintptr(y), "another pool's slot")
+		c.put(y)
+	})
+	require.NoError(t, other.checkInvariants())
+}
