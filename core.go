@@ -211,7 +211,7 @@ func (c *core) finish(shards []*shard) {
 	c.absent.raise(signalClosed)
 	for _, s := range shards {
 		s.raise(signalClosed)
-		s.cur, s.last = noPage, noPage
+		s.cur = noPage
 		s.queue = pageQueue{}
 		s.retired = pageQueue{}
 	}

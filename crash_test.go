@@ -82,7 +82,10 @@ var misuses = []crash{
 		p := quotePool()
 		x := p.Get()
 		r := p.Ref(x)
-		p.core.hasRefs.Store(false)
+		p.core.hasRefs.Store(false) // this Put shall not end the Ref, like one that is under way
+		for _, s := range p.core.shards.Load().present() {
+			s.lower(signalRefs)
+		}
 		p.Put(x)
 		p.PutRef(r)
 	}},

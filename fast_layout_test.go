@@ -57,7 +57,7 @@ func useWith(t *testing.T, access string) {
 // usesFastPaths reports whether a Get or Put of p may take the fast path.
 func usesFastPaths[T any](p *Pool[T]) bool {
 	p.Put(p.Get()) // so that the P has its shard
-	return atomic.LoadUint32(&p.core.fast.n) != 0
+	return p.core.fast.rest != nil
 }
 
 // fakes are what the words have that a fake m has, in the place of pointers. They are no local variables, so

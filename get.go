@@ -8,8 +8,8 @@ import (
 
 // A Get from beginning to end. Most Gets end in get, which cannot be preempted and has the shard of
 // its P to itself for that long (own_nosplit.go). What it cannot serve in a few instructions starts
-// over in getSlow, which gets a shard by a pin or a lock. And if the shard has no page for it, it
-// goes on in supply, without a shard.
+// over in mustGet and tryGet, which get a shard by a pin or a lock. And if the shard has no page for
+// it, it goes on in supply, without a shard.
 
 // get hands out a slot. It panics if it can get none.
 //
@@ -25,59 +25,60 @@ func (c *core) get() unsafe.Pointer {
 	if !fastBuild {
 		return c.mustGet()
 	}
+	var (
+		s *shard
+		x unsafe.Pointer
+	)
 	m := getm()
-	n := atomic.LoadUint32(&c.fast.n)
-	if n == 0 || m.p.id >= n {
-		return c.mustGet() // fast paths are off, or New did not make the pool, or the P is new
-	}
-	var s *shard
 	if id := m.p.id; id < fewPs {
-		s = (*shard)(atomic.LoadPointer(&c.fast.few[id]))
-	} else {
-		s = (*shardTable)(atomic.LoadPointer(&c.fast.rest)).shards[id]
+		s = c.fast.few[id]
+	} else if t := c.fast.rest; t != nil && uint64(id) < uint64(len(t.shards)) {
+		s = t.shards[id]
+	}
+	if s == nil {
+		return c.mustGet() // the P is new, or fast paths are off, or New did not make the pool
 	}
 	s.busy = 1 // whoever wants the shard now waits for us, or has raised a signal that we see
 	if stepping {
 		yieldPoint()
 	}
-	var x unsafe.Pointer
 	// sampleIn counts Gets; 1 says that this one is to be sampled. Refs do not matter to Get.
-	if atomic.LoadUint32(&s.signal)&^signalRefs == 0 && s.sampleIn > 1 && m.curg.stackguard0 != stackPreempt {
-		if k := s.lot.n; k != 0 {
-			// 1. The slot that was parked last (parkingLot.unpark). Its page is not touched.
-			if p := &s.lot.places[(k-1)%lotSize]; *p.word == parking {
-				*p.word = taken
-				s.lot.n = k - 1
-				x = p.slot
-			}
-		} else {
-			pg := s.cur
-			i := pg.bump
-			if i < pg.capacity {
-				// 2. The next slot of the current page in address order (page.popBump).
-				pg.bump = i + 1
-			} else {
-				// 3. The head of its free list (page.popFree). If that is empty, localFree takes
-				//    its place (page.useLocal).
-				if pg.free >= pg.reserved && pg.localFree != none && !pg.retired {
-					s.counts.slowGets++
-					pg.free, pg.localFree = pg.localFree, none
-					pg.freeIsZero = false
-				}
-				if i = pg.free; i < pg.reserved {
-					pg.free = uint32(pg.links[i])
-				}
-			}
-			if i < pg.reserved {
-				pg.links[i] = taken
-				pg.used++
-				x = unsafe.Pointer(&(*[largePageSize]byte)(pg.base)[uintptr(i)*uintptr(pg.stride)])
-			}
-		}
-		if x != nil {
-			s.sampleIn--
-		}
+	if atomic.LoadUint32(&s.signal)&^signalRefs != 0 || s.sampleIn <= 1 || m.curg.stackguard0 == stackPreempt {
+		goto slow
 	}
+	if k := s.lot.n; k != 0 {
+		// 1. The slot that was parked last (parkingLot.unpark). Its page is not touched.
+		p := &s.lot.places[(k-1)%lotSize]
+		if *p.word != parking {
+			goto slow
+		}
+		*p.word = taken
+		s.lot.n = k - 1
+		x = p.slot
+	} else {
+		pg := s.cur
+		i := pg.bump
+		if i < pg.capacity {
+			// 2. The next slot of the current page in address order (page.popBump).
+			pg.bump = i + 1
+		} else {
+			// 3. The head of its free list (page.popFree). If that is empty, localFree takes its
+			//    place (page.useLocal).
+			if i = pg.free; i >= pg.reserved {
+				if i = pg.localFree; i == none || pg.retired {
+					goto slow
+				}
+				s.counts.slowGets++
+				pg.localFree = none
+				pg.freeIsZero = false
+			}
+			pg.free = uint32(pg.links[i])
+		}
+		pg.links[i] = taken
+		pg.used++
+		x = unsafe.Pointer(&(*[largePageSize]byte)(pg.base)[uintptr(i)*uintptr(pg.stride)])
+	}
+	s.sampleIn--
 	if stepping {
 		yieldPoint()
 	}
@@ -89,10 +90,18 @@ func (c *core) get() unsafe.Pointer {
 	if stepping {
 		stepUnpin()
 	}
-	if x == nil {
-		return c.mustGet()
-	}
 	return x
+
+slow: // nothing of the shard has changed
+	if storesInOrder {
+		s.busy = 0
+	} else {
+		atomic.StoreUint32(&s.busy, 0)
+	}
+	if stepping {
+		stepUnpin()
+	}
+	return c.mustGet()
 }
 
 // mustGet is get from the point where the fast path cannot serve it. It has an ordinary prologue,

@@ -1,7 +1,5 @@
 package pool
 
-import "unsafe"
-
 // How a goroutine gets a shard to itself, and how somebody else takes it over.
 //
 // There are three ways to get a shard. Stats.Access says which one a process has.
@@ -47,12 +45,17 @@ type shardTable struct {
 const fewPs = 16
 
 // A fastTable has the shards by the ids of their Ps, as a shardTable, in the way that is fastest to
-// read: those of the first Ps are in place, which saves a pair of Get and Put three loads each. n
-// is stored last, and 0 if the fast paths are off. Any P reads, atomic.
+// read: those of the first Ps are in place. A P that has no shard finds nil or absent, and if the
+// fast paths are off, all find nil.
+//
+// It is stored to by atomic stores (own_nosplit.go), and any P reads it by plain loads, which cost
+// less. That is enough. The compiler loads a pointer before it follows it, and all processors that
+// Go runs on order a load behind the load of its address (what RCU in Linux relies on,
+// Documentation/RCU/rcu_dereference.rst). So whoever sees a shard sees what newShard wrote. The
+// same goes for mainTable and the pages that it leads to.
 type fastTable struct {
-	n    uint32
-	few  [fewPs]unsafe.Pointer // *shard
-	rest unsafe.Pointer        // *shardTable, for the others
+	few  [fewPs]*shard
+	rest *shardTable // for the others
 }
 
 // present returns the shards that there are. They are all there are for a caller that holds stopMu.

@@ -88,24 +88,33 @@ const stackPreempt = ^uintptr(0) - 1313 // 0xfffffffffffffade
 const storesInOrder = runtime.GOARCH == "amd64"
 
 // store publishes t, unless the fast paths are off. turnFastOff sets fastOff and then clears all
-// tables, and this is the other way round: one of the two clears this one. core.stopMu is held, or
-// nobody else knows of the pool yet.
+// tables, and this is the other way round: one of the two clears this one last. core.stopMu is held,
+// or nobody else knows of the pool yet.
 func (f *fastTable) store(t *shardTable) {
-	for i, s := range t.shards[:min(len(t.shards), len(f.few))] {
-		atomic.StorePointer(&f.few[i], unsafe.Pointer(s))
-	}
-	atomic.StorePointer(&f.rest, unsafe.Pointer(t))
 	if fastOff.Load() {
 		return
 	}
-	atomic.StoreUint32(&f.n, uint32(len(t.shards)))
+	for i, s := range t.shards[:min(len(t.shards), len(f.few))] {
+		storePointer(&f.few[i], s)
+	}
+	storePointer(&f.rest, t)
 	if fastOff.Load() {
 		f.clear()
 	}
 }
 
 // clear turns the fast paths of a pool off.
-func (f *fastTable) clear() { atomic.StoreUint32(&f.n, 0) }
+func (f *fastTable) clear() {
+	for i := range f.few {
+		storePointer(&f.few[i], nil)
+	}
+	storePointer(&f.rest, nil)
+}
+
+// storePointer publishes what p points to.
+func storePointer[T any](at **T, p *T) {
+	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(at)), unsafe.Pointer(p))
+}
 
 // fastOff is set when the fast paths must not be used.
 var (

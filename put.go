@@ -19,7 +19,7 @@ import (
 // Between getm and the store that clears busy it calls nothing, in no build: the steps are written
 // out here, and helpers of page and parkingLot that say the same are for the slow path. See
 // own_nosplit.go for the reason. It is some 30 instructions for the slot that was handed out last,
-// and some 60 for others.
+// and some 60 for others. Most loads that lead to the page are plain: see fastTable.
 //
 //go:nosplit
 //go:noinline
@@ -29,85 +29,98 @@ func (c *core) put(x unsafe.Pointer) {
 		c.putSlow(x)
 		return
 	}
+	var (
+		s      *shard
+		sig    uint32
+		k      uint32      // slots parked
+		place  *parkedSlot // for the next one
+		off    uintptr     // of x in the first region
+		ch     *chunk      // of x
+		pg     *page       // of x
+		hi, lo uint64      // hi is the index of the slot, if lo says that x is the address of one
+		word   *uint16     // of the slot
+		owner  uint32      // of the page
+	)
 	m := getm()
-	n := atomic.LoadUint32(&c.fast.n)
-	if n == 0 || m.p.id >= n {
-		c.putSlow(x) // fast paths are off, or New did not make the pool, or the P is new
-		return
-	}
-	var s *shard
 	if id := m.p.id; id < fewPs {
-		s = (*shard)(atomic.LoadPointer(&c.fast.few[id]))
-	} else {
-		s = (*shardTable)(atomic.LoadPointer(&c.fast.rest)).shards[id]
+		s = c.fast.few[id]
+	} else if t := c.fast.rest; t != nil && uint64(id) < uint64(len(t.shards)) {
+		s = t.shards[id]
+	}
+	if s == nil {
+		c.putSlow(x) // the P is new, or fast paths are off, or New did not make the pool
+		return
 	}
 	s.busy = 1 // whoever wants the shard now waits for us, or has raised a signal that we see
 	if stepping {
 		yieldPoint()
 	}
-	done := false
-	sig := atomic.LoadUint32(&s.signal)
-	k := s.lot.n
-	place := &s.lot.places[k%lotSize]
-	if sig == 0 && place.slot == x && *place.word == taken {
-		// 1. The slot that the last Get took from the lot goes back there (parkingLot.repark). A
-		//    loop cannot consist of this alone, so the scheduler is asked only after it.
+	sig = atomic.LoadUint32(&s.signal)
+	k = s.lot.n
+	place = &s.lot.places[k%lotSize]
+	if place.slot == x && *place.word == taken && sig == 0 {
+		// 1. The slot that the last Get took from the lot goes back there. The entry that is still
+		//    there says all that step 2 would look up. A loop cannot consist of this alone, so the
+		//    scheduler is asked only after it.
 		*place.word = parking
 		s.lot.n = k + 1
-		done = true
-	} else if sig&^signalRefs == 0 && m.curg.stackguard0 != stackPreempt {
-		// 2. The page: that of a Put before, if it is still the shard's own; otherwise what the
-		//    table says of the address, if it is a page of this pool (page.indexOf, pageOfMain).
-		pg := s.last
-		hi, lo := bits.Mul64(uint64(uintptr(x)-uintptr(pg.base)), pg.recip)
-		found := lo < pg.recip && hi < uint64(pg.reserved) && atomic.LoadUint32(&pg.owner) == s.id
-		owner := s.id
-		if off := uintptr(x) - mainRegion.base; !found && off < mainRegion.size {
-			ch := (*chunk)(atomic.LoadPointer(&mainTable[off>>chunkShift%mainChunks].p))
-			pg = (*page)(atomic.LoadPointer(&ch.pages[off>>granuleShift%chunkGranules].p))
-			hi, lo = bits.Mul64(uint64(uintptr(x)-uintptr(pg.base)), pg.recip)
-			found = lo < pg.recip && hi < uint64(pg.reserved) && pg.spec == &c.spec
-			if owner = atomic.LoadUint32(&pg.owner); found && owner == s.id {
-				s.last = pg
+		goto done
+	}
+	off = uintptr(x) - mainRegion.base
+	if off >= mainRegion.size || sig&^signalRefs != 0 || m.curg.stackguard0 == stackPreempt {
+		goto slow
+	}
+	// 2. The page is what the table says of the address, if it is a page of this pool (pageOfMain,
+	//    page.indexOf). To try the page of an earlier Put first saves nothing: the table costs a few
+	//    loads from the cache, and a wrong guess costs more.
+	ch = (*chunk)(mainTable[off>>chunkShift%mainChunks].p)
+	pg = (*page)(ch.pages[off>>granuleShift%chunkGranules].p)
+	hi, lo = bits.Mul64(uint64(uintptr(x)-uintptr(pg.base)), pg.recip)
+	if lo >= pg.recip || hi >= uint64(len(pg.links)) || pg.spec != &c.spec {
+		goto slow
+	}
+	word = &pg.links[hi]
+	if *word != taken {
+		goto slow
+	}
+	// 3. The Refs of the slot end first (core.endRefs).
+	if sig != 0 {
+		if u := (*refUnit)(atomic.LoadPointer(&pg.refs)); u != nil {
+			if hi >= unitSlots || u.gens[hi] == math.MaxUint32 {
+				goto slow
 			}
-		}
-		if i := uint32(hi); found && pg.links[i] == taken {
-			// 3. Another shard's slot is parked if there is room, and one of our own if the lot is
-			//    empty (parkingLot.wants, hasRoom). The clock has to know of parked slots. Other
-			//    slots of our own are pushed; if the page may be empty then, the slow path does it.
-			park := s.lot.armed && k < s.lot.room/4
-			push := false
-			if owner != s.id {
-				park = park || s.lot.armed && k < s.lot.room && owner != noOwner
-			} else {
-				park = park && k == 0 && (pg.used != 1 || pg.localFree == none)
-				push = k != 0 && pg.used > 2
-			}
-			// 4. The Refs of the slot end first (core.endRefs).
-			if sig != 0 && (park || push) {
-				if u := (*refUnit)(atomic.LoadPointer(&pg.refs)); u != nil {
-					if i < unitSlots && u.gens[i] != math.MaxUint32 {
-						gen := atomic.LoadUint32(&u.gens[i])
-						atomic.CompareAndSwapUint32(&u.gens[i], gen, gen+1)
-					} else {
-						park, push = false, false
-					}
-				}
-			}
-			switch {
-			case park:
-				pg.links[i] = parking
-				place.slot, place.word = x, &pg.links[i]
-				s.lot.n = k + 1
-				done = true
-			case push:
-				pg.links[i] = uint16(pg.localFree)
-				pg.localFree = i
-				pg.used--
-				done = true
-			}
+			gen := atomic.LoadUint32(&u.gens[hi])
+			atomic.CompareAndSwapUint32(&u.gens[hi], gen, gen+1)
 		}
 	}
+	// 4. A slot of our own is pushed, or parked if the lot is empty; if its page may be empty then,
+	//    the slow path does it. Another shard's slot is parked if there is room. (parkingLot.wants,
+	//    hasRoom.) The clock has to know of parked slots.
+	owner = atomic.LoadUint32(&pg.owner)
+	if owner == s.id {
+		if k != 0 {
+			if pg.used <= 2 {
+				goto slow
+			}
+			*word = uint16(pg.localFree)
+			pg.localFree = uint32(hi)
+			pg.used--
+			goto done
+		}
+		if pg.used == 1 && pg.localFree != none {
+			goto slow
+		}
+	} else if k >= s.lot.room/4 && (k >= s.lot.room || owner == noOwner) {
+		goto slow
+	}
+	if !s.lot.armed {
+		goto slow
+	}
+	*word = parking
+	place.slot, place.word = x, word
+	s.lot.n = k + 1
+
+done:
 	if stepping {
 		yieldPoint()
 	}
@@ -119,9 +132,18 @@ func (c *core) put(x unsafe.Pointer) {
 	if stepping {
 		stepUnpin()
 	}
-	if !done {
-		c.putSlow(x)
+	return
+
+slow: // nothing has changed but that the Refs have ended, and putSlow does that once more
+	if storesInOrder {
+		s.busy = 0
+	} else {
+		atomic.StoreUint32(&s.busy, 0)
 	}
+	if stepping {
+		stepUnpin()
+	}
+	c.putSlow(x)
 }
 
 // putSlow is put from the point where the fast path cannot take the slot. It has an ordinary

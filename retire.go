@@ -150,7 +150,6 @@ func (s *shard) tick(idle bool) {
 	s.lot.armed = false
 	s.budget = max(budgetMin, s.turns+s.budget-s.budget/windowSeveral)
 	s.turns = 0
-	s.last = noPage // it may be gone, and the garbage collector may have it
 	s.flush(0)
 	s.collectQueue(idle)
 	s.tickCurrent(idle)

@@ -76,7 +76,7 @@ func (s *shard) renew(interval uint32) {
 }
 
 // gets returns how many Gets were counted. Any P, also while the owner counts. In that case, a Get
-// on its way to getSlow may be counted in one call, not in the next, and again in the one after.
+// on its way to tryGet may be counted in one call, not in the next, and again in the one after.
 func (s *shard) gets() uint64 {
 	for n := 0; ; n++ {
 		before := s.renewals.Load()

@@ -29,13 +29,12 @@ type shardState struct {
 	id       uint32 // the P's id + 1; set once
 	sampleIn uint32 // Gets from here to the one that is sampled; any P reads it: see sample.go
 	cur      *page  // Get pops from it; noPage if there is none
-	last     *page  // a slot was last put to it; a hint, for it may have another owner by now
 	spec     *spec  // set once
 	depot    *depot // set once
 
 	interval uint32 // what sampleIn began with; atomic, any P reads it
 	guardIn  uint32 // slow Gets to the one that is guarded
-	_        [8]byte
+	_        [16]byte
 
 	lot parkingLot // begins on a cache line
 
@@ -101,7 +100,6 @@ func newShard(sp *spec, d *depot, id int) *shard {
 	s.lot.init(sp, s.id)
 	s.renew(sp.sampler.interval())
 	s.cur = noPage
-	s.last = noPage
 	s.budget = budgetMin
 	return s
 }
