@@ -72,6 +72,43 @@ func TestPreemptionOfLoops(t *testing.T) {
 	}
 }
 
+// A long loop of Puts alone, none of which leaves the fast path, lets the world be stopped midway,
+// even if the runtime may not preempt it by a signal.
+func TestPreemptionOfPuts(t *testing.T) {
+	if os.Getenv(childEnv) != t.Name() {
+		t.Setenv("GODEBUG", strings.TrimPrefix(os.Getenv("GODEBUG")+",asyncpreemptoff=1", ","))
+	}
+	if !inChild(t) {
+		return
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	p := New[[8]byte]()
+	const pages = 64
+	perPage := p.Stats().SlotsPerPage
+	xs := make([]*[8]byte, pages*perPage)
+	for midway, rounds := false, 0; !midway; rounds++ {
+		require.Less(t, rounds, 200, "no stop ended before the Puts did")
+		var done atomic.Int64
+		var putter group
+		putter.Go(func() {
+			p.GetBatch(xs)
+			for i := range perPage { // one of each page in turn, so that no page is empty before the end
+				for page := range pages {
+					p.Put(xs[page*perPage+i])
+					done.Add(1)
+				}
+			}
+		})
+		for done.Load() < int64(len(xs)/10) {
+			runtime.Gosched()
+		}
+		runtime.Stack(nil, true)
+		midway = done.Load() < int64(len(xs)*9/10)
+		putter.Wait()
+	}
+	require.NoError(t, p.Close())
+}
+
 // Many goroutines that exchange slots in a tight loop, some of them locked to their threads, get no
 // slot twice, whatever interrupts them: collections, stops of the world, changes of GOMAXPROCS,
 // signals that ask for preemption, and those of a profiler.

@@ -65,7 +65,7 @@ func (c *core) get() unsafe.Pointer {
 			// 3. The head of its free list (page.popFree). If that is empty, localFree takes its
 			//    place (page.useLocal).
 			if i = pg.free; i >= pg.reserved {
-				if i = pg.localFree; i == none || pg.retired {
+				if i = pg.localFree; i == none {
 					goto slow
 				}
 				s.counts.slowGets++

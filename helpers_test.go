@@ -281,8 +281,12 @@ func on(c *core, s *shard, f func()) {
 	shards := slices.Clone(table.shards)
 	j, k := slices.Index(shards, here), slices.Index(shards, s)
 	shards[j], shards[k] = s, here
-	c.shards.Store(&shardTable{core: c, shards: shards})
-	defer c.shards.Store(table)
+	use := func(t *shardTable) {
+		c.shards.Store(t)
+		c.fast.store(t)
+	}
+	use(&shardTable{core: c, shards: shards})
+	defer use(table)
 	f()
 }
 

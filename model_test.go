@@ -219,7 +219,11 @@ func (m *model) newPool(config byte, same int) *modelPool {
 
 // addShard adds a P.
 func (p *modelPool) addShard() {
-	p.shards = append(p.shards, newShard(&p.c.spec, &p.c.depot, len(p.shards)))
+	s := newShard(&p.c.spec, &p.c.depot, len(p.shards))
+	if p.c.hasRefs.Load() {
+		s.raise(signalRefs) // as grow does
+	}
+	p.shards = append(p.shards, s)
 	p.c.shards.Store(&shardTable{core: p.c, shards: slices.Clone(p.shards)})
 }
 

@@ -16,9 +16,9 @@ import "unsafe"
 // The marks. The word of a parked slot says parking instead of taken, so that a second Put is found
 // out on whichever P it comes.
 //
-// The stale entries. places[n:] still holds the slots that were handed out from there. repark goes
-// by such an entry: a Put of the same slot needs no look-up. What it goes by must not outlive the
-// slot's page; see truncate and forget.
+// The stale entries. places[n:] still holds the slots that were handed out from there. If the slot
+// of places[n] is put again, core.put goes by that entry and looks nothing up. What it goes by must
+// not outlive the slot's page; see truncate and forget.
 //
 // All methods run while the caller has the shard to itself.
 type parkingLot struct {
@@ -39,7 +39,7 @@ type parkedSlot struct {
 }
 
 const (
-	// lotSize is one more than a shard parks at most: repark looks at the place after the last.
+	// lotSize is one more than a shard parks at most: core.put looks at the place after the last.
 	// It is large enough to make the compare-and-swap that sends half of them home a small share
 	// of each, and for two batches of 64. (With 64, batches of 1 KiB slots that cross between Ps
 	// took twice as long.)
@@ -98,19 +98,6 @@ func (l *parkingLot) unpark() unsafe.Pointer {
 	}
 	*p.word = taken
 	return p.slot
-}
-
-// repark parks the slot at addr if it is the one that was handed out from the place where the next
-// slot is to be parked. The entry that is still there says all that park would look up. This is
-// what happens to a program that puts each object before it gets the next.
-func (l *parkingLot) repark(addr uintptr) bool {
-	p := &l.places[l.n%lotSize]
-	if uintptr(p.slot) != addr || *p.word != taken {
-		return false
-	}
-	*p.word = parking
-	l.n++
-	return true
 }
 
 // home returns the page and the index of a parked slot, or false if it is not parked any more.

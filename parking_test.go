@@ -7,6 +7,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// putOn is Put on shard s, as a user does it. GOMAXPROCS is 1.
+func putOn(c *core, s *shard, x uintptr) { on(c, s, func() { c.put(pointerAt(x)) }) }
+
+// requireDoublePut requires that shard s refuses the slot at x, which is free, and parks nothing.
+func requireDoublePut(t *testing.T, c *core, s *shard, x uintptr) {
+	t.Helper()
+	before := s.lot.n
+	require.ErrorIs(t, caught(func() error { putOn(c, s, x); return nil }), ErrDoublePut)
+	require.Equal(t, before, s.lot.n)
+}
+
 // A second Put of a parked slot is caught wherever in the lot the slot is, on whichever P the Put
 // comes, and also if the slot was handed out from the lot and parked again in between.
 func TestSecondPutOfParkedSlot(t *testing.T) {
@@ -17,8 +28,8 @@ func TestSecondPutOfParkedSlot(t *testing.T) {
 		t.Helper()
 		for _, s := range shards {
 			before := s.lot.n
-			require.False(t, s.lot.repark(x))
 			require.False(t, simPut(c, s, x))
+			requireDoublePut(t, c, s, x)
 			require.Equal(t, before, s.lot.n)
 		}
 	}
@@ -32,7 +43,8 @@ func TestSecondPutOfParkedSlot(t *testing.T) {
 	for k := range 10 { // slots that are handed out may be put again
 		x := simGet(t, c, b)
 		require.Equal(t, xs[9-k], x)
-		require.True(t, b.lot.repark(x))
+		putOn(c, b, x)
+		require.EqualValues(t, 10-k, b.lot.n)
 		refused(x)
 		require.Equal(t, x, simGet(t, c, b))
 	}
@@ -68,8 +80,8 @@ func TestSecondPutMeetsStaleEntry(t *testing.T) {
 	}
 	simDrain(t, c, s, []uintptr{xs[2], xs[0]})
 	require.Equal(t, xs[2], uintptr(s.lot.places[s.lot.n].slot), "the stale entry")
-	require.False(t, s.lot.repark(xs[2]), "it is parked elsewhere in the lot")
-	require.False(t, simPut(c, s, xs[2]))
+	require.False(t, simPut(c, s, xs[2]), "it is parked elsewhere in the lot")
+	requireDoublePut(t, c, s, xs[2])
 	require.EqualValues(t, 2, s.lot.n)
 	require.NoError(t, c.checkInvariants())
 	require.True(t, simPut(c, s, xs[1]))
@@ -103,14 +115,44 @@ func TestDoublePutAcrossShards(t *testing.T) {
 func TestParkedAndListed(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	xs := simFill(t, c, shards[0], 3)
-	require.True(t, simPut(c, shards[1], xs[0]))
 	pg := pageOf(xs[0])
 	i, _ := pg.indexOf(xs[0])
-	require.EqualValues(t, parking, *pg.link(i))
-	*pg.link(i) = none // as the owner's push does
-	require.NotEqual(t, xs[0], simGet(t, c, shards[1]))
-	require.Zero(t, shards[1].lot.n)
-	*pg.link(i) = taken
+	for _, get := range []func() uintptr{
+		func() uintptr { return simGet(t, c, shards[1]) },
+		func() (x uintptr) {
+			on(c, shards[1], func() { x = uintptr(c.get()) })
+			return x
+		},
+	} {
+		require.True(t, simPut(c, shards[1], xs[0]))
+		*pg.link(i) = none // as the owner's push does
+		require.NotEqual(t, xs[0], get())
+		require.Zero(t, shards[1].lot.n)
+		*pg.link(i) = taken
+	}
+}
+
+// A free list that a racing Put has cut short, by the mark of a parked slot in place of a link, ends
+// there.
+func TestListCutShort(t *testing.T) {
+	if debugging {
+		t.Skip("the debug build finds the damage itself")
+	}
+	c, shards := sim(t, 64, 2)
+	s := shards[0]
+	xs := simFill(t, c, s, int(c.spec.geo.slots)) // a whole page
+	pg := pageOf(xs[0])
+	for _, i := range []uint32{1, 2, 3} {
+		require.True(t, pg.push(i))
+	}
+	*pg.link(3) = parking // as a Put on another P does that has found the slot in use
+	seen := make(map[uintptr]bool)
+	for range 3 {
+		on(c, s, func() { seen[uintptr(c.get())] = true })
+	}
+	assert.Len(t, seen, 3)
+	assert.True(t, seen[xs[3]], "the head of the list")
+	assert.False(t, seen[xs[1]] || seen[xs[2]])
 }
 
 // A shard that flushes its lot leaves the slots of other pools alone. Two Puts of one slot that
@@ -191,11 +233,10 @@ func TestParkingArmsTheTimer(t *testing.T) {
 		assert.True(t, s.takeOutbox().arm)
 		assert.Equal(t, uint32(1), s.lot.n)
 		require.Equal(t, xs[0], simGet(t, c, s))
-		assert.True(t, s.lot.repark(xs[0]), "the slot was handed out last")
+		putOn(c, s, xs[0]) // it was handed out last
 		require.Equal(t, xs[0], simGet(t, c, s))
 		simTick(c, s, false)
 		assert.Zero(t, s.lot.n)
-		assert.False(t, s.lot.repark(xs[0]))
 	}
 	simDrain(t, c, s, xs)
 }

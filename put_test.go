@@ -254,3 +254,20 @@ func TestPutBatchEndsRefs(t *testing.T) {
 		require.NoError(t, p.Close())
 	}
 }
+
+// A Put that parks a slot after the last tick arms the clock, so that the slot does not wait there
+// for good. The shard owns the slot, and was on its fast path.
+func TestPutArmsClock(t *testing.T) {
+	oneP(t)
+	p := newStill[[64]byte](t)
+	held := []*[64]byte{p.Get(), p.Get()}
+	for range 2 {
+		p.core.tick()
+		held = append(held, p.Get()) // answers the tick
+		p.core.clock.left.Store(0)
+		p.Put(held[len(held)-1])
+		assert.EqualValues(t, armedTicks, p.core.clock.left.Load())
+		held = held[:len(held)-1]
+	}
+	p.PutBatch(held)
+}
