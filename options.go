@@ -39,8 +39,8 @@ func WithLimit(bytes int64) Option {
 	return func(o *options) { o.limit = bytes }
 }
 
-// WithWarmPages makes the pool keep up to n empty pages, instead of releasing them within a second.
-// It is for bursts that are further apart than that. A page has [Stats].SlotsPerPage slots.
+// WithWarmPages makes the pool keep up to n empty pages for good, instead of releasing them within a
+// second. It is for bursts that are further apart than that. A page has [Stats].SlotsPerPage slots.
 // [Pool.Trim] and [Pool.Close] release these pages too. 0 is the default. New panics if n is
 // negative.
 func WithWarmPages(n int) Option {

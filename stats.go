@@ -48,8 +48,8 @@ type Stats struct {
 	OffHeap bool
 	// Access says how Get and Put get a part of the pool to themselves: "nosplit" if they cannot be
 	// preempted, which is fastest; "pinned" if they pin the goroutine to its P; "locked" if they
-	// take a lock, which is slowest. See "Builds" in the package's documentation. It is the same
-	// for all pools of a process.
+	// take a lock. The last two take about as long. See "Builds" in the package's documentation. It
+	// is the same for all pools of a process.
 	Access string
 }
 
