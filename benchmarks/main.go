@@ -127,6 +127,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		sides     = fs.String("sides", "", "only these `sides`, and sync.Pool: "+sideNames())
 		baseline  = fs.String("baseline", "", "another checkout of the library, `directory` to compare with")
 		processes = fs.Int("processes", 0, "`number` of processes for each figure (default 5, promotion 11, with -quick 1)")
+		attempts  = fs.Int("attempts", 0, "measure a workload `number` times at most in each process, until it was quiet (default 4, with -quick 1)")
 		out       = fs.String("out", "", "`directory` for what is written (default results, with -quick results/quick, for a part of the comparison results/part)")
 	)
 	fs.SetOutput(io.Discard) // errors are printed once, by run
@@ -142,6 +143,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return options{}, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	case *processes < 0:
 		return options{}, fmt.Errorf("-processes must be positive, not %d", *processes)
+	case *attempts < 0:
+		return options{}, fmt.Errorf("-attempts must be positive, not %d", *attempts)
 	}
 	opts := full
 	part := *workload != "" || *sizes != "" || *sides != "" || *baseline != ""
@@ -155,6 +158,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	opts.command = strings.Join(append([]string{"go run ."}, args...), " ")
 	if *processes > 0 {
 		opts.peers.processes, opts.stops.processes, opts.promotion.processes = *processes, *processes, *processes
+	}
+	if *attempts > 0 {
+		opts.peers.attempts = *attempts
 	}
 	if *out != "" {
 		opts.out = *out

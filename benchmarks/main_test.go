@@ -175,6 +175,7 @@ func TestBadFlags(t *testing.T) {
 	}{
 		{"-processes -1", "-processes must be positive, not -1"},
 		{"-processes many", `invalid value "many" for flag -processes`},
+		{"-attempts -1", "-attempts must be positive, not -1"},
 		{"-workload [", "-workload: error parsing regexp"},
 		{"-workload juggling", "-workload juggling matches none of ping-pong churn-64-fifo"},
 		{"-size 65", `-size must be of [16 64 256 1024], with commas between, not "65"`},
