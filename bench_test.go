@@ -31,6 +31,24 @@ func BenchmarkPair(b *testing.B) {
 			p.Put(x)
 		}
 	})
+	b.Run("GetNoZero", func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			x := p.GetNoZero()
+			x[0] = 1
+			p.Put(x)
+		}
+	})
+	b.Run("Get/Refs", func(b *testing.B) { // of other slots
+		refs := New[obj64]()
+		refs.Ref(refs.Get())
+		b.ReportAllocs()
+		for range b.N {
+			x := refs.Get()
+			x[0] = 1
+			refs.Put(x)
+		}
+	})
 	b.Run("GetBatch", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; i < b.N; i += len(xs) {
