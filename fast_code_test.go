@@ -99,7 +99,7 @@ func TestFastCode(t *testing.T) {
 
 func checkCode(t *testing.T, arch string, mode codeMode) {
 	if arch == "arm64" && mode.name == "-covermode=atomic -N -l" {
-		t.Skip("the frame of put is 88 bytes larger than the linker allows, for this mode only")
+		t.Skip("the frame of put is 24 bytes larger than the linker allows, for this mode only")
 	}
 	program := filepath.Join(t.TempDir(), "user")
 	// This links the program, which fails if functions that are nosplit and call each other have

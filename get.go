@@ -30,9 +30,10 @@ func (c *core) get() unsafe.Pointer {
 		x unsafe.Pointer
 	)
 	m := getm()
-	if id := m.p.id; id < fewPs {
+	switch id, t := m.p.id, c.fast.rest; {
+	case id < fewPs:
 		s = c.fast.few[id]
-	} else if t := c.fast.rest; t != nil && uint64(id) < uint64(len(t.shards)) {
+	case t != nil && uint64(id) < uint64(len(t.shards)):
 		s = t.shards[id]
 	}
 	if s == nil {
@@ -93,11 +94,7 @@ func (c *core) get() unsafe.Pointer {
 	return x
 
 slow: // nothing of the shard has changed
-	if storesInOrder {
-		s.busy = 0
-	} else {
-		atomic.StoreUint32(&s.busy, 0)
-	}
+	atomic.StoreUint32(&s.busy, 0)
 	if stepping {
 		stepUnpin()
 	}

@@ -35,16 +35,16 @@ func (c *core) put(x unsafe.Pointer) {
 		k      uint32      // slots parked
 		place  *parkedSlot // for the next one
 		off    uintptr     // of x in the first region
-		ch     *chunk      // of x
 		pg     *page       // of x
 		hi, lo uint64      // hi is the index of the slot, if lo says that x is the address of one
 		word   *uint16     // of the slot
 		owner  uint32      // of the page
 	)
 	m := getm()
-	if id := m.p.id; id < fewPs {
+	switch id, t := m.p.id, c.fast.rest; {
+	case id < fewPs:
 		s = c.fast.few[id]
-	} else if t := c.fast.rest; t != nil && uint64(id) < uint64(len(t.shards)) {
+	case t != nil && uint64(id) < uint64(len(t.shards)):
 		s = t.shards[id]
 	}
 	if s == nil {
@@ -73,8 +73,7 @@ func (c *core) put(x unsafe.Pointer) {
 	// 2. The page is what the table says of the address, if it is a page of this pool (pageOfMain,
 	//    page.indexOf). To try the page of an earlier Put first saves nothing: the table costs a few
 	//    loads from the cache, and a wrong guess costs more.
-	ch = (*chunk)(mainTable[off>>chunkShift%mainChunks].p)
-	pg = (*page)(ch.pages[off>>granuleShift%chunkGranules].p)
+	pg = (*page)((*chunk)(mainTable[off>>chunkShift%mainChunks].p).pages[off>>granuleShift%chunkGranules].p)
 	hi, lo = bits.Mul64(uint64(uintptr(x)-uintptr(pg.base)), pg.recip)
 	if lo >= pg.recip || hi >= uint64(len(pg.links)) || pg.spec != &c.spec {
 		goto slow
@@ -85,10 +84,11 @@ func (c *core) put(x unsafe.Pointer) {
 	}
 	// 3. The Refs of the slot end first (core.endRefs).
 	if sig != 0 {
-		if u := (*refUnit)(atomic.LoadPointer(&pg.refs)); u != nil {
-			if hi >= unitSlots || u.gens[hi] == math.MaxUint32 {
-				goto slow
-			}
+		switch u := (*refUnit)(atomic.LoadPointer(&pg.refs)); {
+		case u == nil:
+		case hi >= unitSlots || u.gens[hi] == math.MaxUint32:
+			goto slow
+		default:
 			gen := atomic.LoadUint32(&u.gens[hi])
 			atomic.CompareAndSwapUint32(&u.gens[hi], gen, gen+1)
 		}
@@ -97,23 +97,15 @@ func (c *core) put(x unsafe.Pointer) {
 	//    the slow path does it. Another shard's slot is parked if there is room. (parkingLot.wants,
 	//    hasRoom.) The clock has to know of parked slots.
 	owner = atomic.LoadUint32(&pg.owner)
-	if owner == s.id {
-		if k != 0 {
-			if pg.used <= 2 {
-				goto slow
-			}
-			*word = uint16(pg.localFree)
-			pg.localFree = uint32(hi)
-			pg.used--
-			goto done
-		}
-		if pg.used == 1 && pg.localFree != none {
-			goto slow
-		}
-	} else if k >= s.lot.room/4 && (k >= s.lot.room || owner == noOwner) {
-		goto slow
-	}
-	if !s.lot.armed {
+	switch {
+	case owner == s.id && k != 0 && pg.used > 2:
+		*word = uint16(pg.localFree)
+		pg.localFree = uint32(hi)
+		pg.used--
+		goto done
+	case owner == s.id && (k != 0 || pg.used == 1 && pg.localFree != none),
+		owner != s.id && k >= s.lot.room/4 && (k >= s.lot.room || owner == noOwner),
+		!s.lot.armed:
 		goto slow
 	}
 	*word = parking
@@ -135,11 +127,7 @@ done:
 	return
 
 slow: // nothing has changed but that the Refs have ended, and putSlow does that once more
-	if storesInOrder {
-		s.busy = 0
-	} else {
-		atomic.StoreUint32(&s.busy, 0)
-	}
+	atomic.StoreUint32(&s.busy, 0)
 	if stepping {
 		stepUnpin()
 	}

@@ -271,3 +271,42 @@ func TestPutArmsClock(t *testing.T) {
 	}
 	p.PutBatch(held)
 }
+
+// A Put answers a tick, whichever way it takes its slot back.
+func TestPutAnswersTick(t *testing.T) {
+	oneP(t)
+	p := newStill[[64]byte](t)
+	xs := simBatch(p, 8)
+	s := p.core.shards.Load().present()[0]
+	for _, x := range xs { // the first is parked, the others are pushed
+		s.raise(signalTick)
+		p.Put(x)
+		assert.Zero(t, s.signals()&signalTick)
+	}
+	x := p.Get()
+	s.raise(signalTick)
+	p.Put(x) // to where it came from
+	assert.Zero(t, s.signals()&signalTick)
+}
+
+// The last slot of a page is not parked, even if the lot is empty: its page is empty then, and is
+// kept in order or released.
+func TestLastPutEmptiesPage(t *testing.T) {
+	oneP(t)
+	p := newStill[[64]byte](t)
+	xs := simBatch(p, 3)
+	p.Put(xs[0])
+	p.Put(xs[1])
+	p.core.stopped(func(shards []*shard) {
+		for _, s := range shards {
+			s.flush(0)
+		}
+	})
+	p.Put(xs[2])
+	p.core.stopped(func(shards []*shard) {
+		for _, s := range shards {
+			assert.Zero(t, s.lot.n, "slots parked")
+			assert.Zero(t, s.cur.used, "slots in use")
+		}
+	})
+}
