@@ -36,7 +36,7 @@ type depot struct {
 
 	// The limit. Pages count from the moment at which somebody decides to make them.
 	making  int // pages being made
-	guarded int // pages of guards
+	guarded int // what guards take, in pages
 
 	headers  []page // slab for pages to come
 	ticks    uint32 // of the pool's clock; wraps
@@ -90,12 +90,12 @@ func (d *depot) init(sp *spec, dropping func(*page)) {
 	d.dropping = dropping
 }
 
-// reserve counts a page that is about to be made, unless the limit forbids it. mu is held.
-func (d *depot) reserve() bool {
-	if n := d.spec.maxPages; n != 0 && len(d.pages)+d.guarded+d.making >= n {
+// reserve counts pages that are about to be made, unless the limit forbids them. mu is held.
+func (d *depot) reserve(pages int) bool {
+	if most := d.spec.maxPages; most != 0 && len(d.pages)+d.guarded+d.making > most-pages {
 		return false
 	}
-	d.making++
+	d.making += pages
 	return true
 }
 
@@ -108,7 +108,7 @@ func (d *depot) errLimit() error {
 // fresh makes a page of memory from the arena. It is in transit, and the caller's.
 func (d *depot) fresh() (*page, error) {
 	d.mu.Lock()
-	if !d.reserve() {
+	if !d.reserve(1) {
 		d.mu.Unlock()
 		return nil, d.errLimit()
 	}
@@ -303,7 +303,7 @@ func (d *depot) close() {
 // shards.
 func (d *depot) used() (n int) {
 	for _, pg := range d.pages {
-		n += int(pg.used) - int(pg.remoteState().count())
+		n += max(int(pg.used)-int(pg.remoteState().count()), 0)
 	}
 	return n
 }

@@ -72,8 +72,13 @@ func (c *core) get() unsafe.Pointer {
 				s.counts.slowGets++
 				pg.localFree = none
 				pg.freeIsZero = false
+				pg.free = i
 			}
-			pg.free = uint32(pg.links[i])
+			next := pg.links[i]
+			if next >= leaving && next != none {
+				goto slow // the slot is in use: see page.popFree
+			}
+			pg.free = uint32(next)
 		}
 		pg.links[i] = taken
 		pg.used++
@@ -93,7 +98,7 @@ func (c *core) get() unsafe.Pointer {
 	}
 	return x
 
-slow: // nothing of the shard has changed
+slow: // no slot has been taken
 	atomic.StoreUint32(&s.busy, 0)
 	if stepping {
 		stepUnpin()

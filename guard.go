@@ -36,11 +36,17 @@ type guards struct {
 	served uint64
 }
 
-// Limits to the guards of a pool, and to their address space in bytes.
+// Limits to the guards of a pool, to their address space in bytes, and to the guards of all pools.
+// Each guard splits the kernel's map of the process in up to three places, and Linux allows 65,530
+// of these by default (vm.max_map_count).
 const (
-	guardMax   = 64
-	guardBytes = 16 << 20
+	guardMax        = 64
+	guardBytes      = 16 << 20
+	guardMaxProcess = 2048
 )
+
+// guardsOfAll counts the guards of all pools.
+var guardsOfAll atomic.Int32
 
 func (g *guards) init(sp *spec, d *depot) { g.spec, g.depot = sp, d }
 
@@ -49,10 +55,13 @@ func (g *guards) init(sp *spec, d *depot) { g.spec, g.depot = sp, d }
 func (g *guards) most(n int) int {
 	most := min(guardMax, guardBytes/(n*granuleSize))
 	if g.spec.maxPages != 0 {
-		most = min(most, g.spec.maxPages/8)
+		most = min(most, g.spec.maxPages/8/g.pages(n))
 	}
 	return most
 }
+
+// pages returns how many pages a guard of n granules counts as.
+func (g *guards) pages(n int) int { return (n + g.spec.geo.granules() - 1) / g.spec.geo.granules() }
 
 // inUse returns how many guarded slots are in use. depot.mu is held.
 func (g *guards) inUse() int { return len(g.all) - len(g.idle) }
@@ -90,12 +99,13 @@ func (g *guards) get() unsafe.Pointer {
 func (g *guards) take() *page {
 	d := g.depot
 	n := guardGranules(g.spec.geo.stride)
+	pages := g.pages(n)
 	d.mu.Lock()
 	switch {
 	case d.closed.Load():
 		d.mu.Unlock()
 		return nil
-	case len(g.all) >= g.most(n) || !d.reserve():
+	case len(g.all) >= g.most(n) || guardsOfAll.Load() >= guardMaxProcess || !d.reserve(pages):
 		defer d.mu.Unlock()
 		if len(g.idle) == 0 {
 			return nil
@@ -104,15 +114,17 @@ func (g *guards) take() *page {
 		g.idle = g.idle[1:]
 		return pg
 	}
+	guardsOfAll.Add(1)
 	d.mu.Unlock()
 	pg := newGuard(g.spec, n, &d.purged)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.making--
+	d.making -= pages
 	if pg == nil {
+		guardsOfAll.Add(-1)
 		return nil
 	}
-	d.guarded++
+	d.guarded += pages
 	g.all = append(g.all, pg)
 	pg.mem.publish(pg)
 	if d.closed.Load() {
@@ -125,7 +137,7 @@ func (g *guards) take() *page {
 // guardGranules returns how many granules a guard takes: the slot's OS pages, and an inaccessible
 // one behind them.
 func guardGranules(stride uint32) int {
-	need := osPages(stride) + os.Getpagesize()
+	need := osPages(stride) + osPageSize
 	for _, n := range []int{1, 8} {
 		if need <= n*granuleSize {
 			return n
@@ -136,9 +148,12 @@ func guardGranules(stride uint32) int {
 
 // osPages rounds bytes up to whole OS pages.
 func osPages(bytes uint32) int {
-	size := os.Getpagesize()
-	return (int(bytes) + size - 1) / size * size
+	return (int(bytes) + osPageSize - 1) / osPageSize * osPageSize
 }
+
+// osPageSize is what the processor can make inaccessible, in bytes: 4 KiB to 64 KiB. Tests change
+// it.
+var osPageSize = os.Getpagesize()
 
 // newGuard makes a guard of n granules, inaccessible, or returns nil.
 func newGuard(sp *spec, n int, purged *atomic.Int64) *page {
@@ -151,11 +166,13 @@ func newGuard(sp *spec, n int, purged *atomic.Int64) *page {
 		theArena.free(mem, purged)
 		return nil
 	}
-	end := len(all) - os.Getpagesize()
+	end := len(all) - osPageSize
+	word := make([]uint16, 2)[:1] // see page.changeLink
+	word[0] = none
 	return &page{
 		pageShared: pageShared{
 			base:   startOf(all[end-int(sp.geo.stride):]),
-			links:  []uint16{none},
+			links:  word,
 			spec:   sp,
 			recip:  sp.geo.recip,
 			stride: sp.geo.stride,
@@ -166,17 +183,15 @@ func newGuard(sp *spec, n int, purged *atomic.Int64) *page {
 	}
 }
 
-// put is the Put of a guarded slot.
-func (g *guards) put(op string, pg *page) error {
+// put is the Put of a guarded slot, whose word says leaving: no other Put comes here, and nobody gets
+// the slot before its word says none.
+func (g *guards) put(pg *page) {
 	// The purge comes first, because some systems make memory accessible by it. What the system
 	// does not take back stays there, out of reach.
 	system.Load().purge(pg.guard.mem)
 	err := system.Load().protect(pg.guard.mem, false)
 	g.depot.mu.Lock()
 	defer g.depot.mu.Unlock()
-	if *pg.link(0) != leaving { // another Put has run at the same time
-		return g.spec.errDoublePut(op, uintptr(pg.base))
-	}
 	*pg.link(0) = none
 	pg.guard.put = callers()
 	if err == nil {
@@ -184,13 +199,13 @@ func (g *guards) put(op string, pg *page) error {
 	} else {
 		g.release(pg) // it could not detect anything
 	}
-	return nil
 }
 
 // release gives a guard that is not in use to the arena. depot.mu is held.
 func (g *guards) release(pg *page) {
 	g.all = slices.DeleteFunc(g.all, func(other *page) bool { return other == pg })
-	g.depot.guarded--
+	g.depot.guarded -= g.pages(int(pg.mem.n))
+	guardsOfAll.Add(-1)
 	refs.drop(pg)
 	theArena.unseal(pg.mem, &g.depot.purged)
 }

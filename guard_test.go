@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -246,4 +247,79 @@ func TestGuardCrash(t *testing.T) {
 	_, stderr, code := runSelf(t, crashEnv+"="+lateUse.name)
 	assert.Regexp(t, `^unexpected fault address 0x[0-9a-f]+\nfatal error: fault\n(.*\n)+.*useLate`, stderr)
 	assert.Equal(t, 2, code)
+}
+
+// Of several Puts of one guarded slot that race, one frees it and the others panic.
+func TestRacingPutsOfGuardedSlot(t *testing.T) {
+	needsOSMemory(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	p := newStill[[64]byte](t, WithGuardSampling(1), WithLimit(8*64<<10)) // one guard
+	for range times(2000) {
+		x := guarded(t, p)
+		var freed, refused atomic.Int32
+		var putters group
+		for range 4 {
+			putters.Go(func() {
+				defer func() {
+					if err, _ := recover().(error); err == nil {
+						freed.Add(1)
+					} else if assert.ErrorIs(t, err, ErrDoublePut) {
+						refused.Add(1)
+					}
+				}()
+				p.Put(x)
+			})
+		}
+		putters.Wait()
+		require.EqualValues(t, 1, freed.Load())
+		require.EqualValues(t, 3, refused.Load())
+	}
+}
+
+// Guards count with their address space, also where a guard takes more of it than a page of the
+// pool.
+func TestGuardsCountInBytes(t *testing.T) {
+	needsOSMemory(t)
+	defer func(size int) { osPageSize = size }(osPageSize)
+	osPageSize = 64 << 10
+	for _, limit := range []int64{1 << 20, 5 << 20} {
+		p := newStill[[64]byte](t, WithLimit(limit), WithGuardSampling(1))
+		var xs []*[64]byte
+		for {
+			x, err := p.TryGet()
+			if err != nil {
+				break
+			}
+			xs = append(xs, x)
+		}
+		st := p.Stats()
+		assert.LessOrEqual(t, st.MappedBytes, limit)
+		assert.Greater(t, st.MappedBytes, limit-16*64<<10)
+		assert.EqualValues(t, limit/8/(512<<10), st.GuardedGets, "an eighth, at 512 KiB each")
+		for _, x := range xs {
+			p.Put(x)
+		}
+	}
+}
+
+// All pools together have guardMaxProcess guards at most, however many want some. When pools are
+// closed, others can have theirs.
+func TestGuardsOfAllPools(t *testing.T) {
+	needsOSMemory(t)
+	before := guardsOfAll.Load()
+	var pools []*Pool[[64]byte]
+	for range guardMaxProcess/guardMax + 4 {
+		p := newStill[[64]byte](t, WithGuardSampling(1))
+		pools = append(pools, p)
+		for range 2 * guardMax {
+			x, err := p.TryGet()
+			require.NoError(t, err)
+			p.Put(x)
+		}
+	}
+	assert.EqualValues(t, guardMaxProcess, guardsOfAll.Load())
+	for _, p := range pools {
+		p.Trim()
+	}
+	assert.Equal(t, before, guardsOfAll.Load())
 }

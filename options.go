@@ -77,12 +77,12 @@ func WithProfile(rate int) Option {
 // has called [runtime/debug.SetPanicOnFault] panics instead, with an error that has the address,
 // and [DescribeFault] tells what was there.
 //
-// At most 64 slots of a pool are guarded at a time (fewer if they are above 8 KiB). The one that
-// was put first is used again first. Each takes one OS page of memory while it is in use, or as
-// many as the slot needs. Guarded slots count as pages of the pool for [WithLimit], and take at
-// most an eighth of them. GetBatch hands out none. 0 means none and is the default. With n = 1000
-// the cost is below what can be measured. New panics if n is negative, or does not fit into 31
-// bits.
+// At most 64 slots of a pool are guarded at a time (fewer if they are above 8 KiB), and 2048 of all
+// pools together. The one that was put first is used again first. Each takes one OS page of memory
+// while it is in use, or as many as the slot needs. Guarded slots count as pages of the pool for
+// [WithLimit], as many as their address space has, and take at most an eighth of them. GetBatch
+// hands out none. 0 means none and is the default. With n = 1000 the cost is below what can be
+// measured. New panics if n is negative, or does not fit into 31 bits.
 //
 // No slot is guarded if the memory of slots comes from the Go heap (see [Stats].OffHeap): with the
 // race detector, which finds uses after Put itself, and on some systems.

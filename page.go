@@ -243,6 +243,43 @@ func (pg *page) indexOf(addr uintptr) (uint32, bool) {
 	return uint32(hi), lo < pg.recip && hi < uint64(pg.reserved)
 }
 
+// changeLink replaces the word of slot i, if it is still the old one. Any P. Words are written by
+// plain stores otherwise; this is for a word that two goroutines may want to change. (Processors
+// have no compare-and-swap for two bytes that Go offers, so it takes the neighbour along. There is
+// one: the words of a page begin at a multiple of 64 bytes, and a slice of them on the Go heap takes
+// a multiple of 4 bytes.)
+func (pg *page) changeLink(i uint32, from, to uint16) bool {
+	at := pg.link(i)
+	if raceEnabled { // the detector would see a race with what is done to the neighbour
+		if *at != from {
+			return false
+		}
+		*at = to
+		return true
+	}
+	shift := i % 2 * 16
+	if isBigEndian {
+		shift = 16 - shift
+	}
+	both := (*uint32)(unsafe.Pointer(pg.link(i &^ 1)))
+	for {
+		w := atomic.LoadUint32(both)
+		if uint16(w>>shift) != from {
+			return false
+		}
+		yieldPoint()
+		if atomic.CompareAndSwapUint32(both, w, w&^(0xffff<<shift)|uint32(to)<<shift) {
+			return true
+		}
+	}
+}
+
+// isBigEndian says that the upper half of a number comes first in memory.
+var isBigEndian = func() bool {
+	n := uint16(1)
+	return *(*byte)(unsafe.Pointer(&n)) == 0
+}()
+
 // popBump takes the lowest slot of the bump range, or returns nil. Owner only.
 func (pg *page) popBump() unsafe.Pointer {
 	i := pg.bump
@@ -272,15 +309,19 @@ func (pg *page) popBumps(dst []unsafe.Pointer) int {
 
 // popFree takes the first slot of free, or returns nil. Owner only.
 //
-// A list that leads out of the page counts as ended. Two Puts of one slot that race can do that to
-// a list, and no check catches them for certain. This way they cost slots and reach no other
-// memory.
+// Two Puts of one slot that race can put it on two lists, and no check catches them for certain. So
+// a list ends where it leads out of the page, and where it leads to a slot that is in use: what
+// follows is lost, but no slot is handed out twice, and no other memory is reached.
 func (pg *page) popFree() unsafe.Pointer {
 	i := pg.free
 	if i >= pg.reserved {
 		return nil
 	}
 	word := pg.link(i)
+	if isCounted(*word) {
+		pg.free = none
+		return nil
+	}
 	pg.free = uint32(*word)
 	*word = taken
 	pg.used++
@@ -302,7 +343,7 @@ func (pg *page) push(i uint32) bool {
 	}
 	*word = uint16(pg.localFree)
 	pg.localFree = i
-	pg.used--
+	pg.cameHome(1)
 	return true
 }
 
@@ -339,7 +380,7 @@ func (pg *page) takeRemote() (first, last, n uint32) {
 	}
 	yieldPoint()
 	w := remoteState(pg.remote.Swap(uint64(remoteEmpty | remoteOwned)))
-	pg.used -= w.count()
+	pg.cameHome(w.count())
 	return w.head(), w.tail(), w.count()
 }
 
@@ -347,8 +388,9 @@ func (pg *page) takeRemote() (first, last, n uint32) {
 // else remoteFree, and if that is little, by carving up to n slots. Owner only. A whole list
 // replaces an empty free, so nothing is walked.
 func (pg *page) refill(n uint32) bool {
-	back := pg.capacity - pg.used // |localFree|
-	if back != 0 {
+	back := uint32(0)
+	if pg.localFree != none {
+		back = pg.capacity - min(pg.used, pg.capacity) // |localFree|
 		pg.useLocal()
 	} else if pg.free, _, back = pg.takeRemote(); back != 0 {
 		pg.freeIsZero = false
@@ -357,6 +399,11 @@ func (pg *page) refill(n uint32) bool {
 	// and again, for as long as it stays so.
 	if back == 0 || back < n/4 {
 		pg.carve(n)
+	}
+	if !pg.ready() {
+		// The count says that slots are free, and no list has them. Two Puts of one slot have
+		// raced, and these slots are lost. The page counts as full from here on.
+		pg.used = pg.capacity
 	}
 	return pg.ready()
 }
@@ -384,6 +431,10 @@ func (pg *page) splice(first, last uint32) {
 	pg.localFree = first
 }
 
+// cameHome counts n slots that are not in use any more. After two Puts of one slot that raced, there
+// may be more of them than used says. Owner only.
+func (pg *page) cameHome(n uint32) { pg.used -= min(n, pg.used) }
+
 // carve opens up to n more slots. Owner only, with an empty bump range.
 func (pg *page) carve(n uint32) {
 	if n = min(n, pg.reserved-pg.capacity); n != 0 {
@@ -409,7 +460,7 @@ func (pg *page) reset() {
 
 // full reports whether no slot is free, as far as the owner can see without
 // looking at remoteFree. Owner only.
-func (pg *page) full() bool { return pg.used == pg.reserved }
+func (pg *page) full() bool { return pg.used >= pg.reserved }
 
 // claim makes the caller the owner of a page that nobody owns. Any P. The compare-and-swap reads
 // the owner-only fields, which disown or disownSpare has published.
@@ -454,17 +505,32 @@ func (pg *page) disownSpare() {
 	}
 }
 
-// clean reports whether the words of a page whose count says that no slot is used agree: none of
-// them says taken or parked. In a correct program they do. After two Puts of one slot that raced,
-// the count may be wrong.
-func (pg *page) clean() bool {
-	for _, word := range pg.links {
+// counted returns how many of the first n slots count as used, by their words. In a correct program
+// there are none if used is 0. After two Puts of one slot that raced, used may be too low.
+func (pg *page) counted(n uint32) (count uint32) {
+	words := pg.links[:n]
+	// Only what is no index has the upper bit set. Four words are looked at together.
+	for len(words) >= 4 {
+		const upper = 1<<15 | 1<<31 | 1<<47 | 1<<63
+		if *(*uint64)(unsafe.Pointer(unsafe.SliceData(words)))&upper != 0 {
+			for _, word := range words[:4] {
+				if isCounted(word) {
+					count++
+				}
+			}
+		}
+		words = words[4:]
+	}
+	for _, word := range words {
 		if isCounted(word) {
-			return false
+			count++
 		}
 	}
-	return true
+	return count
 }
+
+// clean reports whether no slot of the page counts as used, by their words.
+func (pg *page) clean() bool { return pg.counted(uint32(len(pg.links))) == 0 }
 
 // address returns p as a number.
 func address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }

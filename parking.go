@@ -153,7 +153,7 @@ func (l *parkingLot) takeBack(pg *page) {
 		case !ok:
 		case at == pg:
 			pg.splice(i, i)
-			pg.used--
+			pg.cameHome(1)
 		default:
 			l.places[left] = p
 			left++

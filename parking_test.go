@@ -133,7 +133,7 @@ func TestParkedAndListed(t *testing.T) {
 }
 
 // A free list that a racing Put has cut short, by the mark of a parked slot in place of a link, ends
-// there.
+// before that slot: it may be handed out from where it is parked.
 func TestListCutShort(t *testing.T) {
 	if debugging {
 		t.Skip("the debug build finds the damage itself")
@@ -151,8 +151,7 @@ func TestListCutShort(t *testing.T) {
 		on(c, s, func() { seen[uintptr(c.get())] = true })
 	}
 	assert.Len(t, seen, 3)
-	assert.True(t, seen[xs[3]], "the head of the list")
-	assert.False(t, seen[xs[1]] || seen[xs[2]])
+	assert.False(t, seen[xs[1]] || seen[xs[2]] || seen[xs[3]])
 }
 
 // A shard that flushes its lot leaves the slots of other pools alone. Two Puts of one slot that

@@ -39,6 +39,7 @@ func (c *core) put(x unsafe.Pointer) {
 		hi, lo uint64      // hi is the index of the slot, if lo says that x is the address of one
 		word   *uint16     // of the slot
 		owner  uint32      // of the page
+		push   bool        // the slot goes on its page's list, and is not parked
 	)
 	m := getm()
 	switch id, t := m.p.id, c.fast.rest; {
@@ -82,7 +83,17 @@ func (c *core) put(x unsafe.Pointer) {
 	if *word != taken {
 		goto slow
 	}
-	// 3. The Refs of the slot end first (core.endRefs).
+	// 3. A slot of our own is pushed, or parked if the lot is empty; if its page may be empty then,
+	//    the slow path does it. Another shard's slot is parked if there is room. (parkingLot.wants,
+	//    hasRoom.) The clock has to know of parked slots.
+	owner = atomic.LoadUint32(&pg.owner)
+	push = owner == s.id && k != 0 && pg.used > 2
+	if !push && (owner == s.id && (k != 0 || pg.used == 1 && pg.localFree != none) ||
+		owner != s.id && k >= s.lot.room/4 && (k >= s.lot.room || owner == noOwner) ||
+		!s.lot.armed) {
+		goto slow
+	}
+	// 4. The Refs of the slot end first (core.endRefs), once for each Put.
 	if sig != 0 {
 		switch u := (*refUnit)(atomic.LoadPointer(&pg.refs)); {
 		case u == nil:
@@ -93,24 +104,15 @@ func (c *core) put(x unsafe.Pointer) {
 			atomic.CompareAndSwapUint32(&u.gens[hi], gen, gen+1)
 		}
 	}
-	// 4. A slot of our own is pushed, or parked if the lot is empty; if its page may be empty then,
-	//    the slow path does it. Another shard's slot is parked if there is room. (parkingLot.wants,
-	//    hasRoom.) The clock has to know of parked slots.
-	owner = atomic.LoadUint32(&pg.owner)
-	switch {
-	case owner == s.id && k != 0 && pg.used > 2:
+	if push {
 		*word = uint16(pg.localFree)
 		pg.localFree = uint32(hi)
 		pg.used--
-		goto done
-	case owner == s.id && (k != 0 || pg.used == 1 && pg.localFree != none),
-		owner != s.id && k >= s.lot.room/4 && (k >= s.lot.room || owner == noOwner),
-		!s.lot.armed:
-		goto slow
+	} else {
+		*word = parking
+		place.slot, place.word = x, word
+		s.lot.n = k + 1
 	}
-	*word = parking
-	place.slot, place.word = x, word
-	s.lot.n = k + 1
 
 done:
 	if stepping {
@@ -126,7 +128,7 @@ done:
 	}
 	return
 
-slow: // nothing has changed but that the Refs have ended, and putSlow does that once more
+slow: // nothing has changed
 	atomic.StoreUint32(&s.busy, 0)
 	if stepping {
 		stepUnpin()
@@ -172,9 +174,8 @@ func (s *shard) putAt(addr uintptr) putResult {
 	switch {
 	case !ok:
 		return putForeign
-	case *pg.link(i) == watched:
-		*pg.link(i) = leaving // so that another Put of it does not come here
-		return putWatched
+	case *pg.link(i) == watched && pg.changeLink(i, watched, leaving):
+		return putWatched // only one Put of the slot comes here
 	case !s.put(pg, i):
 		return putDouble
 	}

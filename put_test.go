@@ -207,7 +207,8 @@ func TestRacingDoublePut(t *testing.T) {
 	p.Stats()
 }
 
-// Of two Puts of a watched slot that race, one frees it and the other panics.
+// Of two Puts of a watched slot that race, one frees it and the other panics, before it has done
+// anything to the slot.
 func TestRacingPutsOfWatchedSlot(t *testing.T) {
 	oneP(t)
 	p := newStill[[64]byte](t, WithProfile(1))
@@ -216,13 +217,17 @@ func TestRacingPutsOfWatchedSlot(t *testing.T) {
 	s, err := c.enter("Put")
 	require.NoError(t, err)
 	first := s.putAt(addr)
-	pg, i, _ := c.find(addr)
-	*pg.link(i) = watched // as the other Put read it before that
 	second := s.putAt(addr)
 	c.leave(s)
-	require.Equal(t, []putResult{putWatched, putWatched}, []putResult{first, second})
+	require.Equal(t, []putResult{putWatched, putDouble}, []putResult{first, second})
 	require.NoError(t, c.finishPut("Put", addr, first))
 	require.ErrorIs(t, c.finishPut("Put", addr, second), ErrDoublePut)
+	y := p.Get()
+	require.ErrorIs(t, c.finishPut("Put", addr, putWatched), ErrDoublePut, "the slot has another user")
+	if !watchAll {
+		assert.Len(t, c.watches.samples, 1, "the sample of the other user")
+	}
+	p.Put(y)
 	require.NoError(t, c.checkInvariants())
 	require.Zero(t, p.Stats().Live)
 }

@@ -20,8 +20,7 @@ import (
 // the same process. It does not keep the slot from being put.
 //
 // A Ref has 32 bits for the slot and 32 bits for its generation. Each Put of the slot raises the
-// generation by one, or by two. After 2 to 4 billion Puts of its slot, an old Ref may be taken for
-// a new one.
+// generation by one. After 2 to 4 billion Puts of its slot, an old Ref may be taken for a new one.
 type Ref[T any] struct {
 	id uint64 // generation << 32 | number of the slot; 0: nothing
 }

@@ -390,3 +390,37 @@ func TestAllAfterPageIsReleased(t *testing.T) {
 		require.True(t, simPut(other, theirs[0], x))
 	}
 }
+
+// Each Put of a slot raises its generation by one, whichever way the slot goes.
+func TestGenerationPerPut(t *testing.T) {
+	oneP(t)
+	for _, opts := range [][]Option{nil, {WithProfile(1)}, {WithGuardSampling(1)}} {
+		p := newStill[[64]byte](t, opts...)
+		held := simBatch(p, 3*p.Stats().SlotsPerPage) // some own, some of pages that nobody owns
+		keep := held
+		var x *[64]byte
+		puts := map[string]func(){
+			"Put":      func() { p.Put(x) },
+			"PutBatch": func() { p.PutBatch([]*[64]byte{x}) },
+			"PutRef":   func() { require.True(t, p.PutRef(p.Ref(x))) },
+		}
+		for name, put := range puts {
+			for round := range 8 {
+				x, keep = keep[len(keep)-1], keep[:len(keep)-1]
+				for range round { // so that the lot is empty, and has slots
+					p.Put(keep[0])
+					keep = keep[1:]
+				}
+				before := p.Ref(x).id
+				addr := address(x)
+				put()
+				pg, i, ok := p.core.find(addr)
+				require.True(t, ok)
+				after := pg.firstUnit().id(i)
+				assert.Equal(t, uint32(before), uint32(after))
+				assert.EqualValues(t, 1, after>>32-before>>32, "%s %d", name, round)
+			}
+		}
+		p.PutBatch(keep)
+	}
+}

@@ -49,6 +49,14 @@ func (sp *spec) window(only bool) uint8 {
 
 // emptied decides what becomes of a page of s that has no slot in use.
 func (s *shard) emptied(pg *page) {
+	// Slots from bump on were not handed out since the page was in order.
+	if pg.used = pg.counted(pg.bump); pg.used != 0 {
+		// The count was wrong. Two Puts of one slot have raced, and the page has lost that slot.
+		if pg != s.cur && pg.list == onNone {
+			s.queue.pushBack(pg, onQueue)
+		}
+		return
+	}
 	window := s.spec.window(s.isOnlyPage(pg))
 	if window == 0 {
 		s.detach(pg)

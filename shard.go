@@ -111,14 +111,16 @@ func (s *shard) get() (x unsafe.Pointer, isZero bool) {
 			return x, false
 		}
 	}
-	if !s.find() {
-		return nil, false
+	for s.find() {
+		pg := s.cur
+		if x = pg.popBump(); x != nil {
+			return x, pg.freeIsZero
+		}
+		if x = pg.popFree(); x != nil {
+			return x, false
+		}
 	}
-	pg := s.cur
-	if x = pg.popBump(); x != nil {
-		return x, pg.freeIsZero
-	}
-	return pg.popFree(), false
+	return nil, false
 }
 
 // getMany fills dst as far as the shard has slots, and returns how far. Bit k of zero says that
@@ -203,7 +205,7 @@ func (s *shard) sendHome(ch chain) {
 	for pg := ch.pg; ; {
 		if pg.ownerID() == s.id {
 			pg.splice(ch.first, ch.last)
-			pg.used -= ch.n
+			pg.cameHome(ch.n)
 			if pg.used == 0 {
 				s.emptied(pg)
 			}

@@ -80,7 +80,7 @@ func (c *core) statsOf(shards []*shard) Stats {
 		SlotSize:     int(c.geo.stride),
 		SlotsPerPage: int(c.geo.slots),
 		Live:         max(c.live(shards), 0),
-		Pages:        len(d.pages) + d.guarded,
+		Pages:        len(d.pages) + len(c.guards.all),
 		MappedBytes:  int64(len(d.pages)) * int64(c.geo.pageSize),
 		LimitBytes:   int64(c.maxPages) * int64(c.geo.pageSize),
 		FailedGets:   c.failedGets.Load(),

@@ -92,13 +92,18 @@ func (c *core) gotBatch(s *shard, xs []unsafe.Pointer, sampled uint64) {
 	}
 }
 
-// putWatched is the Put of a watched slot. putAt has changed its word to leaving.
+// putWatched is the Put of a watched slot. putAt has changed its word to leaving, so that no other
+// Put of the slot comes here while this one looks at it, poisons it, or takes its memory away.
 func (c *core) putWatched(op string, addr uintptr) error {
-	pg, i, _ := c.find(addr)
+	pg, i, ok := c.find(addr)
+	if !ok || *pg.link(i) != leaving {
+		return c.errDoublePut(op, addr)
+	}
 	if pg.guard != nil {
 		c.watches.dropSample(addr)
 		c.watches.debugForgetSlot(addr)
-		return c.guards.put(op, pg)
+		c.guards.put(pg)
+		return nil
 	}
 	free, err := c.watches.put(op, pg.slot(i))
 	if free {
