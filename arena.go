@@ -40,9 +40,13 @@ const (
 	// reaches it in one step. The garbage collector reads this table (32 KiB) in each cycle.
 	mainChunks = 4096
 
-	// purgeDelay is how long a released run waits for its next use. mimalloc 3 has the same default
-	// (mi_option_purge_delay, 1000 ms).
-	purgeDelay = time.Second
+	// purgeDelay is how long a released run waits for its next use, in ticks of the clock: a second.
+	// mimalloc 3 has the same default (mi_option_purge_delay, 1000 ms).
+	purgeDelay = uint32(time.Second / tickPeriod)
+
+	// purgeEvery is how many ticks lie between two purges of what has waited long enough, so that
+	// runs released one after the other are purged together.
+	purgeEvery = 2
 )
 
 // A run is the memory of one page.
@@ -56,7 +60,8 @@ type run struct {
 // A released run waits to be used again or purged.
 type released struct {
 	run
-	at     time.Time
+	at     uint32        // arena.now
+	held   bool          // purgeHeld has made it
 	purged *atomic.Int64 // counts its bytes once they are purged
 }
 
@@ -96,14 +101,13 @@ type arena struct {
 	from     [largePageSize/granuleSize + 1]int        // by granules: no chunk of open before this one has room
 	released [largePageSize/granuleSize + 1][]released // by granules, oldest first
 	sealed   []released                                // inaccessible memory of guards that are gone
-	timer    *time.Timer
-	armed    bool
+	now      uint32                                    // ticks; wraps
 
 	limit int64  // bytes; 0: none
 	total totals // for ReadMemory
 
-	purging   int        // granules of total.waiting that are being purged
-	purgeDone *sync.Cond // made by the first goroutine that waits for purging to change
+	purging int        // granules of total.waiting that are being purged
+	purgeMu sync.Mutex // held by whoever purges, without mu
 
 	sysCall uint64 // calls of the system so far
 }
@@ -195,17 +199,11 @@ func (a *arena) alloc(n int) (run, error) {
 		if r, ok := a.takeHeld(n); ok {
 			return r, nil
 		}
-		switch {
-		case a.total.waiting > a.purging:
+		if a.total.waiting > 0 {
 			a.mu.Unlock()
-			a.purge(func(released) bool { return true })
+			a.purge(func(released) bool { return true }) // this waits for another purge to end
 			a.mu.Lock()
-		case a.purging > 0:
-			if a.purgeDone == nil {
-				a.purgeDone = sync.NewCond(&a.mu)
-			}
-			a.purgeDone.Wait()
-		default:
+		} else {
 			return run{}, fmt.Errorf("%w: all pools together have %d KiB, and SetProcessLimit allows %d; Put slots, Trim pools, or raise the limit", ErrLimit, a.total.committed()*granuleSize>>10, a.limit>>10)
 		}
 	}
@@ -235,11 +233,18 @@ func (a *arena) free(r run, purged *atomic.Int64) {
 	r.publish(noPage)
 	r.zeroed = false
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.released[r.n] = append(a.released[r.n], released{run: r, at: time.Now(), purged: purged})
+	a.released[r.n] = append(a.released[r.n], released{run: r, at: a.now, purged: purged})
 	a.total.inUse -= int(r.n)
 	a.total.waiting += int(r.n)
-	a.arm(purgeDelay)
+	a.mu.Unlock()
+	theClock.wake()
+}
+
+// isWaiting reports whether released runs wait to be purged.
+func (a *arena) isWaiting() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.total.waiting > a.purging
 }
 
 // unseal is free for a run whose memory is inaccessible. If it cannot be made accessible, the next
@@ -266,37 +271,14 @@ func (a *arena) unsealAll() {
 	}
 }
 
-// arm sets the timer to purge after d, unless it is set already. mu is held.
-func (a *arena) arm(d time.Duration) {
-	if a.armed {
-		return
-	}
-	a.armed = true
-	if a.timer == nil {
-		a.timer = time.AfterFunc(d, a.purgeOld)
-	} else {
-		a.timer.Reset(d)
-	}
-}
-
-// purgeOld is the timer's function. It purges the runs that have waited long enough, and sets the
-// timer for the next one.
-func (a *arena) purgeOld() {
-	now := time.Now()
-	a.purge(func(r released) bool { return now.Sub(r.at) >= purgeDelay })
+// tick notes that time has passed, and purges the runs that have waited long enough.
+func (a *arena) tick() {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.armed = false
-	var oldest time.Time
-	for _, rs := range a.released {
-		if len(rs) > 0 && (oldest.IsZero() || rs[0].at.Before(oldest)) {
-			oldest = rs[0].at
-		}
-	}
-	if !oldest.IsZero() {
-		// Wait for a tenth of the delay at least, so that runs released one after the other are
-		// purged together.
-		a.arm(max(purgeDelay-now.Sub(oldest), purgeDelay/10))
+	a.now++
+	now := a.now
+	a.mu.Unlock()
+	if now%purgeEvery == 0 && a.isWaiting() {
+		a.purge(func(r released) bool { return int32(now-r.at) >= int32(purgeDelay) })
 	}
 }
 
@@ -311,6 +293,8 @@ func (a *arena) purgeFrom(purged *atomic.Int64) int64 {
 // and then makes their granules free. It makes the system calls without the lock, because nobody
 // else can have a run that is on no list.
 func (a *arena) purge(chosen func(released) bool) int64 {
+	a.purgeMu.Lock()
+	defer a.purgeMu.Unlock()
 	var victims []released
 	a.mu.Lock()
 	for n, rs := range a.released {
@@ -343,17 +327,12 @@ func (a *arena) purge(chosen func(released) bool) int64 {
 				total += int64(r.size())
 			}
 		}
-		if a.purging -= n; a.purgeDone != nil {
-			a.purgeDone.Broadcast()
-		}
+		a.purging -= n
 		a.mu.Unlock()
 		victims = victims[k:]
 	}
 	return total
 }
-
-// heldSince marks the runs that purgeHeld makes. It is earlier than the time of any other run.
-var heldSince = time.Unix(1, 0)
 
 // purgeHeld purges granules that are free and have memory all the same. Their bytes count in
 // purged.
@@ -367,7 +346,7 @@ func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
 				ch.busy[i/64] |= m
 				a.total.held--
 				a.total.waiting++
-				runs = append(runs, released{run: run{chunk: ch, first: uint16(i), n: 1}, at: heldSince, purged: purged})
+				runs = append(runs, released{run: run{chunk: ch, first: uint16(i), n: 1}, at: a.now, held: true, purged: purged})
 			}
 		}
 	}
@@ -376,7 +355,7 @@ func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
 	if len(runs) == 0 {
 		return 0
 	}
-	return a.purge(func(r released) bool { return r.at.Equal(heldSince) })
+	return a.purge(func(r released) bool { return r.held })
 }
 
 // grow opens one more chunk, in a new region if the others are full. mu is held.

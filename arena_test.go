@@ -82,17 +82,17 @@ func TestArenaDelay(t *testing.T) {
 	assert.Equal(t, r.first, again.first)
 	assert.False(t, again.zeroed)
 	a.free(again, &purged)
-	assert.Eventually(t, func() bool { return purged.Load() == granuleSize }, 5*purgeDelay, 10*time.Millisecond)
+	assert.Eventually(t, func() bool { return purged.Load() == granuleSize }, 5*time.Second, 10*time.Millisecond)
 	again, err = a.alloc(1)
 	require.NoError(t, err)
 	assert.Equal(t, purgeZeroes, again.zeroed)
 }
 
-// The timer purges the runs that have waited long enough, and no others.
+// A tick purges the runs that have waited long enough, and no others.
 func TestArenaPurgesTheOld(t *testing.T) {
 	needsOSMemory(t)
 	a := newArena(t)
-	a.armed = true // the test stands for the timer
+	t.Cleanup(stopClock())
 	var purged atomic.Int64
 	one, err := a.alloc(1)
 	require.NoError(t, err)
@@ -100,8 +100,10 @@ func TestArenaPurgesTheOld(t *testing.T) {
 	require.NoError(t, err)
 	a.free(one, &purged)
 	a.free(other, &purged)
-	a.released[1][0].at = time.Now().Add(-2 * purgeDelay)
-	a.purgeOld()
+	a.released[1][0].at -= purgeDelay
+	for range purgeEvery {
+		a.tick()
+	}
 	assert.EqualValues(t, granuleSize, purged.Load())
 	require.Len(t, a.released[1], 1)
 	assert.Equal(t, other.first, a.released[1][0].first)

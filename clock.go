@@ -1,104 +1,97 @@
 package pool
 
 import (
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// A clock makes the ticks of a pool. mimalloc counts the calls of its slow path instead. But a
-// shard that churns on its fast path has no slow Gets, nor has one that nobody calls, while a shard
-// with many of them would count down its windows in microseconds. (With a tick for every 64 of
-// them, a churn over 512 pages went on releasing pages.)
+// The clock makes the ticks of all pools and of the arena. mimalloc counts the calls of its slow
+// path instead. But a shard that churns on its fast path has no slow Gets, nor has one that nobody
+// calls, while a shard with many of them would count down its windows in microseconds. (With a tick
+// for every 64 of them, a churn over 512 pages went on releasing pages.)
 //
-// The clock is armed by what time has to undo: a page retired, a slot parked or sent to another
-// shard, a page taken. When nothing is left to expire, it is not armed again. No goroutine waits
-// for it.
+// The clock runs while somebody has something to wait for. Then it stops, and no goroutine waits for
+// it. The process has one clock, so that a thousand pools in light use do not have a thousand
+// timers.
+//
+// In a bubble of testing/synctest, time is not the process's. A timer that was made there cannot be
+// used outside, and one that was reset there waits for the bubble's time. So the timer is made when
+// the package is initialized, which is outside of any bubble, and nothing resets it in one. What
+// begins to wait there does so until the clock is woken outside, or for the next garbage collection,
+// which Go does within two minutes.
 type clock struct {
-	onTick func() // set once
-	timer  *time.Timer
-	armed  atomic.Bool  // the timer is set, or ring is running
-	left   atomic.Int32 // ticks to go
-	ended  atomic.Bool  // by stop
+	timer   *time.Timer // set once
+	onTick  func()      // set once
+	hasWork func() bool // whether anybody waits for the next tick; set once
+
+	running  atomic.Bool // the timer is set, or ring is running; it changes under mu
+	mu       sync.Mutex
+	awaitsGC bool // start was called in a bubble
 }
 
-const (
-	// tickPeriod makes the longest window 0.8 s. That is longer than the pauses of a busy program,
-	// and shorter than the time in which anybody looks at its memory.
-	tickPeriod = 50 * time.Millisecond
+// tickPeriod makes the longest window of retire.go 0.8 s. That is longer than the pauses of a busy
+// program, and shorter than the time in which anybody looks at its memory.
+const tickPeriod = 50 * time.Millisecond
 
-	// armedTicks is how many ticks follow the last reason for one. Two show that a P is idle, and
-	// the third comes after its pages were taken over.
-	armedTicks = 3
+// theClock is the process's, and begin is when the package was initialized.
+var (
+	theClock = new(clock)
+	begin    = time.Now()
 )
 
-// init makes k a clock that calls onTick at each tick, and that nobody has armed.
-func (k *clock) init(onTick func()) {
-	k.onTick = onTick
+// init makes k a clock that stands still.
+func (k *clock) init(onTick func(), hasWork func() bool) {
+	k.onTick, k.hasWork = onTick, hasWork
 	k.timer = time.AfterFunc(time.Hour, k.ring)
 	k.timer.Stop()
 }
 
-// arm asks for armedTicks more ticks. Any goroutine that has no shard.
-func (k *clock) arm() {
-	if k.left.Load() != armedTicks {
-		k.left.Store(armedTicks)
+// inBubble reports whether the caller is in a bubble of testing/synctest. There it is the year 2000,
+// which is decades away from begin by the clock that time.Since goes by.
+func inBubble() bool { return time.Since(begin).Abs() > 10*365*24*time.Hour }
+
+// wake starts the clock, if it stands still and hasWork. Whoever has begun to wait calls it then.
+// Any goroutine that has no shard.
+func (k *clock) wake() {
+	if k.running.Load() || !k.hasWork() {
+		return
 	}
-	if !k.armed.Load() && !k.ended.Load() && k.armed.CompareAndSwap(false, true) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.start()
+}
+
+// start sets the timer, unless it is set. In a bubble it has a garbage collection do that. mu is
+// held.
+func (k *clock) start() {
+	switch {
+	case k.running.Load():
+	case !inBubble():
+		k.running.Store(true)
 		k.timer.Reset(tickPeriod)
+	case !k.awaitsGC:
+		k.awaitsGC = true
+		runtime.AddCleanup(new(*clock), func(k *clock) {
+			k.mu.Lock()
+			k.awaitsGC = false
+			k.mu.Unlock()
+			k.wake()
+		}, k)
 	}
 }
 
-// ring is the timer's function. It never runs twice at a time: only the goroutine that sets armed
-// resets the timer.
+// ring is the timer's function. It never runs twice at a time: only who changes running resets the
+// timer.
 func (k *clock) ring() {
-	if k.ended.Load() {
-		return
-	}
 	k.onTick()
-	if k.left.Add(-1) > 0 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.running.Store(false)
+	// Who has begun to wait, and saw the clock running before this store, began before this look.
+	if k.hasWork() {
+		k.running.Store(true)
 		k.timer.Reset(tickPeriod)
-		return
-	}
-	k.armed.Store(false)
-	// An arm that saw armed before this store has set left before that look.
-	if k.left.Load() > 0 && k.armed.CompareAndSwap(false, true) {
-		k.timer.Reset(tickPeriod)
-	}
-}
-
-// stop ends the clock.
-func (k *clock) stop() {
-	k.ended.Store(true)
-	k.timer.Stop()
-}
-
-// tick has every shard do its tick. The shard of a P that is at work does it itself: its signal is
-// raised, and the P's next operation answers. A shard whose signal is still raised at the next tick
-// is idle: the tick is done for it here.
-func (c *core) tick() {
-	c.stopMu.Lock()
-	if c.depot.closed.Load() {
-		c.stopMu.Unlock()
-		return
-	}
-	var idle []*shard
-	for _, s := range c.shards.Load().present() {
-		switch wasRaised := s.raise(signalTick)&signalTick != 0; {
-		case !wasRaised:
-			s.settled = false
-		case !s.settled:
-			idle = append(idle, s)
-		}
-	}
-	out := stop(idle, func() {
-		for _, s := range idle {
-			s.tick(true)
-			s.settled = s.hasNothing()
-		}
-	})
-	c.stopMu.Unlock()
-	c.settle(out...)
-	if c.depot.tick() {
-		c.clock.arm()
 	}
 }

@@ -19,12 +19,12 @@ func TestExpiryByTime(t *testing.T) {
 	churn(p, make([]*[64]byte, 4900), orders(4900)["first-in"])
 	pages := p.Stats().Pages
 	assert.GreaterOrEqual(t, pages, 5, "more if the goroutine has moved from one P to another")
-	assert.True(t, p.core.clock.armed.Load())
+	assert.True(t, p.core.alarm.armed.Load())
 	assert.Eventually(t, func() bool { return p.Stats().Pages == 0 }, 5*time.Second, 10*time.Millisecond)
-	assert.Eventually(t, func() bool { return !p.core.clock.armed.Load() }, 5*time.Second, 10*time.Millisecond)
+	assert.Eventually(t, func() bool { return !p.core.alarm.armed.Load() }, 5*time.Second, 10*time.Millisecond)
 	assert.Eventually(t, func() bool { return p.Stats().PurgedBytes == int64(pages)<<16 }, 5*time.Second, 10*time.Millisecond)
 	p.Put(p.Get())
-	assert.True(t, p.core.clock.armed.Load(), "the next use arms it again")
+	assert.True(t, p.core.alarm.armed.Load(), "the next use arms it again")
 	require.NoError(t, p.Close())
 }
 
@@ -111,16 +111,15 @@ func TestLowerGOMAXPROCS(t *testing.T) {
 	assert.Zero(t, p.Stats().Pages)
 }
 
-// A clock goes on if it is armed while its last tick is ending.
+// A pool goes on if it is armed while its last tick is ending.
 func TestArmWhileRingEnds(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	timer := time.AfterFunc(time.Hour, func() {})
-	defer timer.Stop()
-	clocks := make([]clock, 40)
-	for i := range clocks {
-		clocks[i].onTick = func() {}
-		clocks[i].timer = timer
-	}
+	goOn := stopClock()
+	defer func() {
+		armed.pools = nil
+		goOn()
+	}()
+	alarms := make([]core, 40)
 	var begun, ended atomic.Int64
 	await := func(n *atomic.Int64, round int64) {
 		for n.Load() < round {
@@ -132,24 +131,27 @@ func TestArmWhileRingEnds(t *testing.T) {
 	go func() {
 		for round := range rounds {
 			await(&begun, round+1)
-			for i := range clocks { // from the other end, so that the two meet somewhere
-				clocks[len(clocks)-1-i].arm()
+			for i := range alarms { // from the other end, so that the two meet somewhere
+				alarms[len(alarms)-1-i].arm()
 			}
 			ended.Add(1)
 		}
 	}()
 	for round := range rounds {
-		for i := range clocks {
-			clocks[i].left.Store(1)
-			clocks[i].armed.Store(true)
+		for i := range alarms {
+			alarms[i].alarm.left.Store(1)
+			alarms[i].alarm.armed.Store(true)
 		}
+		armed.mu.Lock()
+		armed.pools = nil
+		armed.mu.Unlock()
 		begun.Add(1)
-		for i := range clocks {
-			clocks[i].ring()
+		for i := range alarms {
+			alarms[i].alarm.goesOn()
 		}
 		await(&ended, round+1)
-		for i := range clocks {
-			require.True(t, clocks[i].armed.Load(), "round %d: %d ticks are left, and none will come", round, clocks[i].left.Load())
+		for i := range alarms {
+			require.True(t, alarms[i].alarm.armed.Load(), "round %d: %d ticks are left, and none will come", round, alarms[i].alarm.left.Load())
 		}
 	}
 }

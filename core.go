@@ -27,7 +27,7 @@ type core struct {
 	seenGets uint64 // by stats, so that the number does not go down; under stopMu
 
 	depot   depot
-	clock   clock
+	alarm   alarm
 	guards  guards  // under depot.mu
 	watches watches // under a lock of its own
 }
@@ -40,7 +40,6 @@ func (c *core) init(sp spec) {
 	c.depot.init(&c.spec, c.dropping)
 	c.guards.init(&c.spec, &c.depot)
 	c.watches.init(&c.spec, &c.depot.transit)
-	c.clock.init(c.tick)
 	c.absent.cur = noPage
 	c.absent.raise(signalAbsent)
 	shards := make([]*shard, runtime.GOMAXPROCS(0))
@@ -122,7 +121,7 @@ func (c *core) settle(out ...outbox) {
 			c.depot.release(o.empty)
 		}
 		if o.arm {
-			c.clock.arm()
+			c.arm()
 		}
 	}
 }
@@ -134,7 +133,7 @@ func (c *core) stopped(f func(shards []*shard)) {
 		c.stopMu.Lock()
 		defer c.stopMu.Unlock()
 		shards := c.shards.Load().present()
-		return stop(shards, func() { f(shards) })
+		return stop(nil, shards, func() { f(shards) })
 	}
 	c.settle(stopAll()...)
 }
@@ -207,7 +206,7 @@ func (c *core) checkUnused(shards []*shard) error {
 
 // finish releases everything. depot.mu is held, and the shards are seized.
 func (c *core) finish(shards []*shard) {
-	c.clock.stop()
+	c.alarm.ended.Store(true)
 	c.absent.raise(signalClosed)
 	for _, s := range shards {
 		s.raise(signalClosed)

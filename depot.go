@@ -237,6 +237,11 @@ func (d *depot) drop(pg *page) {
 func (d *depot) expire(all bool) (waiting bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.expireLocked(all)
+}
+
+// expireLocked is expire with mu held.
+func (d *depot) expireLocked(all bool) (waiting bool) {
 	surplus := -d.spec.warmPages
 	for _, pg := range d.spare {
 		if pg.empty {
@@ -282,9 +287,9 @@ func (d *depot) expire(all bool) (waiting bool) {
 // expire.
 func (d *depot) tick() (waiting bool) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.ticks++
-	d.mu.Unlock()
-	return d.expire(false)
+	return d.expireLocked(false)
 }
 
 // close releases everything. mu is held, all shards are seized, and no slot is in use.

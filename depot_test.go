@@ -157,7 +157,7 @@ func TestOutboxAfterClose(t *testing.T) {
 	c.settle(release)
 	assert.Len(t, theArena.released[1], before, "no page is released twice")
 	assert.Empty(t, c.depot.spare)
-	assert.False(t, c.clock.timer.Stop())
+	assert.False(t, c.alarm.goesOn())
 }
 
 // Slots parked on a shard that adopts their page do not keep the page from becoming empty.

@@ -81,6 +81,10 @@
 //     race, and has the stacks of the Get and the Put. [Leaks] and Close list slots never put.
 //   - go test -asan: an access to a slot that is not in use ends the program at once.
 //
+// Pools can be made and used in bubbles of testing/synctest, and inside and outside in turn. Inside,
+// time stands still for them: what time would release stays until something is released outside,
+// or the garbage is collected.
+//
 // # Builds
 //
 // [Stats].Access says how Get and Put get a part of the pool to themselves. A pair of them takes

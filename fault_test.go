@@ -57,7 +57,6 @@ func (f *faults) needy() int { return f.struck["reserve"] + f.struck["commit"] }
 // are.
 func newProcess() {
 	theArena = new(arena)
-	theArena.armed = true // so that it does not purge by time
 	mainRegion = region{}
 	moreRegions = nil
 	arenaInit = sync.Once{}
@@ -154,14 +153,9 @@ func (f *faults) passTime(cores ...*core) {
 				c.tick()
 			}
 		}
-		a := theArena
-		for _, rs := range a.released {
-			for k := range rs {
-				rs[k].at = rs[k].at.Add(-purgeDelay)
-			}
+		for range purgeDelay + purgeEvery {
+			theArena.tick()
 		}
-		a.purgeOld()
-		a.armed = true
 		return nil
 	})
 }

@@ -38,7 +38,7 @@ func newStill[T any](t testing.TB, opts ...Option) *Pool[T] {
 }
 
 // stopClock keeps the clock of c from ticking: it looks armed, so that nobody arms it.
-func (c *core) stopClock() { c.clock.armed.Store(true) }
+func (c *core) stopClock() { c.alarm.armed.Store(true) }
 
 // newBase is newStill without promotion.
 func newBase[T any](t testing.TB) *Pool[T] {
@@ -358,9 +358,34 @@ func simTick(c *core, s *shard, idle bool) {
 func newArena(t *testing.T) *arena {
 	arenaInit.Do(initArena)
 	before := theArena
-	theArena = new(arena)
-	t.Cleanup(func() { theArena = before })
+	use := func(a *arena) {
+		defer stopClock()()
+		theArena = a
+	}
+	use(new(arena))
+	t.Cleanup(func() { use(before) })
 	return theArena
+}
+
+// stopClock stops the process's clock until goOn.
+func stopClock() (goOn func()) {
+	k := theClock
+	for {
+		k.mu.Lock()
+		if !k.running.Load() || k.timer.Stop() {
+			break
+		}
+		k.mu.Unlock() // it is ringing
+		runtime.Gosched()
+	}
+	defer k.mu.Unlock()
+	k.running.Store(true) // so that nobody starts it
+	return func() {
+		k.mu.Lock()
+		k.running.Store(false)
+		k.mu.Unlock()
+		k.wake()
+	}
 }
 
 // resident returns how many bytes of the arena's regions are in memory, as the kernel counts them,

@@ -237,7 +237,8 @@ func arenaApart(t testing.TB) *arena {
 	}
 	before := theArena
 	mem := mainRegion.mem[half*chunkSize:]
-	a := &arena{armed: true, regions: []*region{{base: addressOf(mem), size: uintptr(len(mem)), mem: mem, chunks: mainTable[half:]}}}
+	t.Cleanup(stopClock())
+	a := &arena{regions: []*region{{base: addressOf(mem), size: uintptr(len(mem)), mem: mem, chunks: mainTable[half:]}}}
 	theArena = a
 	t.Cleanup(func() {
 		for _, ch := range a.open {

@@ -91,9 +91,9 @@ func (s *shard) unpin() {
 	}
 }
 
-// stop runs f while nobody uses the shards, and returns what f has left in their outboxes. The
+// stop runs f while nobody uses the shards, and appends what f has left in their outboxes to out. The
 // caller holds core.stopMu.
-func stop(shards []*shard, f func()) (out []outbox) {
+func stop(out []outbox, shards []*shard, f func()) []outbox {
 	seize(shards)
 	defer handBack(shards) // also if f panics
 	f()

@@ -115,7 +115,7 @@ type chain struct {
 
 // takeOldest takes all slots but the keep newest out of the lot and groups them by page. It fills
 // chains and returns how many there are.
-func (l *parkingLot) takeOldest(keep uint32, chains *[lotSize]chain) (n int) {
+func (l *parkingLot) takeOldest(keep uint32, chains []chain) (n int) {
 	if l.n <= keep {
 		l.forget()
 		return 0
@@ -162,9 +162,14 @@ func (l *parkingLot) takeBack(pg *page) {
 	l.truncate(left)
 }
 
-// truncate leaves n slots parked and clears the entries behind them.
+// truncate leaves n slots parked and clears the entries behind them. Those that were used since the
+// last time are the first of these.
 func (l *parkingLot) truncate(n uint32) {
-	clear(l.places[n:])
+	end := n
+	for end < lotSize && l.places[end].slot != nil {
+		end++
+	}
+	clear(l.places[n:end])
 	l.n = n
 }
 

@@ -406,7 +406,7 @@ func TestClose(t *testing.T) {
 	require.ErrorIs(t, p.Close(), ErrClosed)
 	assert.Equal(t, "c", p.Stats().Name)
 	assert.Zero(t, p.Stats().Pages)
-	assert.False(t, p.core.clock.timer.Stop(), "a timer is left")
+	assert.False(t, p.core.alarm.goesOn(), "ticks are left")
 	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
 }
 

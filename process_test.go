@@ -184,14 +184,8 @@ func TestProcessLimitDuringPurge(t *testing.T) {
 			q.Put(x)
 		}
 	})
-	for { // until the Get waits
-		theArena.mu.Lock()
-		waits := theArena.purgeDone != nil
-		theArena.mu.Unlock()
-		if waits {
-			break
-		}
-		runtime.Gosched()
+	for range 1000 {
+		runtime.Gosched() // until the Get waits, or soon will
 	}
 	close(goOn)
 	wg.Wait()

@@ -269,9 +269,9 @@ func TestPutArmsClock(t *testing.T) {
 	for range 2 {
 		p.core.tick()
 		held = append(held, p.Get()) // answers the tick
-		p.core.clock.left.Store(0)
+		p.core.alarm.left.Store(0)
 		p.Put(held[len(held)-1])
-		assert.EqualValues(t, armedTicks, p.core.clock.left.Load())
+		assert.EqualValues(t, armedTicks, p.core.alarm.left.Load())
 		held = held[:len(held)-1]
 	}
 	p.PutBatch(held)

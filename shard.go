@@ -192,8 +192,18 @@ func (s *shard) drained(pg *page) {
 
 // flush sends all parked slots home but the keep newest.
 func (s *shard) flush(keep uint32) {
-	var chains [lotSize]chain
-	n := s.lot.takeOldest(keep, &chains)
+	if s.lot.n <= keep+8 { // with little room, because all of it is cleared
+		var chains [8]chain
+		s.sendAllHome(keep, chains[:])
+	} else {
+		var chains [lotSize]chain
+		s.sendAllHome(keep, chains[:])
+	}
+}
+
+// sendAllHome is flush with room for chains, one for each slot.
+func (s *shard) sendAllHome(keep uint32, chains []chain) {
+	n := s.lot.takeOldest(keep, chains)
 	for _, ch := range chains[:n] {
 		s.sendHome(ch)
 	}

@@ -20,7 +20,7 @@ type mutex = sync.Mutex
 
 // pause waits for something that another goroutine is about to do, for the nth time.
 func pause(n int) {
-	if n < 100 {
+	if n < 100 || inBubble() { // where time.Sleep does not wait for anybody outside
 		runtime.Gosched()
 	} else {
 		time.Sleep(20 * time.Microsecond) // that goroutine may have lost its processor
