@@ -151,9 +151,15 @@ func (c *core) dropping(pg *page) {
 }
 
 // trim collects, releases and purges. It returns the bytes that went back to the system.
-func (c *core) trim() int64 {
+func (c *core) trim(op string) int64 {
 	c.requireNew()
-	c.endQuarantine("Trim")
+	c.endQuarantine(op)
+	c.releaseEmpty(0)
+	return theArena.purgeFrom(&c.depot.purged)
+}
+
+// releaseEmpty releases every page without a slot in use, but keeps some spare ones.
+func (c *core) releaseEmpty(keep int) {
 	c.guards.releaseIdle()
 	c.stopped(func(shards []*shard) {
 		if c.depot.closed.Load() {
@@ -163,14 +169,14 @@ func (c *core) trim() int64 {
 			s.flush(0)
 		}
 		for _, s := range shards {
-			s.discardEmpty()
+			if keep == 0 {
+				s.discardEmpty(s.discard)
+			} else {
+				s.discardEmpty(s.expire)
+			}
 		}
 	})
-	if c.depot.closed.Load() {
-		panic(c.errClosed("Trim"))
-	}
-	c.depot.expire(true)
-	return theArena.purgeFrom(&c.depot.purged)
+	c.depot.expire(true, keep)
 }
 
 // close ends the pool, if no slot is out.

@@ -141,6 +141,20 @@ func (d *depot) fresh() (*page, error) {
 	return pg, nil
 }
 
+// hasRoom reports whether the limit of WithLimit allows another page.
+func (d *depot) hasRoom() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.spec.maxPages == 0 || len(d.pages)+d.guarded+d.making < d.spec.maxPages
+}
+
+// size returns how many pages there are, guards included.
+func (d *depot) size() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.pages) + d.guarded
+}
+
 // hasSpare reports whether there seem to be spare pages.
 func (d *depot) hasSpare() bool { return d.spares.Load() != 0 }
 
@@ -231,30 +245,27 @@ func (d *depot) drop(pg *page) {
 	theArena.free(pg.mem, &d.purged)
 }
 
-// expire releases the empty spare pages whose time has passed, except those of WithWarmPages, or
-// all of them. It also releases spare pages whose last slots came home while nobody owned them. It
-// reports whether pages remain that will expire.
-func (d *depot) expire(all bool) (waiting bool) {
+// expire releases the empty spare pages but keep, of those whose time has passed, or of all if now.
+// It also releases spare pages whose last slots came home while nobody owned them. It reports whether
+// pages remain that will expire.
+func (d *depot) expire(now bool, keep int) (waiting bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.expireLocked(all)
+	return d.expireLocked(now, keep)
 }
 
 // expireLocked is expire with mu held.
-func (d *depot) expireLocked(all bool) (waiting bool) {
-	surplus := -d.spec.warmPages
+func (d *depot) expireLocked(now bool, keep int) (waiting bool) {
+	surplus := -keep
 	for _, pg := range d.spare {
 		if pg.empty {
 			surplus++
 		}
 	}
-	if all {
-		surplus = len(d.spare)
-	}
 	left := d.spare[:0]
 	for _, pg := range d.spare { // oldest first
 		w := pg.remoteState()
-		expired := pg.empty && surplus > 0 && (all || int32(pg.expires-d.ticks) <= 0)
+		expired := pg.empty && surplus > 0 && (now || int32(pg.expires-d.ticks) <= 0)
 		switch {
 		case w.isOwned(): // a shard has claimed it meanwhile
 			pg.listed = 0
@@ -289,7 +300,7 @@ func (d *depot) tick() (waiting bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ticks++
-	return d.expireLocked(false)
+	return d.expireLocked(false, d.spec.warmPages)
 }
 
 // close releases everything. mu is held, all shards are seized, and no slot is in use.

@@ -98,11 +98,11 @@ func TestWarmPages(t *testing.T) {
 			st := c.stats()
 			require.Equal(t, 3, st.Pages)
 			require.Equal(t, 3, st.WarmPages)
-			require.False(t, c.depot.expire(false), "no page is left to expire")
+			require.False(t, c.depot.expire(false, c.warmPages), "no page is left to expire")
 			xs = simFill(t, c, shards[1], 5*int(c.geo.slots))
 		}
 		simDrain(t, c, shards[0], xs)
-		c.trim()
+		c.trim("Trim")
 		assert.Zero(t, c.stats().Pages, "Trim releases them too")
 	}
 }
@@ -148,7 +148,7 @@ func TestOutboxAfterClose(t *testing.T) {
 	x := simGet(t, c, a)
 	require.True(t, simPut(c, a, x))
 	a.flush(0)
-	a.discardEmpty()
+	a.discardEmpty(a.discard)
 	release := a.takeOutbox()
 	require.NotNil(t, release.empty)
 	require.NoError(t, c.close())
@@ -187,7 +187,7 @@ func TestSparePageEmptiedWhileUnowned(t *testing.T) {
 	c.settle(b.takeOutbox())
 	require.NoError(t, c.checkInvariants())
 	assert.Len(t, c.depot.pages, 1)
-	c.depot.expire(false)
+	c.depot.expire(false, c.warmPages)
 	assert.Empty(t, c.depot.pages)
 	require.NoError(t, c.checkInvariants())
 }
@@ -201,7 +201,7 @@ func TestUncleanPageIsNotReleased(t *testing.T) {
 	pg := pageOf(x)
 	pg.used = 0
 	before := len(theArena.released[1])
-	s.discardEmpty()
+	s.discardEmpty(s.discard)
 	c.settle(s.takeOutbox())
 	assert.Len(t, theArena.released[1], before)
 	assert.Same(t, pg, pageOf(x))

@@ -30,6 +30,14 @@ func ExampleReadMemory() {
 	// Output: true true
 }
 
+// A program that has become idle gives back what all its pools keep.
+func ExampleTrimAll() {
+	orders := pool.New[Order]()
+	orders.Put(orders.Get())
+	fmt.Println(pool.TrimAll() >= 64<<10, orders.Stats().Pages)
+	// Output: true 0
+}
+
 func ExampleWithLimit() {
 	requests := pool.New[[1024]byte](pool.WithName("requests"), pool.WithLimit(64<<10))
 	var held []*[1024]byte

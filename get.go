@@ -178,6 +178,10 @@ func (c *core) supply(s *shard, op string) (*shard, error) {
 		if pg, err = c.depot.fresh(); err != nil && !errors.Is(err, ErrClosed) {
 			pg, err = c.search(err)
 		}
+		// The limit of the process, or the system, may have refused.
+		for rounds := 0; err != nil && !errors.Is(err, ErrClosed) && rounds < 100 && c.depot.hasRoom() && takeFromOthers(c); rounds++ {
+			pg, err = c.depot.fresh() // another pool may have been faster
+		}
 		if err != nil {
 			return nil, err
 		}

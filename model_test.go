@@ -1168,7 +1168,7 @@ func (p *modelPool) opTrim(_ *shard, n int) {
 		p.settle()
 	}
 	purged, fired := p.c.depot.purged.Load(), p.fired
-	bytes := p.c.trim()
+	bytes := p.c.trim("Trim")
 	require.Equal(p.t, p.c.depot.purged.Load()-purged, bytes)
 	if n&1 == 0 {
 		require.Zero(p.t, p.empties())

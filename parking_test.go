@@ -165,7 +165,7 @@ func TestFlushLeavesOtherPoolsAlone(t *testing.T) {
 	i, _ := pg.indexOf(x)
 	*pg.link(i) = taken // as the other Put saw it
 	require.True(t, pg.push(i))
-	shards[0].discardEmpty()
+	shards[0].discardEmpty(shards[0].discard)
 	c.settle(shards[0].takeOutbox())
 	require.Equal(t, noPage, pageOf(x), "released")
 
@@ -251,7 +251,7 @@ func TestGetLeavesOtherPoolsAlone(t *testing.T) {
 	i, _ := pg.indexOf(x)
 	*pg.link(i) = taken // as the other Put saw it
 	require.True(t, pg.push(i))
-	shards[0].discardEmpty()
+	shards[0].discardEmpty(shards[0].discard)
 	c.settle(shards[0].takeOutbox())
 	require.Equal(t, noPage, pageOf(x), "released")
 

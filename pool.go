@@ -139,7 +139,13 @@ func (p *Pool[T]) Stats() Stats { return p.core.stats() }
 // Trim brings every free slot home, releases all pages without a slot in use, warm ones too, and
 // gives their memory back to the OS. It returns how many bytes went back. Other calls wait while it
 // collects. After Close it panics with an error that wraps [ErrClosed].
-func (p *Pool[T]) Trim() int64 { return p.core.trim() }
+func (p *Pool[T]) Trim() int64 {
+	n := p.core.trim("Trim")
+	if p.core.depot.closed.Load() {
+		panic(p.core.errClosed("Trim"))
+	}
+	return n
+}
 
 // Close ends the pool. Its memory goes to other pools, and if none wants it within a second, to the
 // OS. While slots are out, Close changes nothing and returns an error that wraps [ErrInUse]. If the

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"weak"
 )
 
@@ -73,6 +74,54 @@ func ReadStats() []Stats {
 	return all
 }
 
+// TrimAll calls [Pool.Trim] for all pools that are open, and returns how many bytes went back to the
+// OS. It is safe for concurrent use.
+func TrimAll() (bytes int64) {
+	for _, c := range openPools() {
+		bytes += c.trim("TrimAll")
+	}
+	return bytes
+}
+
+// taking is for takeFromOthers.
+var taking struct {
+	mu    mutex
+	begun atomic.Uint64
+}
+
+// takeFromOthers has the other pools release pages that have no slot in use, for c, which gets no
+// memory: at first those that they keep for a time, and if there is none, those of WithWarmPages. It
+// reports whether anything was released. The caller has no lock and no shard.
+//
+// Callers that come while one is at it wait, and then share what it has released, or what the next
+// one does.
+func takeFromOthers(c *core) bool {
+	before := taking.begun.Load()
+	taking.mu.Lock()
+	defer taking.mu.Unlock()
+	if taking.begun.Load() != before {
+		return true // since this call
+	}
+	taking.begun.Add(1)
+	others := slices.DeleteFunc(openPools(), func(other *core) bool { return other == c })
+	for _, all := range []bool{false, true} {
+		released := false
+		for _, other := range others {
+			keep := other.warmPages
+			if all {
+				keep = 0
+			}
+			before := other.depot.size()
+			other.releaseEmpty(keep)
+			released = released || other.depot.size() < before
+		}
+		if released {
+			return true
+		}
+	}
+	return false
+}
+
 // Memory is what all pools of the process have together. All fields except SystemCalls are in
 // bytes. Where the memory is the system's ([Stats].OffHeap), the garbage collector's statistics and
 // GOMEMLIMIT know nothing of it.
@@ -119,10 +168,11 @@ func ReadMemory() Memory {
 // the limit. 0 means no limit and is the default. SetProcessLimit returns the previous limit. If
 // bytes is negative, it does nothing else, as with [runtime/debug.SetMemoryLimit].
 //
-// A Get that would exceed the limit first gives back what released pages hold, and takes what its
-// own pool has free on any P. If there is nothing, it panics with an error that wraps [ErrLimit],
-// and [Pool.TryGet] returns one. What is in use is never taken away: a limit below that takes
-// effect as slots are put. SetProcessLimit is safe for concurrent use.
+// A Get that would exceed the limit first gives back what released pages hold, then takes what its
+// own pool has free on any P, and then the pages without a slot in use that other pools keep, those
+// of [WithWarmPages] last. If there is nothing, it panics with an error that wraps [ErrLimit], and
+// [Pool.TryGet] returns one. What is in use is never taken away: a limit below that takes effect as
+// slots are put. SetProcessLimit is safe for concurrent use.
 func SetProcessLimit(bytes int64) (previous int64) {
 	a := theArena
 	a.mu.Lock()

@@ -3,6 +3,7 @@ package pool
 import (
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -189,4 +190,103 @@ func TestProcessLimitDuringPurge(t *testing.T) {
 	}
 	close(goOn)
 	wg.Wait()
+}
+
+// Before a Get fails at the process limit, it takes what other pools keep without using it.
+func TestProcessLimitTakesFromOthers(t *testing.T) {
+	noQuarantine(t)
+	newArena(t)
+	SetProcessLimit(30 << 16)
+	defer SetProcessLimit(0)
+	a, b, c := newStill[[64]byte](t), newStill[[72]byte](t), newStill[[1000]byte](t)
+	for range 3 {
+		xs := fillUp(t, a)
+		assert.Equal(t, 30*a.Stats().SlotsPerPage, len(xs))
+		_, err := b.TryGet()
+		require.ErrorIs(t, err, ErrLimit, "all is in use")
+		a.PutBatch(xs)
+		ys := fillUp(t, b)
+		assert.Equal(t, 30*b.Stats().SlotsPerPage, len(ys))
+		b.PutBatch(ys[:len(ys)/2])
+		zs := fillUp(t, c)
+		assert.GreaterOrEqual(t, len(zs), 14*c.Stats().SlotsPerPage)
+		b.PutBatch(ys[len(ys)/2:])
+		c.PutBatch(zs)
+	}
+	assert.LessOrEqual(t, ReadMemory().Committed, int64(30<<16))
+}
+
+// Pages of WithWarmPages are taken last.
+func TestProcessLimitTakesWarmPagesLast(t *testing.T) {
+	noQuarantine(t)
+	newArena(t)
+	SetProcessLimit(20 << 16)
+	defer SetProcessLimit(0)
+	warm := newStill[[64]byte](t, WithWarmPages(10))
+	other, p := newStill[[72]byte](t), newStill[[80]byte](t)
+	warm.PutBatch(simBatch(warm, 10*warm.Stats().SlotsPerPage))
+	other.PutBatch(simBatch(other, 10*other.Stats().SlotsPerPage))
+	require.Equal(t, 10, warm.Stats().Pages)
+	xs := simBatch(p, 10*p.Stats().SlotsPerPage)
+	assert.Equal(t, 10, warm.Stats().Pages)
+	assert.Zero(t, other.Stats().Pages)
+	xs = append(xs, simBatch(p, 10*p.Stats().SlotsPerPage)...)
+	assert.Zero(t, warm.Stats().Pages)
+	p.PutBatch(xs)
+}
+
+// Pools that take from each other at the process limit do not wait for each other for good.
+func TestProcessLimitTakenInTurn(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	newArena(t)
+	SetProcessLimit(12 << 16)
+	defer SetProcessLimit(0)
+	var pools []*Pool[[1000]byte]
+	for range 4 {
+		pools = append(pools, New[[1000]byte]())
+	}
+	var workers group
+	var got atomic.Int64
+	for k := range 16 {
+		workers.Go(func() {
+			p := pools[k%len(pools)]
+			for range times(300) {
+				var xs []*[1000]byte
+				for range 100 {
+					x, err := p.TryGet()
+					if err != nil {
+						assert.ErrorIs(t, err, ErrLimit)
+						break
+					}
+					xs = append(xs, x)
+				}
+				got.Add(int64(len(xs)))
+				p.PutBatch(xs)
+			}
+		})
+	}
+	workers.Wait()
+	assert.Positive(t, got.Load())
+	assert.Positive(t, TrimAll()+1)
+	for _, p := range pools {
+		if !debugging {
+			assert.Zero(t, p.Stats().Pages)
+		}
+		require.NoError(t, p.core.checkInvariants())
+		require.NoError(t, p.Close())
+	}
+}
+
+// TrimAll trims every pool, and leaves those alone that are closed.
+func TestTrimAll(t *testing.T) {
+	noQuarantine(t)
+	needsOSMemory(t)
+	a, b := newStill[[64]byte](t), newStill[[1000]byte](t)
+	closed := New[[64]byte]()
+	require.NoError(t, closed.Close())
+	a.PutBatch(simBatch(a, 5000))
+	b.PutBatch(simBatch(b, 500))
+	pages := int64(a.Stats().Pages + b.Stats().Pages)
+	assert.GreaterOrEqual(t, TrimAll(), pages<<16)
+	assert.Zero(t, a.Stats().Pages+b.Stats().Pages)
 }

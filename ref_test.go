@@ -118,7 +118,7 @@ func TestRefOutlivesPage(t *testing.T) {
 			for id := range stale {
 				require.Nil(t, c.deref(id))
 			}
-			c.trim()
+			c.trim("Trim")
 			require.Empty(t, c.depot.pages)
 			for id := range stale {
 				require.Nil(t, c.deref(id))
@@ -377,7 +377,7 @@ func TestAllAfterPageIsReleased(t *testing.T) {
 		require.Len(t, pages, 1)
 		require.True(t, simPut(c, shards[0], x))
 		shards[0].flush(0)
-		shards[0].discardEmpty()
+		shards[0].discardEmpty(shards[0].discard)
 		c.settle(shards[0].takeOutbox())
 		require.Equal(t, noPage, pageOf(x), "released")
 		if size == 1000 {

@@ -252,27 +252,27 @@ func (s *shard) giveUpAll() {
 	}
 }
 
-// discardEmpty collects what others have put, and discards every empty page, warm or not. It is
-// Trim's part.
-func (s *shard) discardEmpty() {
+// discardEmpty collects what others have put, and gives every empty page to release, warm or not:
+// s.discard, or s.expire if the pool is to keep those of WithWarmPages.
+func (s *shard) discardEmpty(release func(*page)) {
 	for pg := s.queue.head; pg != nil; {
 		next := pg.next
 		if pg.collect() > 0 && pg.used == 0 {
 			s.queue.remove(pg)
-			s.discard(pg)
+			release(pg)
 		}
 		pg = next
 	}
 	for s.retired.head != nil {
 		pg := s.retired.head
 		s.retired.remove(pg)
-		s.discard(pg)
+		release(pg)
 	}
 	if pg := s.cur; pg != noPage {
 		pg.collect()
 		if pg.used == 0 {
 			s.cur = noPage
-			s.discard(pg)
+			release(pg)
 		}
 	}
 }

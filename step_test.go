@@ -208,7 +208,7 @@ func (w *walk) act() {
 	case op < 96:
 		w.c.tick()
 	case op < 98:
-		w.c.trim()
+		w.c.trim("Trim")
 	case op < 99:
 		served := w.served
 		if gets := w.c.stats().Gets; gets < served || gets > w.asked {
@@ -281,7 +281,7 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 	}
 	w.requireStale(w.refs)
 	w.requireStale(w.found)
-	w.c.trim()
+	w.c.trim("Trim")
 	st := w.c.stats()
 	require.Zero(t, st.Live, "seed %d", w.seed)
 	require.Zero(t, st.Pages, "seed %d", w.seed)

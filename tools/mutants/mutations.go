@@ -80,7 +80,7 @@ var mutations = []mutation{
 	{name: "ticks do not collect", file: "retire.go",
 		old: "\ts.collectQueue(idle)\n", new: ""},
 	{name: "Trim keeps the current page", file: "retire.go",
-		old: "\t\tpg.collect()\n\t\tif pg.used == 0 {\n\t\t\ts.cur = noPage\n\t\t\ts.discard(pg)\n", new: "\t\tpg.collect()\n\t\tif false {\n"},
+		old: "\t\tpg.collect()\n\t\tif pg.used == 0 {\n\t\t\ts.cur = noPage\n\t\t\trelease(pg)\n", new: "\t\tpg.collect()\n\t\tif false {\n"},
 	{name: "no ticks", file: "clock.go",
 		old: "\tif k.hasWork() {", new: "\tif false {"},
 	{name: "a pool armed while its last tick ends is forgotten", file: "tick.go",
@@ -116,7 +116,7 @@ var mutations = []mutation{
 	{name: "a misused page is released", file: "depot.go",
 		old: "\tif !pg.clean() {\n\t\tpg.used = pg.remoteState().count() + 1\n\t\treturn\n\t}\n", new: ""},
 	{name: "warm pages are not kept", file: "depot.go",
-		old: "surplus := -d.spec.warmPages", new: "surplus := 0"},
+		old: "surplus := -keep", new: "surplus := 0"},
 	// get.go, put.go
 	{name: "Gets that fail in a batch are not counted", file: "get.go",
 		old: "c.failedGets.Add(uint64(len(dst) - n))", new: "c.failedGets.Add(1)"},
