@@ -388,7 +388,7 @@ func (pg *page) takeRemote() (first, last, n uint32) {
 // else remoteFree, and if that is little, by carving up to n slots. Owner only. A whole list
 // replaces an empty free, so nothing is walked.
 func (pg *page) refill(n uint32) bool {
-	back := uint32(0)
+	var back uint32
 	if pg.localFree != none {
 		back = pg.capacity - min(pg.used, pg.capacity) // |localFree|
 		pg.useLocal()

@@ -265,7 +265,7 @@ func TestChangeLink(t *testing.T) {
 				runtime.Gosched()
 			}
 		}
-		require.EqualValues(t, round, won.Load())
+		require.Equal(t, round, won.Load())
 		if words[0] != uint16(round) || words[1] != leaving {
 			require.Fail(t, "lost")
 		}
