@@ -37,6 +37,9 @@ func newStill[T any](t testing.TB, opts ...Option) *Pool[T] {
 	return p
 }
 
+// tick is one tick of the pool.
+func (c *core) tick() { tick([]*core{c}) }
+
 // stopClock keeps the clock of c from ticking: it looks armed, so that nobody arms it.
 func (c *core) stopClock() { c.alarm.armed.Store(true) }
 

@@ -86,9 +86,6 @@ func tickAll() {
 	armed.mu.Unlock()
 }
 
-// tick is one tick of the pool.
-func (c *core) tick() { tick([]*core{c}) }
-
 // tick has every shard of some pools do its tick, tickTogether pools at most. The shard of a P that
 // is at work does it itself: its signal is raised, and the P's next operation answers. A shard whose
 // signal is still raised at the next tick is idle: the tick is done for it here.
@@ -147,6 +144,6 @@ func tick(pools []*core) {
 		}
 	}
 	for _, c := range later {
-		c.tick()
+		tick([]*core{c})
 	}
 }
