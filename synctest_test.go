@@ -137,3 +137,15 @@ func TestSynctest(t *testing.T) {
 		})
 	}
 }
+
+// The same in this process, if the clock stands still: a collection sets the timer.
+func TestBubbleWaitsForCollection(t *testing.T) {
+	p := New[[1000]byte]()
+	for until := time.Now().Add(3 * time.Second); theClock.running.Load() && time.Now().Before(until); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	bubble(t, func(t *testing.T) { fillAndDrain(p) })
+	runtime.GC()
+	givesBack(t, p, func() { time.Sleep(10 * time.Millisecond) })
+	require.NoError(t, p.Close())
+}
