@@ -244,7 +244,8 @@ func (pg *page) indexOf(addr uintptr) (uint32, bool) {
 }
 
 // changeLink replaces the word of slot i, if it is still the old one. Any P. Words are written by
-// plain stores otherwise; this is for a word that two goroutines may want to change. (Processors
+// plain stores otherwise; this is for a word that two goroutines may want to change. The one whose
+// compare-and-swap succeeds owns the slot from there on, and the other one reads the new word. (Processors
 // have no compare-and-swap for two bytes that Go offers, so it takes the neighbour along. There is
 // one: the words of a page begin at a multiple of 64 bytes, and a slice of them on the Go heap takes
 // a multiple of 4 bytes.)

@@ -108,7 +108,9 @@ func takeFromOthers(c *core) bool {
 		released := false
 		for _, other := range others {
 			keep := other.warmPages
-			if all {
+			if all && keep == 0 {
+				continue // it has released all already
+			} else if all {
 				keep = 0
 			}
 			before := other.depot.size()
