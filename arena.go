@@ -8,15 +8,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 )
 
 // The arena hands out runs of reserved address space, one for each page, and takes them back. All
 // pools of a process share one arena.
 //
-// Address space is reserved in regions, committed in steps of commitGranules, and never unmapped. A
-// stale *T may still point there, and if the Go heap got such an address, the garbage collector
-// would throw. What is given back is the memory, not the addresses.
+// Address space is reserved in regions, each as large as all before it together, within bounds. It
+// is committed in steps of commitGranules, and never unmapped. A stale *T may still point there, and
+// if the Go heap got such an address, the garbage collector would throw. What is given back is the
+// memory, not the addresses.
 //
 // A released run stays committed for purgeDelay and is the first to be used again. Then it is
 // purged: its memory goes back to the system, by one call for all neighbours.
@@ -36,9 +36,13 @@ const (
 	commitGranules = largePageSize / granuleSize
 	chunkSteps     = chunkGranules / commitGranules
 
-	// mainChunks bounds the first region (256 GiB). Its table is a global array, so that pageOf
-	// reaches it in one step. The garbage collector reads this table (32 KiB) in each cycle.
-	mainChunks = 4096
+	// A region takes firstRegion bytes of address space, or more if there are regions already, and
+	// smallestRegion if the system refuses more.
+	firstRegion    = 64 << 20
+	smallestRegion = largePageSize
+
+	// goHeapRegion is the size of regions that are on the Go heap and take memory at once.
+	goHeapRegion = 16 << 20
 
 	// purgeDelay is how long a released run waits for its next use, in ticks of the clock: a second.
 	// mimalloc 3 has the same default (mi_option_purge_delay, 1000 ms).
@@ -73,9 +77,9 @@ func (r run) mem(n int) []byte { return r.chunk.mem[int(r.first)*granuleSize:][:
 
 // A chunk is 64 MiB of a region, or the smaller rest of one.
 type chunk struct {
-	// pages has the page that covers each granule. Atomic: any P reads it, and the pool that has
-	// the run writes it.
-	pages [chunkGranules]pageEntry
+	// pages keeps the headers of the pages alive, whose numbers the table has. A page is at its
+	// first granule. The holder of a run writes there, and only the garbage collector reads it.
+	pages [chunkGranules]*page
 
 	index int // in arena.open; set once
 
@@ -87,16 +91,16 @@ type chunk struct {
 	committed uint32                     // one bit for each step of commitGranules
 }
 
-// A region is one reservation.
+// A region is one reservation for pages.
 type region struct {
-	base, size uintptr
-	mem        []byte
-	chunks     []chunkEntry
+	mem    []byte
+	opened int // bytes that are in chunks
 }
 
 type arena struct {
 	mu       sync.Mutex
 	regions  []*region
+	reserved int64                                     // bytes of address space, leaves and words included
 	open     []*chunk                                  // all chunks, in the order of their creation
 	from     [largePageSize/granuleSize + 1]int        // by granules: no chunk of open before this one has room
 	released [largePageSize/granuleSize + 1][]released // by granules, oldest first
@@ -108,6 +112,8 @@ type arena struct {
 
 	purging int        // granules of total.waiting that are being purged
 	purgeMu sync.Mutex // held by whoever purges, without mu
+
+	words wordStore
 
 	sysCall uint64 // calls of the system so far
 }
@@ -139,43 +145,21 @@ var system = func() *atomic.Pointer[calls] {
 	return p
 }()
 
-// The process has one arena.
-var (
-	theArena  = new(arena)
-	arenaInit sync.Once
-)
+// theArena is the process's arena.
+var theArena = new(arena)
 
-// initArena reserves the first region. If that fails, the region stays empty, and alloc tries again
-// with another one. So New never fails for lack of address space, and Get reports it.
-func initArena() {
-	for i := range noChunk.pages {
-		noChunk.pages[i].store(noPage)
-	}
-	for i := range mainTable {
-		mainTable[i].store(noChunk)
-	}
-	mem := reserveSome(mainChunks * chunkSize)
-	if mem == nil {
-		return
-	}
-	mainRegion = region{base: addressOf(mem), size: uintptr(len(mem)), mem: mem, chunks: mainTable[:]}
-	theArena.mu.Lock()
-	theArena.regions = append(theArena.regions, &mainRegion)
-	theArena.mu.Unlock()
-}
-
-// reserveSome reserves address space: limit bytes at most, and less if a resource limit or the
-// system refuses. (Reservations count against RLIMIT_AS although they use no memory.)
-func reserveSome(limit uint64) []byte {
-	for _, size := range reserveSizes() {
-		if size > limit {
-			continue
-		}
-		if mem, err := system.Load().reserve(uintptr(size)); err == nil {
-			return mem
+// reserve reserves size bytes of address space, aligned to tableStep, or half of it, and so on, but
+// no less than least. mu is held.
+func (a *arena) reserve(size, least uintptr) (mem []byte, err error) {
+	for ; size >= least; size /= 2 {
+		a.sysCall++
+		if mem, err = system.Load().reserve(size + tableStep); err == nil {
+			a.reserved += int64(len(mem))
+			skip := -addressOf(mem) % tableStep
+			return mem[skip:][:size], nil
 		}
 	}
-	return nil
+	return nil, err
 }
 
 // alloc returns a run of n granules (1, 8 or 64), aligned to its size. It may call the system, so
@@ -230,7 +214,7 @@ func (a *arena) over(n int) bool {
 
 // free takes a run back. Its bytes are added to purged when they go back to the system.
 func (a *arena) free(r run, purged *atomic.Int64) {
-	r.publish(noPage)
+	r.withdraw()
 	r.zeroed = false
 	a.mu.Lock()
 	a.released[r.n] = append(a.released[r.n], released{run: r, at: a.now, purged: purged})
@@ -244,7 +228,7 @@ func (a *arena) free(r run, purged *atomic.Int64) {
 func (a *arena) isWaiting() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.total.waiting > a.purging
+	return a.total.waiting > a.purging || a.words.idle > 0
 }
 
 // unseal is free for a run whose memory is inaccessible. If it cannot be made accessible, the next
@@ -254,7 +238,7 @@ func (a *arena) unseal(r run, purged *atomic.Int64) {
 		a.free(r, purged)
 		return
 	}
-	r.publish(noPage)
+	r.withdraw()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sealed = append(a.sealed, released{run: r, purged: purged})
@@ -279,6 +263,7 @@ func (a *arena) tick() {
 	a.mu.Unlock()
 	if now%purgeEvery == 0 && a.isWaiting() {
 		a.purge(func(r released) bool { return int32(now-r.at) >= int32(purgeDelay) })
+		a.purgeWords(false)
 	}
 }
 
@@ -286,6 +271,7 @@ func (a *arena) tick() {
 // not give back. It returns how many bytes went back to the system.
 func (a *arena) purgeFrom(purged *atomic.Int64) int64 {
 	a.unsealAll()
+	a.purgeWords(true)
 	return a.purge(func(r released) bool { return r.purged == purged }) + a.purgeHeld(purged)
 }
 
@@ -358,50 +344,42 @@ func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
 	return a.purge(func(r released) bool { return r.held })
 }
 
-// grow opens one more chunk, in a new region if the others are full. mu is held.
+// grow opens one more chunk, in a new region if the last one is full. mu is held.
 func (a *arena) grow() (*chunk, error) {
-	for _, r := range a.regions {
-		for i := range r.chunks {
-			off := i * chunkSize
-			if off >= len(r.mem) {
-				break
-			}
-			if r.chunks[i].load() == noChunk {
-				ch := a.newChunk(r.mem[off:min(off+chunkSize, len(r.mem))])
-				r.chunks[i].store(ch)
-				return ch, nil
-			}
+	if len(a.regions) == 0 || a.regions[len(a.regions)-1].isFull() {
+		mem, err := a.reserve(a.nextRegion(), smallestRegion)
+		if err != nil {
+			return nil, fmt.Errorf("%w: no more address space: %w", ErrOutOfMemory, err)
 		}
+		a.regions = append(a.regions, &region{mem: mem})
 	}
-	a.sysCall++
-	mem := reserveSome(growSize)
-	if mem == nil {
-		return nil, fmt.Errorf("%w: the system refuses to reserve more address space", ErrOutOfMemory)
+	r := a.regions[len(a.regions)-1]
+	mem := r.mem[r.opened:min(r.opened+chunkSize, len(r.mem))]
+	if err := a.makeLeaves(mem); err != nil {
+		return nil, err
 	}
-	r := &region{base: addressOf(mem), size: uintptr(len(mem)), mem: mem}
-	r.chunks = make([]chunkEntry, (len(mem)+chunkSize-1)/chunkSize)
-	for i := range r.chunks {
-		r.chunks[i].store(noChunk)
-	}
-	ch := a.newChunk(mem[:min(chunkSize, len(mem))])
-	r.chunks[0].store(ch)
-	a.regions = append(a.regions, r)
-
-	var more []*region
-	if old := (*[]*region)(atomic.LoadPointer(&moreRegions)); old != nil {
-		more = *old
-	}
-	more = append(slices.Clone(more), r)
-	atomic.StorePointer(&moreRegions, unsafe.Pointer(&more))
-	return ch, nil
+	r.opened += len(mem)
+	return a.newChunk(mem), nil
 }
+
+// nextRegion returns how many bytes the next region is to have. mu is held.
+func (a *arena) nextRegion() uintptr {
+	if !offHeap {
+		return goHeapRegion
+	}
+	total := uintptr(firstRegion)
+	for _, r := range a.regions {
+		total += uintptr(len(r.mem))
+	}
+	return min(uintptr(1)<<(bits.Len(uint(total))-1), largestRegion)
+}
+
+// isFull reports whether all of r is in chunks.
+func (r *region) isFull() bool { return r.opened == len(r.mem) }
 
 // newChunk opens a chunk on mem. mu is held.
 func (a *arena) newChunk(mem []byte) *chunk {
 	ch := &chunk{mem: mem, index: len(a.open)}
-	for i := range ch.pages {
-		ch.pages[i].store(noPage)
-	}
 	a.open = append(a.open, ch)
 	for i := len(mem) / granuleSize; i < chunkGranules; i++ {
 		ch.busy[i/64] |= 1 << (i % 64)

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -109,16 +110,53 @@ func TestArenaPurgesTheOld(t *testing.T) {
 	assert.Equal(t, other.first, a.released[1][0].first)
 }
 
-// A pool works the same with pages that lie behind the first region.
+// A pool works the same in whatever region its pages are, and the regions grow.
 func TestPoolInLaterRegion(t *testing.T) {
-	newArena(t)
+	needsOSMemory(t)
+	a := newArena(t)
 	p := newStill[[64]byte](t)
-	x := p.Get()
-	assert.Same(t, noPage, pageOfMain(*word(&x)))
-	p.Put(x)
-	assert.Panics(t, func() { p.Put(x) })
-	churnCorrectIn(t, p)
-	p.Trim()
+	for range 4 {
+		_, err := a.grow() // the rest of the last region
+		require.NoError(t, err)
+		x := p.Get()
+		p.Put(x)
+		assert.Panics(t, func() { p.Put(x) })
+		churnCorrectIn(t, p)
+		p.Trim()
+	}
+	var sizes []int
+	for _, r := range a.regions {
+		sizes = append(sizes, len(r.mem)>>20)
+	}
+	assert.Equal(t, []int{64, 128, 256}, sizes)
+}
+
+// A page is found by each address in it, and by no other.
+func TestTable(t *testing.T) {
+	a := newArena(t)
+	for _, n := range []int{1, 8, 64} {
+		r, err := a.alloc(n)
+		require.NoError(t, err)
+		before, after := pageOf(addressOf(r.mem(n))-1), pageOf(addressOf(r.mem(n))+uintptr(r.size()))
+		pg := &page{pageShared: pageShared{base: startOf(r.mem(n))}}
+		r.publish(pg)
+		for off := range r.size() {
+			if off%tableStep == 0 || off%tableStep == tableStep-1 {
+				require.Same(t, pg, pageOf(addressOf(r.mem(n))+uintptr(off)))
+			}
+		}
+		assert.Same(t, before, pageOf(addressOf(r.mem(n))-1))
+		assert.Same(t, after, pageOf(addressOf(r.mem(n))+uintptr(r.size())))
+		if bits.UintSize > addressBits {
+			assert.Same(t, noPage, pageOf(addressOf(r.mem(n))|1<<(bits.UintSize-1)))
+		}
+		r.withdraw()
+		assert.Same(t, noPage, pageOf(addressOf(r.mem(n))))
+		assert.Nil(t, r.chunk.pages[r.first])
+	}
+	assert.Same(t, noPage, pageOf(0))
+	assert.Same(t, noPage, pageOf(^uintptr(0)))
+	assert.Same(t, noPage, pageOf(address(a)))
 }
 
 func churnCorrectIn(t *testing.T, p *Pool[[64]byte]) {
@@ -141,7 +179,6 @@ func churnCorrectIn(t *testing.T, p *Pool[[64]byte]) {
 
 // The last chunk of a region may be smaller than others. Nothing behind it is handed out.
 func TestPartialChunk(t *testing.T) {
-	arenaInit.Do(initArena)
 	a := new(arena)
 	ch := a.newChunk(make([]byte, 5*granuleSize))
 	for i := range 5 {

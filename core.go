@@ -35,7 +35,6 @@ type core struct {
 // init makes c the core of a pool, with all shards under locks, or none yet.
 func (c *core) init(sp spec) {
 	initOwn()
-	arenaInit.Do(initArena)
 	c.spec = sp
 	c.depot.init(&c.spec, c.dropping)
 	c.guards.init(&c.spec, &c.depot)

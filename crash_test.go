@@ -163,7 +163,7 @@ var refusals = []crash{
 		system.Store(&refuse)
 		quotePool().Get()
 	}},
-	{"Get without address space", quotes + "cannot get a page of 64 KiB: out of memory: the system refuses to reserve more address space", func() {
+	{"Get without address space", quotes + "cannot get a page of 64 KiB: out of memory: no more address space: refused", func() {
 		refuse := *system.Load()
 		refuse.reserve = func(uintptr) ([]byte, error) { return nil, errors.New("refused") }
 		system.Store(&refuse)

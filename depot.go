@@ -119,8 +119,9 @@ func (d *depot) fresh() (*page, error) {
 	mem, err := theArena.alloc(d.spec.geo.granules())
 	var pg *page
 	if err == nil {
-		pg = newPage(d.spec, header, mem)
-		pg.setOwner(inTransit)
+		if pg, err = newPage(d.spec, header, mem); err != nil {
+			theArena.free(mem, &d.purged)
+		}
 	}
 
 	yieldPoint()
@@ -132,7 +133,7 @@ func (d *depot) fresh() (*page, error) {
 		return nil, fmt.Errorf("%s: cannot get a page of %d KiB: %w", d.spec, d.spec.geo.pageSize>>10, err)
 	}
 	if d.closed.Load() {
-		theArena.free(mem, &d.purged)
+		d.freeMemory(pg)
 		return nil, d.spec.errClosed("Get")
 	}
 	pg.index = uint32(len(d.pages))
@@ -242,6 +243,12 @@ func (d *depot) drop(pg *page) {
 	d.pages[len(d.pages)-1] = nil
 	d.pages = d.pages[:len(d.pages)-1]
 	d.dropping(pg)
+	d.freeMemory(pg)
+}
+
+// freeMemory gives the memory of pg and of its words to the arena.
+func (d *depot) freeMemory(pg *page) {
+	theArena.freeWords(pg.words)
 	theArena.free(pg.mem, &d.purged)
 }
 
@@ -308,7 +315,7 @@ func (d *depot) close() {
 	d.closed.Store(true)
 	for _, pg := range d.pages {
 		d.dropping(pg)
-		theArena.free(pg.mem, &d.purged)
+		d.freeMemory(pg)
 	}
 	d.pages = nil
 	d.spare = nil

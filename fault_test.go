@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -57,15 +56,12 @@ func (f *faults) needy() int { return f.struck["reserve"] + f.struck["commit"] }
 // are.
 func newProcess() {
 	theArena = new(arena)
-	mainRegion = region{}
-	moreRegions = nil
-	arenaInit = sync.Once{}
+	tableRoot, leaves = [rootEntries]uintptr{}, nil
 }
 
 // smallest returns the size of the smallest regions that the arena asks for.
 func smallest() uintptr {
-	sizes := reserveSizes()
-	return uintptr(sizes[len(sizes)-1])
+	return smallestRegion + tableStep
 }
 
 // install makes those system calls fail for which strike returns true. It tells failed of them, and

@@ -222,11 +222,11 @@ func TestGuardConcurrent(t *testing.T) {
 }
 
 func TestDescribeFault(t *testing.T) {
-	p := newStill[[64]byte](t, WithName("plain"))
+	p := newStill[[72]byte](t, WithName("plain"))
 	x := p.Get()
 	defer p.Put(x)
 	assert.Empty(t, DescribeFault(8))
-	assert.Contains(t, DescribeFault(address(x)+3), `3 bytes into slot 0 of a page of pool "plain" ([64]uint8)`)
+	assert.Contains(t, DescribeFault(address(x)+3), `3 bytes into slot 0 of a page of pool "plain" ([72]uint8)`)
 	assert.Contains(t, DescribeFault(address(x)+granuleSize-1), "behind the last slot")
 }
 

@@ -356,16 +356,19 @@ func simTick(c *core, s *shard, idle bool) {
 	c.settle(s.takeOutbox())
 }
 
+// arenas has all arenas, because pools that a test has not closed stay in the table of pages.
+var arenas []*arena
+
 // newArena puts a new arena in the place of the process's until the test ends. pageOf finds the
 // pages of both.
 func newArena(t *testing.T) *arena {
-	arenaInit.Do(initArena)
 	before := theArena
 	use := func(a *arena) {
 		defer stopClock()()
 		theArena = a
 	}
 	use(new(arena))
+	arenas = append(arenas, theArena)
 	t.Cleanup(func() { use(before) })
 	return theArena
 }
@@ -405,7 +408,7 @@ func (a *arena) resident() int {
 		if n, _ := fmt.Sscanf(lines.Text(), "%x-%x ", &from, &to); n == 2 {
 			in = false
 			for _, r := range a.regions {
-				in = in || from-r.base < r.size
+				in = in || from-addressOf(r.mem) < uintptr(len(r.mem))
 			}
 		}
 		var kib int

@@ -227,22 +227,25 @@ func (p *modelPool) addShard() {
 	p.c.shards.Store(&shardTable{core: p.c, shards: slices.Clone(p.shards)})
 }
 
-// arenaApart puts a new arena in the place of the process's until the test ends. It is in the upper
-// half of the first region, so that the fast paths find its pages. It does not purge by time.
+// modelRegion is where the arenas of models are, one after the other.
+var modelRegion []byte
+
+// arenaApart puts a new arena in the place of the process's until the test ends. It does not purge
+// by time.
 func arenaApart(t testing.TB) *arena {
-	arenaInit.Do(initArena)
-	half := len(mainRegion.mem) / chunkSize / 2
-	if half == 0 {
-		t.Skip("the first region is too small to share")
+	needsOSMemory(t)
+	if modelRegion == nil {
+		mem, err := osReserve(4*chunkSize + tableStep)
+		require.NoError(t, err)
+		modelRegion = mem[-addressOf(mem)%tableStep:][:4*chunkSize]
 	}
 	before := theArena
-	mem := mainRegion.mem[half*chunkSize:]
 	t.Cleanup(stopClock())
-	a := &arena{regions: []*region{{base: addressOf(mem), size: uintptr(len(mem)), mem: mem, chunks: mainTable[half:]}}}
+	a := &arena{regions: []*region{{mem: modelRegion}}}
 	theArena = a
 	t.Cleanup(func() {
 		for _, ch := range a.open {
-			mainTable[half+ch.index].store(noChunk)
+			run{chunk: ch, n: uint16(len(ch.mem) / granuleSize)}.withdraw()
 			for step := range chunkSteps {
 				if ch.committed&(1<<step) == 0 {
 					continue

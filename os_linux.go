@@ -3,7 +3,11 @@
 package pool
 
 import (
-	"math/bits"
+	"bytes"
+	"errors"
+	"math"
+	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,35 +15,43 @@ import (
 // offHeap says that the memory of pages is not the Go heap's, and that osProtect works.
 const offHeap = true
 
-// growSize bounds the regions after the first.
-const growSize = 64 << 30
-
-// reserveSizes returns the sizes of address space to ask for, the largest first. Reserved addresses
-// count against RLIMIT_AS, and the Go heap needs some too. So a region takes at most a sixteenth of
-// the limit, or the smallest size.
-func reserveSizes() []uint64 {
-	sizes := []uint64{256 << 30, 64 << 30, 8 << 30, 1 << 30, 64 << 20, 4 << 20}
-	if bits.UintSize == 32 {
-		sizes = []uint64{256 << 20, 64 << 20, 16 << 20, 4 << 20}
-	}
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_AS, &limit) != nil || limit.Cur == unix.RLIM_INFINITY {
-		return sizes
-	}
-	for len(sizes) > 1 && sizes[0] > limit.Cur/16 {
-		sizes = sizes[1:]
-	}
-	return sizes
-}
-
 // osReserve reserves size bytes of address space without memory behind it. Its start is aligned to
-// an OS page, and not to a granule or more.
+// an OS page, and not to more.
 func osReserve(size uintptr) ([]byte, error) {
+	if uint64(size) > room() {
+		return nil, errNoRoom
+	}
 	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err == nil {
 		nameMemory(mem)
 	}
 	return mem, err
+}
+
+var errNoRoom = errors.New("the limit of address space (RLIMIT_AS, ulimit -v) leaves no room for it")
+
+// room returns how many bytes of address space may be reserved. Reserved addresses count against
+// RLIMIT_AS, which a program may lower at any time, and the Go heap and threads need some, too. So a
+// quarter of a GiB, or an eighth of the limit if that is more, is left to them.
+func room() uint64 {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_AS, &limit) != nil || limit.Cur >= math.MaxInt64 {
+		return math.MaxUint64
+	}
+	left := limit.Cur - min(limit.Cur, max(limit.Cur/8, 256<<20))
+	return left - min(left, addressSpace())
+}
+
+// addressSpace returns how many bytes of address space the process has, or 0 if the system does not
+// say.
+func addressSpace() uint64 {
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := bytes.Cut(statm, []byte(" "))
+	pages, _ := strconv.ParseUint(string(first), 10, 64)
+	return pages * uint64(os.Getpagesize())
 }
 
 // nameMemory makes the kernel show mem as [anon:warmpage pool] in /proc/PID/smaps. The kernel can

@@ -2,7 +2,9 @@
 
 package pool
 
-import "errors"
+import (
+	"errors"
+)
 
 // This is for systems for which nobody has written reserve, commit and purge yet, and for builds
 // with the race detector, which looks only at Go's memory. Here memory comes from the Go heap, in
@@ -11,12 +13,6 @@ import "errors"
 
 // offHeap says that the memory of pages is not the Go heap's, and that osProtect works.
 const offHeap = false
-
-// growSize bounds the regions after the first.
-const growSize = 16 << 20
-
-// reserveSizes returns the sizes of memory to ask for, the largest first.
-func reserveSizes() []uint64 { return []uint64{16 << 20, 4 << 20} }
 
 func osReserve(size uintptr) ([]byte, error) { return make([]byte, size), nil }
 

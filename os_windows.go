@@ -2,25 +2,10 @@
 
 package pool
 
-import (
-	"math/bits"
-
-	"golang.org/x/sys/windows"
-)
+import "golang.org/x/sys/windows"
 
 // offHeap says that the memory of pages is not the Go heap's, and that osProtect works.
 const offHeap = true
-
-// growSize bounds the regions after the first.
-const growSize = 16 << 30
-
-// reserveSizes returns the sizes of address space to ask for, the largest first.
-func reserveSizes() []uint64 {
-	if bits.UintSize == 32 {
-		return []uint64{256 << 20, 64 << 20, 16 << 20, 4 << 20}
-	}
-	return []uint64{64 << 30, 8 << 30, 1 << 30, 64 << 20, 4 << 20}
-}
 
 // osReserve reserves size bytes of address space without memory behind it.
 func osReserve(size uintptr) ([]byte, error) {

@@ -52,7 +52,7 @@ const fewPs = 16
 // less. That is enough. The compiler loads a pointer before it follows it, and all processors that
 // Go runs on order a load behind the load of its address (what RCU in Linux relies on,
 // Documentation/RCU/rcu_dereference.rst). So whoever sees a shard sees what newShard wrote. The
-// same goes for mainTable and the pages that it leads to.
+// same goes for tableRoot, the leaves, and the headers that they lead to.
 type fastTable struct {
 	few  [fewPs]*shard
 	rest *shardTable // for the others

@@ -7,8 +7,8 @@ import (
 )
 
 // A page is one run of the arena's memory, cut into equal slots, together with the records of which
-// slots are free. The records are apart from the slots, on the Go heap and behind the last slot: a
-// write after Put cannot corrupt them, and memory is touched only where slots are used.
+// slots are free. The records are apart from the slots, on the Go heap and in memory of their own
+// (words.go): a write after Put cannot corrupt them, and memory is touched only where slots are used.
 //
 // Free slots are in one of four places, and each has its own writer. (Slots parked by shards count
 // as used.)
@@ -45,9 +45,10 @@ type page struct {
 
 	remote atomic.Uint64 // a remoteState; any P
 
-	mem   run    // set once
-	guard *guard // not nil for a guarded slot, see guard.go; set once
-	_     [64 - 8 - 24]byte
+	mem   run       // set once
+	words wordBlock // of links; set once
+	guard *guard    // not nil for a guarded slot, see guard.go; set once
+	_     [64 - 8 - 40]byte
 }
 
 // pageShared is set once, before the arena's table has the page, and any P reads it. Only owner and
@@ -149,41 +150,26 @@ const (
 // slots and no pool, so that the fast paths need no check for nil. It is never written.
 var noPage = &page{pageOwned: pageOwned{free: none, localFree: none}}
 
-// newPage fills an empty header with the records for mem. It returns a page that is owned, and that
-// no shard has attached yet.
-func newPage(sp *spec, pg *page, mem run) *page {
+// newPage fills an empty header with the records for mem. It returns a page in transit.
+func newPage(sp *spec, pg *page, mem run) (*page, error) {
 	g := &sp.geo
+	words, err := theArena.allocWords(g.slots)
+	if err != nil {
+		return nil, err
+	}
 	pg.base = unsafe.Pointer(unsafe.SliceData(mem.mem(int(mem.n))))
-	pg.links = newLinks(g, mem)
+	pg.links = unsafe.Slice((*uint16)(startOf(words.mem())), g.slots)
 	pg.spec = sp
 	pg.recip = g.recip
 	pg.stride = g.stride
+	pg.owner = inTransit
 	pg.free = none
 	pg.localFree = none
 	pg.reserved = g.slots
 	pg.mem = mem
+	pg.words = words
 	pg.remote.Store(uint64(remoteEmpty | remoteOwned))
-	return pg
-}
-
-// newLinks makes the words for the slots of the page in mem. Words in the page are invisible to the
-// garbage collector, which would otherwise have two objects to mark for each page, and they go back
-// to the system along with the page.
-func newLinks(g *geometry, mem run) []uint16 {
-	if g.linksAt != 0 {
-		at := unsafe.Pointer(&mem.mem(int(mem.n))[g.linksAt])
-		links := unsafe.Slice((*uint16)(at), g.slots)
-		if !mem.zeroed {
-			clear(links) // these were another page's words, and none may say taken
-		}
-		return links
-	}
-	const line = 64 / 2
-	words := make([]uint16, g.slots+line)
-	if inSlot0(address(&words[0])) {
-		return words[line:]
-	}
-	return words[:g.slots:g.slots]
+	return pg, nil
 }
 
 // newHeader cuts an empty header from a slab, so that the garbage collector has fewer and larger
@@ -247,8 +233,7 @@ func (pg *page) indexOf(addr uintptr) (uint32, bool) {
 // plain stores otherwise; this is for a word that two goroutines may want to change. The one whose
 // compare-and-swap succeeds owns the slot from there on, and the other one reads the new word. (Processors
 // have no compare-and-swap for two bytes that Go offers, so it takes the neighbour along. There is
-// one: the words of a page begin at a multiple of 64 bytes, and a slice of them on the Go heap takes
-// a multiple of 4 bytes.)
+// one: a page has whole cache lines for its words, and a guard has two words.)
 func (pg *page) changeLink(i uint32, from, to uint16) bool {
 	at := pg.link(i)
 	if raceEnabled { // the detector would see a race with what is done to the neighbour

@@ -137,12 +137,16 @@ type Memory struct {
 	Warm   int64
 	Purged int64 // given back to the OS since the process started
 
+	// Records counts the two bytes that the library keeps for each slot of a page, in whole OS pages
+	// that may have memory behind them. They are no part of Committed, and no limit counts them.
+	Records int64
+
 	// WorldStops counts how often the world was stopped for a moment because the system has no
 	// memory barrier for all processors, or refused it: see docs/runtime.md.
 	WorldStops uint64
 
-	// SystemCalls counts the calls that reserve, commit and purge memory of pages since the process
-	// started. It does not count the first reservation, or the calls that guard slots.
+	// SystemCalls counts the calls that reserve, commit and purge memory since the process started.
+	// It does not count those that guard slots.
 	SystemCalls uint64
 }
 
@@ -155,13 +159,12 @@ func ReadMemory() Memory {
 		InUse:       int64(a.total.inUse) * granuleSize,
 		Warm:        int64(a.total.waiting+a.total.held) * granuleSize,
 		Purged:      a.total.purged,
+		Reserved:    a.reserved,
+		Records:     a.words.bytes(),
 		SystemCalls: a.sysCall,
 		WorldStops:  worldStops(),
 	}
 	m.Committed = m.InUse + m.Warm
-	for _, r := range a.regions {
-		m.Reserved += int64(r.size)
-	}
 	return m
 }
 

@@ -81,7 +81,8 @@ func TestReadMemory(t *testing.T) {
 	assert.Positive(t, m.Reserved)
 	assert.EqualValues(t, 3<<16, m.InUse)
 	assert.Equal(t, m.InUse, m.Committed)
-	assert.EqualValues(t, 2, m.SystemCalls, "one to reserve and one to commit")
+	assert.GreaterOrEqual(t, m.SystemCalls, uint64(2), "one to reserve and one to commit")
+	calls := m.SystemCalls
 	p.PutBatch(xs)
 	assert.Equal(t, m, ReadMemory(), "the pages are kept")
 	for range 3 * windowSole {
@@ -94,7 +95,7 @@ func TestReadMemory(t *testing.T) {
 	m = ReadMemory()
 	assert.Zero(t, m.Committed)
 	assert.EqualValues(t, 3<<16, m.Purged)
-	assert.EqualValues(t, 3, m.SystemCalls, "one more, for three pages that lie together")
+	assert.Equal(t, calls+1, m.SystemCalls, "one more, for three pages that lie together")
 	assert.Zero(t, a.resident())
 }
 

@@ -34,7 +34,7 @@ func (c *core) put(x unsafe.Pointer) {
 		sig    uint32
 		k      uint32      // slots parked
 		place  *parkedSlot // for the next one
-		off    uintptr     // of x in the first region
+		l      *leaf       // of the table that has x
 		pg     *page       // of x
 		hi, lo uint64      // hi is the index of the slot, if lo says that x is the address of one
 		word   *uint16     // of the slot
@@ -67,14 +67,17 @@ func (c *core) put(x unsafe.Pointer) {
 		s.lot.n = k + 1
 		goto done
 	}
-	off = uintptr(x) - mainRegion.base
-	if off >= mainRegion.size || sig&^signalRefs != 0 || m.curg.stackguard0 == stackPreempt {
-		goto slow
-	}
-	// 2. The page is what the table says of the address, if it is a page of this pool (pageOfMain,
+	// 2. The page is what the table says of the address, if it is a page of this pool (pageOf,
 	//    page.indexOf). To try the page of an earlier Put first saves nothing: the table costs a few
 	//    loads from the cache, and a wrong guess costs more.
-	pg = (*page)((*chunk)(mainTable[off>>chunkShift%mainChunks].p).pages[off>>granuleShift%chunkGranules].p)
+	l = *(**leaf)(unsafe.Pointer(&tableRoot[uintptr(x)>>leafShift%rootEntries]))
+	if l == nil || sig&^signalRefs != 0 || m.curg.stackguard0 == stackPreempt {
+		goto slow
+	}
+	pg = *(**page)(unsafe.Pointer(&l[uintptr(x)>>tableShift%leafEntries]))
+	if pg == nil {
+		goto slow
+	}
 	hi, lo = bits.Mul64(uint64(uintptr(x)-uintptr(pg.base)), pg.recip)
 	if lo >= pg.recip || hi >= uint64(len(pg.links)) || pg.spec != &c.spec {
 		goto slow
@@ -229,7 +232,7 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 			pg = noPage
 			continue
 		}
-		if pg = pageOfMain(addr); pg.ownerID() != s.id || pg.spec != &c.spec {
+		if pg = pageOf(addr); pg.ownerID() != s.id || pg.spec != &c.spec {
 			pg = noPage
 		}
 	}

@@ -62,43 +62,77 @@ func settle(t *testing.T) {
 	newProcess()
 }
 
-// addressSpace returns how many bytes of address space the process has.
-func addressSpace(t *testing.T) uint64 {
-	statm, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		t.Skip("needs /proc: ", err)
-	}
-	pages, err := strconv.ParseUint(strings.Fields(string(statm))[0], 10, 64)
-	require.NoError(t, err)
-	return pages * uint64(os.Getpagesize())
+// limitAddressSpace sets RLIMIT_AS and returns a function that undoes it.
+func limitAddressSpace(t *testing.T, bytes uint64) (undo func()) {
+	var before unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_AS, &before))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: min(bytes, before.Max), Max: before.Max}))
+	return func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_AS, &before)) }
 }
 
-// Under ulimit -v, Gets fail with errors, and work again when the limit is raised.
+// Under ulimit -v, Gets fail with errors, and work again when the limit is raised. What the limit
+// leaves to the rest of the program is not touched.
 func TestAddressSpaceLimit(t *testing.T) {
 	const plenty = 1 << 30
-	for _, more := range []uint64{0, 1 << 20, 5 << 20, 16 << 20, 70 << 20, 130 << 20, plenty} {
+	for _, more := range []uint64{0, 1 << 20, 7 << 20, 16 << 20, 70 << 20, 130 << 20, plenty} {
 		t.Run(fmt.Sprintf("%d MiB", more>>20), func(t *testing.T) {
 			t.Parallel()
 			if !inChild(t) {
 				return
 			}
 			settle(t)
-			var before unix.Rlimit
-			require.NoError(t, unix.Getrlimit(unix.RLIMIT_AS, &before))
-			limit := unix.Rlimit{Cur: min(addressSpace(t)+more, before.Max), Max: before.Max}
-			require.NoError(t, unix.Setrlimit(unix.RLIMIT_AS, &limit))
+			used := addressSpace() + more
+			limit := max(used+256<<20, used*8/7)
+			undo := limitAddressSpace(t, limit)
 			f := newFaults(t)
 			f.useMuch(math.MaxInt)
-			require.NoError(t, unix.Setrlimit(unix.RLIMIT_AS, &before))
+			assert.Greater(t, limit-addressSpace(), uint64(240<<20), "Go may have taken a little")
+			undo()
 			t.Logf("refused calls %v, operations %v, reserved %d MiB", f.struck, f.errors, ReadMemory().Reserved>>20)
 			assert.Equal(t, more == plenty, f.errors[ErrOutOfMemory] == 0)
-			assert.Equal(t, more >= 5<<20, ReadMemory().Reserved != 0)
+			assert.Equal(t, more >= 7<<20, ReadMemory().Reserved != 0)
 
 			f = newFaults(t)
 			f.useMuch(math.MaxInt)
 			assert.Zero(t, f.errors[ErrOutOfMemory])
 		})
 	}
+}
+
+// A process may lower RLIMIT_AS when it has pools already. It can use what it has left to itself.
+func TestAddressSpaceLimitLowered(t *testing.T) {
+	if !inChild(t) {
+		return
+	}
+	before := addressSpace()
+	if before == 0 {
+		t.Skip("needs /proc")
+	}
+	p := New[[4096]byte]()
+	p.Put(p.Get())
+	assert.Less(t, addressSpace()-before, uint64(80<<20))
+
+	undo := limitAddressSpace(t, 4<<30)
+	heap := make([][]byte, 512)
+	for i := range heap {
+		heap[i] = make([]byte, 1<<20)
+	}
+	var xs []*[4096]byte
+	x, err := p.TryGet()
+	for ; err == nil && len(xs) < 1<<20; x, err = p.TryGet() {
+		xs = append(xs, x)
+	}
+	require.ErrorIs(t, err, ErrOutOfMemory)
+	require.ErrorContains(t, err, "RLIMIT_AS")
+	assert.Greater(t, len(xs), 256<<20/4096)
+	for range 200 {
+		heap = append(heap, make([]byte, 1<<20))
+	}
+	runtime.KeepAlive(heap)
+	undo()
+	xs = append(xs, p.Get())
+	p.PutBatch(xs)
+	assert.NoError(t, p.Close())
 }
 
 // crowd makes as many mappings as the process may have, except a few. It returns a function that

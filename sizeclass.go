@@ -38,7 +38,6 @@ type geometry struct {
 	stride   uint32 // bytes from one slot to the next; a multiple of minStride
 	pageSize uint32 // bytes
 	slots    uint32 // slots in a page
-	linksAt  uint32 // offset of the links in a page; 0: they are on the Go heap
 	carve    uint32 // slots carved at a time
 	recip    uint64 // ceil(2^64 / stride), see page.indexOf
 	small    bool   // stride <= smallSlotMax; the retirement policy asks
@@ -61,31 +60,8 @@ func geometryOf(size uintptr) geometry {
 		g.pageSize = largePageSize
 	}
 	g.slots = g.pageSize / stride
-	if g.slots > heapLinks {
-		g.slots, g.linksAt = linksInPage(g.pageSize, stride)
-	}
 	g.carve = max(carveBytes/stride, 1)
 	return g
-}
-
-// heapLinks is the largest number of links that are on the Go heap and not in their page. A page
-// with few slots would lose one of them to make room.
-const heapLinks = 128
-
-// linksInPage returns how many slots fit into a page along with their links, and where the links
-// begin: on a cache line of their own, and not where a processor could take them for slot 0 (see
-// inSlot0).
-func linksInPage(pageSize, stride uint32) (slots, linksAt uint32) {
-	const line = 64
-	for slots = pageSize / (stride + 2); ; slots-- {
-		linksAt = (pageSize - 2*slots) &^ (line - 1)
-		if inSlot0(uintptr(linksAt)) {
-			linksAt -= line
-		}
-		if slots*stride <= linksAt {
-			return slots, linksAt
-		}
-	}
 }
 
 // inSlot0 reports whether the lower 12 bits of addr are those of slot 0 or of the rest of its cache

@@ -1,38 +1,75 @@
 package pool
 
 import (
+	"fmt"
 	"sync/atomic"
 	"unsafe"
 )
 
 // From an address to its page and slot. Put has nothing but an address, and it may be any address
 // at all. So this file reads only tables, and never the memory at the address.
+//
+// There are two levels. The root has a leaf for each piece of address space in which pools have had
+// memory, and a leaf has an entry for each step of that. Both are sparse: what was never written
+// takes address space and no memory. Leaves are never given back.
+//
+// Entries are numbers, and the garbage collector looks at neither level. What keeps a page's header
+// alive is chunk.pages. A header is entered there before the table has its number, and it leaves the
+// table first (publish, withdraw). Whoever loads a number has a pointer to the header from that
+// instruction on, as far as the collector is concerned: it finds it in the goroutine's registers or
+// on its stack. If it has looked there already in this cycle, then the header was still in
+// chunk.pages during this cycle, and the write barrier of its removal has marked it.
 
-// The tables are apart from the arena because Put reads them. mainRegion and mainTable are written
-// before any pool exists (arenaInit). moreRegions is replaced as a whole.
-var (
-	mainRegion  region
-	mainTable   [mainChunks]chunkEntry
-	moreRegions unsafe.Pointer // a *[]*region, atomic
+const (
+	// tableStep is how much address space has one entry, in bytes. It is what the Go heap aligns
+	// large objects to, and no more than what the arena aligns pages to.
+	tableStep  = 1 << tableShift
+	tableShift = 13
+
+	lowerBits = 1<<addressBits - 1
+
+	leafEntries = 1 << (leafShift - tableShift)
+	rootEntries = 1 << (addressBits - leafShift)
 )
 
-// noChunk stands in a region's table for a chunk that is not open yet.
-var noChunk = new(chunk)
+// A leaf has the addresses of the headers of pages, and tableRoot has those of leaves. 0 means that
+// there is none. Any P reads them, atomically. The holder of a run writes its entries, and whoever
+// holds arena.mu writes tableRoot.
+type leaf [leafEntries]uintptr
 
-// A chunkEntry is a place for a chunk, and a pageEntry is one for a page. Any P, atomic. (They are no
-// atomic.Pointer because the fast path of Put may not call its methods: see own_nosplit.go.)
-type (
-	chunkEntry struct{ p unsafe.Pointer }
-	pageEntry  struct{ p unsafe.Pointer }
-)
+// An address is looked up by its lower addressBits bits. (That is all bits of an address that a
+// system gives to a program which does not ask for others. Where the upper bits are not 0, they are
+// the same for all memory.)
+var tableRoot [rootEntries]uintptr
 
-func (e *chunkEntry) load() *chunk { return (*chunk)(atomic.LoadPointer(&e.p)) }
+// leaves keeps leaves alive where they are on the Go heap. It is under arena.mu.
+var leaves [][]byte
 
-func (e *chunkEntry) store(ch *chunk) { atomic.StorePointer(&e.p, unsafe.Pointer(ch)) }
+// at returns what an entry leads to, or nil. (put does the same by a plain load: see own_nosplit.go.)
+func at[T any](entry *uintptr) *T {
+	return (*T)(atomic.LoadPointer((*unsafe.Pointer)(unsafe.Pointer(entry))))
+}
 
-func (e *pageEntry) load() *page { return (*page)(atomic.LoadPointer(&e.p)) }
+// leafOf returns the leaf for addr, or nil.
+func leafOf(addr uintptr) *leaf { return at[leaf](&tableRoot[addr>>leafShift%rootEntries]) }
 
-func (e *pageEntry) store(pg *page) { atomic.StorePointer(&e.p, unsafe.Pointer(pg)) }
+// entry returns the entry for addr.
+func (l *leaf) entry(addr uintptr) *uintptr { return &l[addr>>tableShift%leafEntries] }
+
+// pageOf returns the page that covers addr, or noPage. Any P, at any time. While the page at an
+// address is being released, the answer is that page or noPage, and either leads Put to a clear
+// error.
+func pageOf(addr uintptr) *page {
+	l := leafOf(addr)
+	if l == nil {
+		return noPage
+	}
+	pg := at[page](l.entry(addr))
+	if pg == nil || (addr^uintptr(pg.base))&^lowerBits != 0 {
+		return noPage
+	}
+	return pg
+}
 
 // find returns the page and the index of the slot at addr. It reports false if addr is not the
 // address of a slot of this pool. Any P.
@@ -42,42 +79,46 @@ func (sp *spec) find(addr uintptr) (pg *page, i uint32, ok bool) {
 	return pg, i, ok && pg.spec == sp
 }
 
-// pageOf returns the page that covers addr, or noPage. Any P, at any time. While the page at an
-// address is being released, the answer is that page or noPage, and either leads Put to a clear
-// error.
-func pageOf(addr uintptr) *page {
-	if pg := pageOfMain(addr); pg != noPage {
-		return pg
-	}
-	return pageOfMore(addr)
+// publish makes pageOf answer pg for the memory of r.
+func (r run) publish(pg *page) {
+	r.chunk.pages[r.first] = pg
+	r.enter(uintptr(unsafe.Pointer(pg)))
 }
 
-// pageOfMain is pageOf for the first region, for fast paths.
-func pageOfMain(addr uintptr) *page {
-	off := addr - mainRegion.base
-	if off >= mainRegion.size {
-		return noPage
-	}
-	return mainTable[off>>chunkShift%mainChunks].load().pageAt(off)
+// withdraw makes pageOf answer noPage for the memory of r.
+func (r run) withdraw() {
+	r.enter(0)
+	r.chunk.pages[r.first] = nil
 }
 
-// pageAt returns the page at an offset from the start of the chunk, or of its region.
-func (ch *chunk) pageAt(off uintptr) *page {
-	return ch.pages[off>>granuleShift%chunkGranules].load()
+// enter writes the entries of r.
+func (r run) enter(header uintptr) {
+	mem := r.mem(int(r.n))
+	for addr := addressOf(mem); addr-addressOf(mem) < uintptr(len(mem)); addr += tableStep {
+		atomic.StoreUintptr(leafOf(addr).entry(addr), header)
+	}
 }
 
-// pageOfMore looks in the regions after the first.
-func pageOfMore(addr uintptr) *page {
-	more := (*[]*region)(atomic.LoadPointer(&moreRegions))
-	if more == nil {
-		return noPage
-	}
-	for _, r := range *more {
-		if off := addr - r.base; off < r.size {
-			return r.chunks[off>>chunkShift].load().pageAt(off)
+// makeLeaves makes the leaves for a chunk that are not there yet. arena.mu is held.
+func (a *arena) makeLeaves(mem []byte) error {
+	first := addressOf(mem)
+	for _, addr := range []uintptr{first, first + uintptr(len(mem)) - 1} { // a leaf has more than a chunk
+		if leafOf(addr) != nil {
+			continue
 		}
+		size := unsafe.Sizeof(leaf{})
+		l, err := a.reserve(size, size)
+		if err == nil {
+			a.sysCall++
+			err = system.Load().commit(l)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrOutOfMemory, err)
+		}
+		leaves = append(leaves, l)
+		atomic.StoreUintptr(&tableRoot[addr>>leafShift%rootEntries], addressOf(l))
 	}
-	return noPage
+	return nil
 }
 
 // inArena reports whether addr is in a region.
@@ -85,16 +126,9 @@ func inArena(addr uintptr) bool {
 	theArena.mu.Lock()
 	defer theArena.mu.Unlock()
 	for _, r := range theArena.regions {
-		if addr-r.base < r.size {
+		if addr-addressOf(r.mem) < uintptr(len(r.mem)) {
 			return true
 		}
 	}
 	return false
-}
-
-// publish makes pageOf answer pg for the memory of r.
-func (r run) publish(pg *page) {
-	for i := range r.n {
-		r.chunk.pages[r.first+i].store(pg)
-	}
 }

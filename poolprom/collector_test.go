@@ -128,6 +128,7 @@ func TestProcessMemory(t *testing.T) {
 	assert.NotZero(t, m.InUse)
 	assert.Equal(t, float64(m.InUse), gather(t, r, "warmpage_memory_in_use_bytes")[""])
 	assert.Equal(t, float64(m.Reserved), gather(t, r, "warmpage_memory_reserved_bytes")[""])
+	assert.Equal(t, float64(m.Records), gather(t, r, "warmpage_memory_records_bytes")[""])
 	assert.Equal(t, float64(m.SystemCalls), gather(t, r, "warmpage_memory_system_calls_total")[""])
 	assert.Equal(t, float64(m.WorldStops), gather(t, r, "warmpage_memory_world_stops_total")[""])
 	p.Put(x)

@@ -185,6 +185,10 @@ var memoryGauges = described([]metric[memory]{
 		help: "Pages that pools have released but that have not gone back to the system yet.",
 		of:   func(m *memory) uint64 { return uint64(m.Warm) },
 	}, {
+		name: "warmpage_memory_records_bytes",
+		help: "The two bytes that the library keeps for each slot of a page; not part of the committed bytes.",
+		of:   func(m *memory) uint64 { return uint64(m.Records) },
+	}, {
 		name:         "warmpage_memory_limit_bytes",
 		help:         "Upper bound on committed bytes, set by SetProcessLimit; absent if there is no limit.",
 		of:           func(m *memory) uint64 { return uint64(m.limit) },

@@ -1,0 +1,197 @@
+package pool
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// The link words of pages are in memory of their own, off the Go heap, which is used for nothing
+// else. It was never a slot and never will be, so a write to a slot, late or not, does not reach it.
+//
+// The memory comes in spans, which are cut into blocks of whole cache lines, one for each page. All
+// pools share the spans. When a page is released, its block waits for another page with as many
+// lines. OS pages on which no page has its words go back to the system together with the memory of
+// released pages. Address space and blocks stay.
+//
+// A Put that races with an earlier one of the same slot may have found a page that is being
+// released, and be about to look at its word. It should not find the word of another page there. So
+// a block rests until enough others have been given back.
+
+const (
+	// spanSize is how much memory for words is reserved and committed at a time, in bytes. That is
+	// enough for 8 MiB of slots of 64 bytes.
+	spanSize = 256 << 10
+
+	// blocksAtRest is how many blocks of a size are not used again yet.
+	blocksAtRest = 16
+
+	unitSize  = 4096 // bytes; the smallest OS page
+	spanUnits = spanSize / unitSize
+)
+
+// A wordBlock is memory for the words of one page.
+type wordBlock struct {
+	span  *wordSpan
+	at, n uint32 // bytes
+}
+
+// A wordSpan is one reservation for words. Its bitmaps have one bit for each unit.
+type wordSpan struct {
+	mem     []byte
+	users   [spanUnits]uint8 // blocks in use that the unit has a part of
+	touched uint64           // there may be memory behind the unit
+	dirty   uint64           // the unit may not be zero
+	idle    uint64           // touched, without users, and nobody has tried to purge it since
+	since   uint32           // arena.now when a block was given back last
+}
+
+// A wordStore has the memory for the words of all pages. It is under arena.mu.
+type wordStore struct {
+	spans []*wordSpan
+	cut   uint32                 // bytes of the last span that are in blocks
+	free  map[uint32][]wordBlock // by size; the one that was given back first is the first
+	idle  int                    // units
+}
+
+// mem returns the memory of b.
+func (b wordBlock) mem() []byte { return b.span.mem[b.at:][:b.n] }
+
+// units returns the first unit of b and the one behind the last.
+func (b wordBlock) units() (from, to uint32) {
+	return b.at / unitSize, (b.at + b.n + unitSize - 1) / unitSize
+}
+
+// unitMask returns the bits of some units.
+func unitMask(from, to uint32) uint64 { return (1<<(to-from) - 1) << from }
+
+// allocWords returns memory for the words of so many slots, all of them 0. It may call the system,
+// so the caller must not have a shard to itself.
+func (a *arena) allocWords(slots uint32) (b wordBlock, err error) {
+	const line = 64
+	n := (2*slots + line - 1) &^ (line - 1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w := &a.words
+	if resting := w.free[n]; len(resting) > blocksAtRest {
+		b, w.free[n] = resting[0], resting[1:]
+	} else {
+		if len(w.spans) == 0 || w.cut+line+n > spanSize {
+			if err := a.addSpan(); err != nil {
+				return b, err
+			}
+		}
+		span := w.spans[len(w.spans)-1]
+		if inSlot0(addressOf(span.mem) + uintptr(w.cut)) {
+			w.cut += line // the words of the first slots are the most used
+		}
+		b = wordBlock{span, w.cut, n}
+		w.cut += n
+	}
+	s := b.span
+	from, to := b.units()
+	in := unitMask(from, to)
+	if s.dirty&in != 0 {
+		clear(b.mem())
+	}
+	for u := from; u < to; u++ {
+		s.users[u]++
+	}
+	w.idle -= bits.OnesCount64(s.idle & in)
+	s.idle &^= in
+	s.touched |= in
+	s.dirty |= in
+	return b, nil
+}
+
+// addSpan reserves and commits one more span. mu is held.
+func (a *arena) addSpan() error {
+	mem, err := a.reserve(spanSize, spanSize)
+	if err == nil {
+		a.sysCall++
+		err = system.Load().commit(mem)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: no memory for the records of a page: %w", ErrOutOfMemory, err)
+	}
+	if a.words.free == nil {
+		a.words.free = make(map[uint32][]wordBlock)
+	}
+	a.words.spans = append(a.words.spans, &wordSpan{mem: mem})
+	a.words.cut = 0
+	return nil
+}
+
+// freeWords takes the words of a page back. The caller frees the page's memory next.
+func (a *arena) freeWords(b wordBlock) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w, s := &a.words, b.span
+	w.free[b.n] = append(w.free[b.n], b)
+	s.since = a.now
+	from, to := b.units()
+	for u := from; u < to; u++ {
+		if s.users[u]--; s.users[u] == 0 {
+			s.idle |= unitMask(u, u+1)
+			w.idle++
+		}
+	}
+}
+
+// purgeWords gives the memory of units without users back to the system: those of spans where no
+// block was given back for purgeDelay, or of all.
+func (a *arena) purgeWords(all bool) {
+	for k := 0; ; k++ {
+		a.mu.Lock()
+		if k >= len(a.words.spans) {
+			a.mu.Unlock()
+			return
+		}
+		if s := a.words.spans[k]; all || s.idle != 0 && int32(a.now-s.since) >= int32(purgeDelay) {
+			a.purgeSpan(s)
+		}
+		a.mu.Unlock()
+	}
+}
+
+// purgeSpan purges the units of s that have no users, joined where they touch. What the system does
+// not take back stays touched, for the next Trim. mu is held.
+func (a *arena) purgeSpan(s *wordSpan) {
+	a.words.idle -= bits.OnesCount64(s.idle)
+	s.idle = 0
+	step := max(uint32(osPageSize/unitSize), 1)
+	for from := uint32(0); from < spanUnits; {
+		to := from
+		for to < spanUnits && s.unused(to, to+step) {
+			to += step
+		}
+		if in := unitMask(from, to); s.touched&in != 0 {
+			a.sysCall++
+			gone, zeroed := system.Load().purge(s.mem[from*unitSize : to*unitSize])
+			if gone {
+				s.touched &^= in
+			}
+			if zeroed {
+				s.dirty &^= in
+			}
+		}
+		from = to + step
+	}
+}
+
+// unused reports whether some units have no users.
+func (s *wordSpan) unused(from, to uint32) bool {
+	for u := from; u < to; u++ {
+		if s.users[u] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// bytes returns how many bytes may have memory behind them. arena.mu is held.
+func (w *wordStore) bytes() (n int64) {
+	for _, s := range w.spans {
+		n += int64(bits.OnesCount64(s.touched)) * unitSize
+	}
+	return n
+}

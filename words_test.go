@@ -1,0 +1,234 @@
+package pool
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Words of different pages do not overlap, and are 0 at first. What nobody uses goes back.
+func TestWords(t *testing.T) {
+	a := newArena(t)
+	t.Cleanup(stopClock())
+	type held struct {
+		wordBlock
+		fill byte
+	}
+	var blocks []held
+	for step := range 20_000 {
+		if step%2000 < 1300 {
+			slots := []uint32{8, 33, 100, 1024, 1024, 1024, 3000, 8192}[rand.IntN(8)]
+			b, err := a.allocWords(slots)
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, b.n, 2*slots)
+			require.Zero(t, b.at%64)
+			require.False(t, inSlot0(addressOf(b.mem())))
+			fill := byte(1 + rand.IntN(255))
+			for i, word := range b.mem() {
+				if word != 0 {
+					t.Fatalf("byte %d of a new block is %d", i, word)
+				}
+				b.mem()[i] = fill
+			}
+			blocks = append(blocks, held{b, fill})
+		} else if len(blocks) > 0 {
+			k := rand.IntN(len(blocks))
+			b := blocks[k]
+			blocks[k] = blocks[len(blocks)-1]
+			blocks = blocks[:len(blocks)-1]
+			for i, word := range b.mem() {
+				if word != b.fill {
+					t.Fatalf("byte %d of a block has changed from %d to %d", i, b.fill, word)
+				}
+			}
+			a.freeWords(b.wordBlock)
+		}
+		switch step % 1000 {
+		case 300:
+			a.purgeWords(true)
+			require.Zero(t, a.words.idle)
+		case 600:
+			a.now += purgeDelay
+			a.purgeWords(false)
+			require.Zero(t, a.words.idle)
+		}
+	}
+	for _, b := range blocks {
+		a.freeWords(b.wordBlock)
+	}
+	if offHeap {
+		assert.Positive(t, a.words.bytes())
+		assert.Positive(t, a.words.idle)
+		a.purgeWords(true)
+		assert.Zero(t, a.words.bytes())
+	}
+}
+
+// A block is not used again as long as few others have been given back.
+func TestWordsRest(t *testing.T) {
+	a := newArena(t)
+	t.Cleanup(stopClock())
+	var blocks []wordBlock
+	for range blocksAtRest + 1 {
+		b, err := a.allocWords(1000)
+		require.NoError(t, err)
+		blocks = append(blocks, b)
+	}
+	for k, b := range blocks {
+		other, err := a.allocWords(1000)
+		require.NoError(t, err)
+		require.NotContains(t, blocks[:k], other)
+		a.freeWords(b)
+	}
+	b, err := a.allocWords(1000)
+	require.NoError(t, err)
+	assert.Equal(t, blocks[0], b, "the one that has rested longest")
+}
+
+// The system may refuse to take words back, and is not asked again and again.
+func TestWordsNotPurged(t *testing.T) {
+	needsOSMemory(t)
+	a := newArena(t)
+	t.Cleanup(stopClock())
+	b, err := a.allocWords(1024)
+	require.NoError(t, err)
+	b.mem()[0] = 1
+	a.freeWords(b)
+	require.True(t, a.isWaiting())
+	fail := true
+	failing(t, func(call string) bool { return call == "purge" && fail })
+	a.purgeWords(true)
+	assert.False(t, a.isWaiting())
+	assert.Positive(t, a.words.bytes())
+	fail = false
+	a.purgeWords(true)
+	assert.Zero(t, a.words.bytes())
+}
+
+// Words come and go with pages. A pool of small objects takes a twentieth more than they do, at most.
+func TestRecords(t *testing.T) {
+	needsOSMemory(t)
+	noQuarantine(t)
+	oneP(t)
+	newArena(t)
+	t.Cleanup(stopClock())
+	p := newStill[[64]byte](t)
+	const n = 300_000
+	xs := simBatch(p, times(n))
+	m := ReadMemory()
+	assert.Positive(t, m.Records)
+	if redZone == 0 {
+		assert.InDelta(t, m.Committed, n*64, 1<<16)
+		assert.Less(t, m.Committed+m.Records, int64(n*64*105/100))
+	}
+	p.PutBatch(xs)
+	p.Trim()
+	assert.Zero(t, ReadMemory().Records)
+	assert.Zero(t, ReadMemory().Committed)
+}
+
+// stale are slots of one size that their program has put, and has kept.
+type stale struct {
+	size  uintptr
+	get   func() // gets a page of slots
+	leave func() // puts them and closes the pool
+	write func(b byte)
+}
+
+func staleOf[T any](t *testing.T) *stale {
+	var p *Pool[T]
+	var xs []*T
+	s := &stale{size: uintptr(len(view(new(T))))}
+	s.get = func() {
+		p = New[T]()
+		xs = simBatch(p, p.Stats().SlotsPerPage)
+	}
+	s.leave = func() {
+		p.PutBatch(xs)
+		require.NoError(t, p.Close())
+	}
+	s.write = func(b byte) {
+		for _, x := range xs {
+			for i := range view(x) {
+				view(x)[i] = b
+			}
+		}
+	}
+	return s
+}
+
+// A late write to all slots of a page changes no record, whatever slots the page has by then.
+func TestLateWritesMissTheRecords(t *testing.T) {
+	if watchAll {
+		t.Skip("this build finds late writes")
+	}
+	oneP(t)
+	kinds := []*stale{
+		staleOf[[1]byte](t), staleOf[[8]byte](t), staleOf[[40]byte](t), staleOf[[64]byte](t), staleOf[[72]byte](t),
+		staleOf[[500]byte](t), staleOf[[512]byte](t), staleOf[[520]byte](t), staleOf[[1024]byte](t), staleOf[[4096]byte](t),
+		staleOf[[8192]byte](t), staleOf[[9000]byte](t), staleOf[[60_000]byte](t), staleOf[[100_000]byte](t), staleOf[[MaxSlotSize]byte](t),
+	}
+	for _, late := range kinds {
+		for _, user := range kinds {
+			for _, b := range []byte{0, 0xff, 0xfe} {
+				a := newArena(t)
+				late.get()
+				late.leave()
+				a.purge(func(released) bool { return true })
+
+				c := new(core)
+				initCore(c, user.size, fmt.Sprintf("%d bytes after %d", user.size, late.size), options{})
+				c.stopClock()
+				out := make(map[uintptr]bool)
+				var n uint32
+				get := func() uintptr {
+					x := uintptr(c.get())
+					require.False(t, out[x], "%s: handed out twice", &c.spec)
+					out[x] = true
+					return x
+				}
+				var xs []uintptr
+				for ; n < c.geo.slots; n++ {
+					xs = append(xs, get())
+				}
+				for _, x := range xs[n/2:] {
+					c.put(pointerAt(x))
+					delete(out, x)
+				}
+				late.write(b)
+				require.NoError(t, c.checkInvariants(), &c.spec)
+				for range n - n/2 {
+					get()
+				}
+				for x := range out {
+					c.put(pointerAt(x))
+				}
+				require.NoError(t, c.checkInvariants(), &c.spec)
+				require.NoError(t, c.close(), &c.spec)
+			}
+		}
+	}
+}
+
+// A Get that gets no memory for words fails, and the memory for the page is free again.
+func TestNoMemoryForWords(t *testing.T) {
+	needsOSMemory(t)
+	newArena(t)
+	p := newStill[[64]byte](t)
+	q := newStill[[32]byte](t) // its page takes memory from the same region
+	p.Put(p.Get())
+	fail := true
+	failing(t, func(call string) bool { return call == "reserve" && fail })
+	theArena.words.cut = spanSize // as if the span were used up
+	_, err := q.TryGet()
+	require.ErrorIs(t, err, ErrOutOfMemory)
+	require.ErrorContains(t, err, "records")
+	fail = false
+	q.Put(q.Get())
+	q.Trim()
+	p.Trim()
+	assert.Zero(t, ReadMemory().Committed)
+}
