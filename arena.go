@@ -13,9 +13,9 @@ import (
 // The arena hands out runs of reserved address space, one for each page, and takes them back. All
 // pools of a process share one arena.
 //
-// Address space is reserved in regions, each as large as all before it together, within bounds. It
-// is committed in steps of commitGranules, and never unmapped. A stale *T may still point there, and
-// if the Go heap got such an address, the garbage collector would throw. What is given back is the
+// Address space is reserved in regions, each twice as large as the one before, within bounds. It is
+// committed in steps of commitGranules, and never unmapped. A stale *T may still point there, and if
+// the Go heap got such an address, the garbage collector would throw. What is given back is the
 // memory, not the addresses.
 //
 // A released run stays committed for purgeDelay and is the first to be used again. Then it is
@@ -36,9 +36,7 @@ const (
 	commitGranules = largePageSize / granuleSize
 	chunkSteps     = chunkGranules / commitGranules
 
-	// A region takes firstRegion bytes of address space, or more if there are regions already, and
-	// smallestRegion if the system refuses more.
-	firstRegion    = 64 << 20
+	// smallestRegion is how much address space a region takes if the system refuses more.
 	smallestRegion = largePageSize
 
 	// goHeapRegion is the size of regions that are on the Go heap and take memory at once.

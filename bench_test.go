@@ -475,3 +475,32 @@ func collectMillis() float64 {
 	}
 	return float64(least.Microseconds()) / 1000
 }
+
+// pageOf for the addresses of many pages, in the order of the addresses and in random order.
+func BenchmarkPageOf(b *testing.B) {
+	p := New[[64]byte]()
+	xs := make([]*[64]byte, 1<<20)
+	p.GetBatch(xs)
+	for _, order := range []string{"one", "ordered", "random"} {
+		b.Run(order, func(b *testing.B) {
+			at := func(i int) int { return 0 }
+			switch order {
+			case "ordered":
+				at = func(i int) int { return i % len(xs) }
+			case "random":
+				at = func(i int) int { return i * 7919 * 31 % len(xs) }
+			}
+			var sum uintptr
+			for i := range b.N {
+				sum += uintptr(pageOf(address(xs[at(i)])).stride)
+			}
+			if sum == 0 {
+				b.Fail()
+			}
+		})
+	}
+	p.PutBatch(xs)
+	if err := p.Close(); err != nil {
+		b.Error(err)
+	}
+}

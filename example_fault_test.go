@@ -30,6 +30,6 @@ func ExampleDescribeFault() {
 		log.Fatal(err)
 	}
 	orders.Put(o)
-	o.Price = 1
-	// Output: 8 bytes into a slot of pool "orders" (pool_test.Order), which was Put
+	o.ID = 1
+	// Output: 0 bytes into a slot of pool "orders" (pool_test.Order), which was Put
 }
