@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -129,6 +130,24 @@ func TestPoolInLaterRegion(t *testing.T) {
 		sizes = append(sizes, len(r.mem)>>20)
 	}
 	assert.Equal(t, []int{firstRegion >> 20, firstRegion >> 19, firstRegion >> 18}, sizes[:3])
+}
+
+// A pool that is not closed while slots are in use stays, because somebody may put them.
+func TestDroppedPool(t *testing.T) {
+	p := New[[64]byte](WithName("dropped"))
+	p.core.stopClock() // which would keep it for some ticks
+	x := p.Get()
+	*x = [64]byte{1, 2, 3}
+	p = nil
+	q := newStill[[64]byte](t)
+	for range 3 {
+		runtime.GC()
+		runtime.KeepAlive(make([]page, 1000)) // what was free is used again
+		require.Equal(t, [64]byte{1, 2, 3}, *x)
+		err := caught(func() error { q.Put(x); return nil })
+		require.ErrorIs(t, err, ErrForeignPut)
+		require.ErrorContains(t, err, `it belongs to pool "dropped"`)
+	}
 }
 
 // A page is found by each address in it, and by no other.

@@ -88,21 +88,52 @@ func TestWordsRest(t *testing.T) {
 	assert.Equal(t, blocks[0], b, "the one that has rested longest")
 }
 
-// The system may refuse to take words back, and is not asked again and again.
-func TestWordsNotPurged(t *testing.T) {
+// Words that nobody uses go back by time, like runs.
+func TestWordsDelay(t *testing.T) {
 	needsOSMemory(t)
 	a := newArena(t)
 	t.Cleanup(stopClock())
 	b, err := a.allocWords(1024)
 	require.NoError(t, err)
-	b.mem()[0] = 1
 	a.freeWords(b)
+	for range purgeDelay - 1 {
+		a.tick()
+	}
+	assert.Positive(t, a.words.bytes())
+	for range purgeEvery {
+		a.tick()
+	}
+	assert.Zero(t, a.words.bytes())
+	assert.False(t, a.isWaiting())
+}
+
+// The system may refuse to take words back. Then they are not taken for zero, and the system is not
+// asked again and again.
+func TestWordsNotPurged(t *testing.T) {
+	needsOSMemory(t)
+	a := newArena(t)
+	t.Cleanup(stopClock())
+	var blocks []wordBlock
+	for range blocksAtRest + 1 {
+		b, err := a.allocWords(1024)
+		require.NoError(t, err)
+		b.mem()[7] = 1
+		blocks = append(blocks, b)
+	}
+	for _, b := range blocks {
+		a.freeWords(b)
+	}
 	require.True(t, a.isWaiting())
 	fail := true
 	failing(t, func(call string) bool { return call == "purge" && fail })
 	a.purgeWords(true)
 	assert.False(t, a.isWaiting())
 	assert.Positive(t, a.words.bytes())
+	b, err := a.allocWords(1024)
+	require.NoError(t, err)
+	assert.Equal(t, blocks[0], b)
+	assert.Zero(t, b.mem()[7])
+	a.freeWords(b)
 	fail = false
 	a.purgeWords(true)
 	assert.Zero(t, a.words.bytes())

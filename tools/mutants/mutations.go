@@ -202,7 +202,7 @@ var mutations = []mutation{
 	{name: "words purged at once", file: "words.go",
 		old: "s.idle != 0 && int32(a.now-s.since) >= int32(purgeDelay)", new: "s.idle != 0"},
 	{name: "words taken for zero although they were not purged", file: "words.go",
-		old: "\t\t\tif zeroed {\n", new: "\t\t\tif true {\n"},
+		old: "\t\t\tif zeroed {\n", new: "\t\t\tif zeroed || gone || true {\n"},
 	{name: "a purge of words that failed is tried for ever", file: "words.go",
 		old: "\ta.words.idle -= bits.OnesCount64(s.idle)\n\ts.idle = 0\n", new: ""},
 	// ref.go
