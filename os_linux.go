@@ -55,15 +55,15 @@ func addressSpace() uint64 {
 }
 
 // nameMemory makes the kernel show mem as [anon:warmpage pool] in /proc/PID/smaps. The kernel can
-// do that since Linux 5.17, if it was built with CONFIG_ANON_VMA_NAME. Otherwise the memory has no
-// name.
+// do that since Linux 5.17, if it was built with CONFIG_ANON_VMA_NAME. Otherwise, or in a sandbox
+// that forbids prctl(2), the memory has no name.
 func nameMemory(mem []byte) {
-	name, err := unix.BytePtrFromString("warmpage pool")
-	if err != nil {
-		return
-	}
-	_ = unix.Prctl(unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, addressOf(mem), uintptr(len(mem)), address(name))
+	_ = unix.Prctl(unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, addressOf(mem), uintptr(len(mem)), address(&memoryName))
 }
+
+// memoryName ends with a zero byte, as the kernel wants it. It is a variable of the package, because
+// nothing keeps alive and in place what a number points to, except for such variables.
+var memoryName = [...]byte{'w', 'a', 'r', 'm', 'p', 'a', 'g', 'e', ' ', 'p', 'o', 'o', 'l', 0}
 
 // osCommit makes reserved memory usable. It reads as zero.
 func osCommit(mem []byte) error {
