@@ -23,7 +23,8 @@ import (
 //
 // Any system call may fail. Then the arena is as it was before, except for a run that could not be
 // purged: its memory is held, which means that it is free for use, and the next Trim tries again.
-// It counts as zero only if the system said so.
+// It counts as zero only if the system said so. If a purge leaves open what is there now, the run
+// is lost: nobody uses it again, and it stays in the count.
 
 const (
 	chunkShift    = 26 // 64 MiB
@@ -121,17 +122,19 @@ type totals struct {
 	inUse   int // in runs that pools have
 	waiting int // in released
 	held    int // bits of chunk.held
+	lost    int // in runs that nobody uses again
 	purged  int64
 }
 
 // committed returns how many granules may have memory behind them.
-func (t totals) committed() int { return t.inUse + t.waiting + t.held }
+func (t totals) committed() int { return t.inUse + t.waiting + t.held + t.lost }
 
-// calls are what the pools ask of the system: see the os_*.go files.
+// calls are what the pools ask of the system: see the os_*.go files. purge says whether the memory
+// is gone, whether what is there now is zero, and whether mem must not be touched again.
 type calls struct {
 	reserve func(size uintptr) ([]byte, error)
 	commit  func(mem []byte) error
-	purge   func(mem []byte) (gone, zeroed bool)
+	purge   func(mem []byte) (gone, zeroed, lost bool)
 	protect func(mem []byte, accessible bool) error
 	barrier func() bool
 }
@@ -242,8 +245,8 @@ func (a *arena) unseal(r run, purged *atomic.Int64) {
 	a.sealed = append(a.sealed, released{run: r, purged: purged})
 }
 
-// unsealAll tries again what failed in unseal.
-func (a *arena) unsealAll() {
+// unsealAll tries again what failed in unseal. It reports whether all of it has worked.
+func (a *arena) unsealAll() bool {
 	a.mu.Lock()
 	sealed := a.sealed
 	a.sealed = nil
@@ -251,6 +254,18 @@ func (a *arena) unsealAll() {
 	for _, r := range sealed {
 		a.unseal(r.run, r.purged)
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.sealed) == 0
+}
+
+// lose takes back a run of which nobody knows any more what is there: it is not used again.
+func (a *arena) lose(r run) {
+	r.publish(noPage)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.total.inUse -= int(r.n)
+	a.total.lost += int(r.n)
 }
 
 // tick notes that time has passed, and purges the runs that have waited long enough.
@@ -302,11 +317,14 @@ func (a *arena) purge(chosen func(released) bool) int64 {
 			n += int(victims[k].n)
 			k++
 		}
-		gone, zeroed := system.Load().purge(first.mem(n))
+		gone, zeroed, lost := system.Load().purge(first.mem(n))
 		a.mu.Lock()
 		a.sysCall++
 		for _, r := range victims[:k] {
-			if a.reuse(r.run, gone, zeroed); gone {
+			if lost {
+				a.total.waiting -= int(r.n)
+				a.total.lost += int(r.n)
+			} else if a.reuse(r.run, gone, zeroed); gone {
 				r.purged.Add(int64(r.size()))
 				total += int64(r.size())
 			}

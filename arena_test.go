@@ -247,6 +247,111 @@ func TestFailedPurge(t *testing.T) {
 	churn(5000)
 }
 
+// losing makes purges report that the memory may be somebody else's now, as long as lose is true. It
+// returns the memory that is lost, which is inaccessible, so that a use of it faults.
+func losing(t *testing.T, lose *bool) (lost *[][]byte) {
+	before := system.Load()
+	t.Cleanup(func() { system.Store(before) })
+	lost = new([][]byte)
+	sys := *before
+	sys.purge = func(mem []byte) (gone, zeroed, _ bool) {
+		for _, m := range *lost {
+			assert.False(t, overlap(m, mem), "a purge of lost memory")
+		}
+		if !*lose {
+			return before.purge(mem)
+		}
+		*lost = append(*lost, mem)
+		require.NoError(t, before.protect(mem, false))
+		return false, false, true
+	}
+	sys.protect = func(mem []byte, accessible bool) error {
+		for _, m := range *lost {
+			assert.False(t, overlap(m, mem), "lost memory is touched")
+		}
+		return before.protect(mem, accessible)
+	}
+	system.Store(&sys)
+	return lost
+}
+
+func overlap(x, y []byte) bool {
+	return addressOf(x) < addressOf(y)+uintptr(len(y)) && addressOf(y) < addressOf(x)+uintptr(len(x))
+}
+
+// Memory that may be somebody else's after a purge that failed is not used again, and not purged
+// again. It stays in the count, and everything else works.
+func TestLostMemory(t *testing.T) {
+	needsOSMemory(t)
+	oneP(t)
+	a := newArena(t)
+	p := newStill[[64]byte](t)
+	kept := p.Get()
+	fill(kept[:], 1, 2)
+	xs := simBatch(p, 5000)
+	stale := address(xs[4000])
+	p.PutBatch(xs)
+	lose := true
+	lost := losing(t, &lose)
+	assert.Zero(t, p.Trim())
+	lose = false
+	n := 0
+	for _, m := range *lost {
+		n += len(m)
+	}
+	require.GreaterOrEqual(t, n, 4*granuleSize)
+	requireTotals(t, a)
+	m := ReadMemory()
+	assert.EqualValues(t, n, m.Warm)
+	assert.Zero(t, m.Purged)
+	requirePanic(t, ErrForeignPut, func() { p.core.put(pointerAt(stale)) })
+	for range 3 {
+		xs := simBatch(p, 20_000)
+		for _, x := range xs {
+			for _, m := range *lost {
+				require.False(t, overlap(m, x[:]), "a Get of lost memory")
+			}
+			*x = [64]byte{1}
+		}
+		p.PutBatch(xs)
+		assert.Positive(t, p.Trim())
+		requireTotals(t, a)
+	}
+	assert.EqualValues(t, n, ReadMemory().Warm)
+	assert.True(t, intact(kept[:], 1, 2))
+	p.Put(kept)
+	p.Trim()
+	assert.EqualValues(t, n, ReadMemory().Committed)
+
+	// A limit counts it.
+	defer SetProcessLimit(SetProcessLimit(int64(n) + 2*granuleSize))
+	ys := fillUp(t, p)
+	assert.Len(t, ys, 2*p.Stats().SlotsPerPage)
+	p.PutBatch(ys)
+}
+
+// requireTotals counts again what the arena counts.
+func requireTotals(t *testing.T, a *arena) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var busy, held, waiting int
+	for _, ch := range a.open {
+		busy -= chunkGranules - len(ch.mem)/granuleSize // these are past the end
+		for w := range ch.busy {
+			busy += bits.OnesCount64(ch.busy[w])
+			held += bits.OnesCount64(ch.held[w])
+			require.Zero(t, ch.busy[w]&ch.held[w], "held memory is free")
+		}
+	}
+	for n, rs := range a.released {
+		waiting += n * len(rs)
+	}
+	require.Equal(t, waiting, a.total.waiting)
+	require.Equal(t, held, a.total.held)
+	require.Equal(t, busy, a.total.inUse+a.total.waiting+a.total.lost)
+}
+
 // If a system call fails, a Get fails with an error, and nothing else happens.
 func TestFailedCalls(t *testing.T) {
 	for _, call := range []string{"reserve", "commit"} {

@@ -89,14 +89,14 @@ func install(largest uintptr, strike func(call string) bool, failed func(call st
 		commit: func(mem []byte) error {
 			return outcome("commit", func() error { return osCommit(mem) })
 		},
-		purge: func(mem []byte) (gone, zeroed bool) {
+		purge: func(mem []byte) (gone, zeroed, lost bool) {
 			_ = outcome("purge", func() error {
-				if gone, zeroed = osPurge(mem); !gone {
+				if gone, zeroed, lost = osPurge(mem); !gone {
 					return errFault
 				}
 				return nil
 			})
-			return gone, zeroed
+			return gone, zeroed, lost
 		},
 		protect: func(mem []byte, accessible bool) error {
 			return outcome("protect", func() error { return osProtect(mem, accessible) })

@@ -155,15 +155,19 @@ func osPages(bytes uint32) int {
 // it.
 var osPageSize = os.Getpagesize()
 
-// newGuard makes a guard of n granules, inaccessible, or returns nil.
+// newGuard makes a guard of n granules, inaccessible, or returns nil. While memory of earlier guards
+// waits to be made accessible, it makes none: more and more memory would wait.
 func newGuard(sp *spec, n int, purged *atomic.Int64) *page {
+	if !theArena.unsealAll() {
+		return nil
+	}
 	mem, err := theArena.alloc(n)
 	if err != nil {
 		return nil
 	}
 	all := mem.mem(n)
 	if system.Load().protect(all, false) != nil {
-		theArena.free(mem, purged)
+		theArena.unseal(mem, purged) // a part of it may be inaccessible
 		return nil
 	}
 	end := len(all) - osPageSize
@@ -188,7 +192,15 @@ func newGuard(sp *spec, n int, purged *atomic.Int64) *page {
 func (g *guards) put(pg *page) {
 	// The purge comes first, because some systems make memory accessible by it. What the system
 	// does not take back stays there, out of reach.
-	system.Load().purge(pg.guard.mem)
+	_, _, lost := system.Load().purge(pg.guard.mem)
+	if lost {
+		g.depot.mu.Lock()
+		defer g.depot.mu.Unlock()
+		*pg.link(0) = none
+		g.remove(pg)
+		theArena.lose(pg.mem)
+		return
+	}
 	err := system.Load().protect(pg.guard.mem, false)
 	g.depot.mu.Lock()
 	defer g.depot.mu.Unlock()
@@ -203,11 +215,16 @@ func (g *guards) put(pg *page) {
 
 // release gives a guard that is not in use to the arena. depot.mu is held.
 func (g *guards) release(pg *page) {
+	g.remove(pg)
+	theArena.unseal(pg.mem, &g.depot.purged)
+}
+
+// remove ends a guard that is not in use. depot.mu is held.
+func (g *guards) remove(pg *page) {
 	g.all = slices.DeleteFunc(g.all, func(other *page) bool { return other == pg })
 	g.depot.guarded -= g.pages(int(pg.mem.n))
 	guardsOfAll.Add(-1)
 	refs.drop(pg)
-	theArena.unseal(pg.mem, &g.depot.purged)
 }
 
 // releaseIdle gives the guards that are not in use to the arena.

@@ -188,6 +188,104 @@ func TestGuardRefused(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
+// A guard whose memory may be somebody else's after its purge is not used again, nor is its page.
+func TestGuardLost(t *testing.T) {
+	needsOSMemory(t)
+	oneP(t)
+	a := newArena(t)
+	p := newStill[[64]byte](t, WithGuardSampling(1))
+	guards := guardsOfAll.Load()
+	x := guarded(t, p)
+	lose := true
+	lost := losing(t, &lose)
+	p.Put(x)
+	lose = false
+	require.Len(t, *lost, 1)
+	requireTotals(t, a)
+	assert.Equal(t, guards, guardsOfAll.Load())
+	assert.Zero(t, p.Stats().Live)
+	assert.EqualValues(t, guardGranules(64)*granuleSize, ReadMemory().Warm)
+	assert.Error(t, caught(func() error { p.Put(x); return nil }))
+	for range 3 * guardMax {
+		p.Put(guarded(t, p))
+	}
+	p.Trim()
+	requireTotals(t, a)
+	assert.EqualValues(t, guardGranules(64)*granuleSize, ReadMemory().Committed)
+}
+
+// While guards that were put cannot be made accessible for other uses, no others are made: their
+// memory would wait, too. Trim gives it back when the system allows it again.
+func TestGuardsSealed(t *testing.T) {
+	needsOSMemory(t)
+	oneP(t)
+	a := newArena(t)
+	before := system.Load()
+	defer system.Store(before)
+	refuse := *before
+	refused := 0
+	refuse.protect = func([]byte, bool) error { refused++; return errors.New("injected fault") }
+	p := newStill[[64]byte](t, WithGuardSampling(1))
+	x := guarded(t, p)
+	p.Put(guarded(t, p))
+	system.Store(&refuse)
+	churn := func() {
+		for range 200 {
+			y, err := p.TryGet()
+			require.NoError(t, err)
+			p.Put(y)
+		}
+	}
+	churn()
+	p.Put(x)
+	churn()
+	p.Trim()
+	churn()
+	assert.Greater(t, refused, 100)
+	requireTotals(t, a)
+	waiting := 3 // the two, and the one whose making was refused first
+	assert.LessOrEqual(t, len(a.sealed), waiting)
+	assert.NotEmpty(t, a.sealed)
+	system.Store(before)
+	p.Trim()
+	assert.Empty(t, a.sealed)
+	assert.Zero(t, ReadMemory().Committed)
+	served := p.Stats().GuardedGets
+	p.Put(guarded(t, p))
+	assert.Greater(t, p.Stats().GuardedGets, served)
+}
+
+// A guard that the system could make inaccessible in part only leaves no inaccessible memory to
+// others.
+func TestGuardHalfMade(t *testing.T) {
+	needsOSMemory(t)
+	oneP(t)
+	newArena(t)
+	before := system.Load()
+	defer system.Store(before)
+	half := *before
+	failed := 0
+	half.protect = func(mem []byte, accessible bool) error {
+		if accessible {
+			return before.protect(mem, true)
+		}
+		failed++
+		require.NoError(t, before.protect(mem[:osPageSize], false))
+		return errors.New("injected fault")
+	}
+	system.Store(&half)
+	p := newStill[[64]byte](t, WithGuardSampling(1))
+	for range 3 {
+		xs := make([]*[64]byte, 3000)
+		for k := range xs {
+			xs[k], _ = p.TryGet()
+			*xs[k] = [64]byte{1}
+		}
+		p.PutBatch(xs)
+	}
+	assert.Positive(t, failed)
+}
+
 // Several goroutines can get guarded slots at the same time.
 func TestGuardConcurrent(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))

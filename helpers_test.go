@@ -438,9 +438,9 @@ func failing(t testing.TB, fail func(call string) bool) {
 			}
 			return osCommit(mem)
 		},
-		purge: func(mem []byte) (gone, zeroed bool) {
+		purge: func(mem []byte) (gone, zeroed, lost bool) {
 			if fail("purge") {
-				return false, false
+				return false, false, false
 			}
 			return osPurge(mem)
 		},

@@ -251,7 +251,7 @@ func arenaApart(t testing.TB) *arena {
 					continue
 				}
 				mem := ch.mem[step*commitGranules*granuleSize:][:commitGranules*granuleSize]
-				if _, zeroed := osPurge(mem); !zeroed {
+				if _, zeroed, _ := osPurge(mem); !zeroed {
 					clear(mem) // the next arena here takes it for zero
 				}
 			}
@@ -281,9 +281,9 @@ func (m *model) failSystem() {
 			}
 			return osCommit(mem)
 		},
-		purge: func(mem []byte) (gone, zeroed bool) {
+		purge: func(mem []byte) (gone, zeroed, lost bool) {
 			if fails("purge") {
-				return m.dirty, false
+				return m.dirty, false, false
 			}
 			return osPurge(mem)
 		},

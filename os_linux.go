@@ -72,10 +72,11 @@ func osCommit(mem []byte) error {
 
 // osPurge gives the memory behind mem back to the system, and mem remains usable. It reports
 // whether the memory is gone, and whether the next read finds zeroes. Linux promises both for
-// private anonymous memory (madvise(2), MADV_DONTNEED).
-func osPurge(mem []byte) (gone, zeroed bool) {
+// private anonymous memory (madvise(2), MADV_DONTNEED). It refuses locked memory (mlock(2)). A call
+// that fails may have done its work for a part of mem.
+func osPurge(mem []byte) (gone, zeroed, lost bool) {
 	err := unix.Madvise(mem, unix.MADV_DONTNEED)
-	return err == nil, err == nil
+	return err == nil, err == nil, false
 }
 
 // osProtect makes committed memory inaccessible, or accessible again. The memory keeps its

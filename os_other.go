@@ -18,6 +18,6 @@ func osReserve(size uintptr) ([]byte, error) { return make([]byte, size), nil }
 
 func osCommit([]byte) error { return nil }
 
-func osPurge([]byte) (gone, zeroed bool) { return false, false }
+func osPurge([]byte) (gone, zeroed, lost bool) { return false, false, false }
 
 func osProtect([]byte, bool) error { return errors.ErrUnsupported }

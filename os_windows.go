@@ -27,12 +27,12 @@ func osCommit(mem []byte) error {
 // what VirtualUnlock does with memory that is not locked, besides reporting an error.) What is read
 // there afterwards is not promised. (Decommitting the memory would promise zeroes. But committing
 // it again can fail, and would leave addresses that fault.)
-func osPurge(mem []byte) (gone, zeroed bool) {
+func osPurge(mem []byte) (gone, zeroed, lost bool) {
 	if _, err := windows.VirtualAlloc(addressOf(mem), uintptr(len(mem)), windows.MEM_RESET, windows.PAGE_READWRITE); err != nil {
-		return false, false
+		return false, false, false
 	}
 	_ = windows.VirtualUnlock(addressOf(mem), uintptr(len(mem)))
-	return true, false
+	return true, false, false
 }
 
 // osProtect makes committed memory inaccessible, or accessible again. The memory keeps its

@@ -132,8 +132,9 @@ type Memory struct {
 	Committed int64 // pages that may have memory behind them: InUse + Warm
 	InUse     int64 // pages that pools hold, including the empty ones that they keep
 
-	// Warm counts pages that pools have released and that have not gone back to the OS yet.
-	// (Stats.WarmPages counts others, which a pool keeps.)
+	// Warm counts pages that pools have released and that have not gone back to the OS yet, among
+	// them those that it has refused to take back. (Stats.WarmPages counts others, which a pool
+	// keeps.)
 	Warm   int64
 	Purged int64 // given back to the OS since the process started
 
@@ -157,7 +158,7 @@ func ReadMemory() Memory {
 	defer a.mu.Unlock()
 	m := Memory{
 		InUse:       int64(a.total.inUse) * granuleSize,
-		Warm:        int64(a.total.waiting+a.total.held) * granuleSize,
+		Warm:        int64(a.total.committed()-a.total.inUse) * granuleSize,
 		Purged:      a.total.purged,
 		Reserved:    a.reserved,
 		Records:     a.words.bytes(),

@@ -171,7 +171,7 @@ func TestProcessLimitDuringPurge(t *testing.T) {
 	defer system.Store(before)
 	slow := *before
 	purging, goOn := make(chan bool, 100), make(chan bool)
-	slow.purge = func(mem []byte) (bool, bool) {
+	slow.purge = func(mem []byte) (gone, zeroed, lost bool) {
 		purging <- true
 		<-goOn
 		return before.purge(mem)
