@@ -32,6 +32,7 @@ type faults struct {
 // A checker is a tenant of any type.
 type checker interface {
 	check()
+	end()
 	finish() (purged int64)
 }
 
@@ -309,6 +310,13 @@ func (u *tenant[T]) close() {
 	}
 	require.NoError(u.f.t, u.p.Close())
 	u.f.check()
+}
+
+// end closes the pool, unless that was done before.
+func (u *tenant[T]) end() {
+	if !u.p.core.depot.closed.Load() {
+		u.close()
+	}
 }
 
 // finish requires the pool to work as if nothing had happened. It returns the bytes that the pool

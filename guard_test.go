@@ -238,6 +238,7 @@ func TestGuardsSealed(t *testing.T) {
 	}
 	churn()
 	p.Put(x)
+	assert.Same(t, noPage, pageOf(address(x)), "a guard that stays accessible is none")
 	churn()
 	p.Trim()
 	churn()
