@@ -261,7 +261,7 @@ func (a *arena) unsealAll() bool {
 
 // lose takes back a run of which nobody knows any more what is there: it is not used again.
 func (a *arena) lose(r run) {
-	r.publish(noPage)
+	r.withdraw()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.total.inUse -= int(r.n)

@@ -42,6 +42,7 @@ type wordSpan struct {
 	touched uint64           // there may be memory behind the unit
 	dirty   uint64           // the unit may not be zero
 	idle    uint64           // touched, without users, and nobody has tried to purge it since
+	lost    uint64           // nobody knows what is there since a purge: blocks there are not used again
 	since   uint32           // arena.now when a block was given back last
 }
 
@@ -56,13 +57,20 @@ type wordStore struct {
 // mem returns the memory of b.
 func (b wordBlock) mem() []byte { return b.span.mem[b.at:][:b.n] }
 
-// units returns the first unit of b and the one behind the last.
-func (b wordBlock) units() (from, to uint32) {
-	return b.at / unitSize, (b.at + b.n + unitSize - 1) / unitSize
+// units returns the units that b has a part of.
+func (b wordBlock) units() uint64 {
+	return unitMask(b.at/unitSize, (b.at+b.n+unitSize-1)/unitSize)
 }
 
 // unitMask returns the bits of some units.
 func unitMask(from, to uint32) uint64 { return (1<<(to-from) - 1) << from }
+
+// eachUnit calls f for each unit of a bitmap.
+func eachUnit(bitmap uint64, f func(u uint32)) {
+	for ; bitmap != 0; bitmap &= bitmap - 1 {
+		f(uint32(bits.TrailingZeros64(bitmap)))
+	}
+}
 
 // allocWords returns memory for the words of so many slots, all of them 0. It may call the system,
 // so the caller must not have a shard to itself.
@@ -72,9 +80,13 @@ func (a *arena) allocWords(slots uint32) (b wordBlock, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := &a.words
-	if resting := w.free[n]; len(resting) > blocksAtRest {
-		b, w.free[n] = resting[0], resting[1:]
-	} else {
+	for len(w.free[n]) > blocksAtRest && b.span == nil {
+		if oldest := w.free[n][0]; oldest.span.lost&oldest.units() == 0 {
+			b = oldest
+		}
+		w.free[n] = w.free[n][1:]
+	}
+	if b.span == nil {
 		if len(w.spans) == 0 || w.cut+line+n > spanSize {
 			if err := a.addSpan(); err != nil {
 				return b, err
@@ -88,14 +100,11 @@ func (a *arena) allocWords(slots uint32) (b wordBlock, err error) {
 		w.cut += n
 	}
 	s := b.span
-	from, to := b.units()
-	in := unitMask(from, to)
+	in := b.units()
 	if s.dirty&in != 0 {
 		clear(b.mem())
 	}
-	for u := from; u < to; u++ {
-		s.users[u]++
-	}
+	eachUnit(in, func(u uint32) { s.users[u]++ })
 	w.idle -= bits.OnesCount64(s.idle & in)
 	s.idle &^= in
 	s.touched |= in
@@ -128,13 +137,12 @@ func (a *arena) freeWords(b wordBlock) {
 	w, s := &a.words, b.span
 	w.free[b.n] = append(w.free[b.n], b)
 	s.since = a.now
-	from, to := b.units()
-	for u := from; u < to; u++ {
+	eachUnit(b.units(), func(u uint32) {
 		if s.users[u]--; s.users[u] == 0 {
 			s.idle |= unitMask(u, u+1)
 			w.idle++
 		}
-	}
+	})
 }
 
 // purgeWords gives the memory of units without users back to the system: those of spans where no
@@ -166,7 +174,14 @@ func (a *arena) purgeSpan(s *wordSpan) {
 		}
 		if in := unitMask(from, to); s.touched&in != 0 {
 			a.sysCall++
-			gone, zeroed := system.Load().purge(s.mem[from*unitSize : to*unitSize])
+			gone, zeroed, lost := system.Load().purge(s.mem[from*unitSize : to*unitSize])
+			if lost {
+				s.lost |= in
+				eachUnit(in, func(u uint32) { s.users[u]++ })
+				if s == a.words.spans[len(a.words.spans)-1] {
+					a.words.cut = spanSize
+				}
+			}
 			if gone {
 				s.touched &^= in
 			}

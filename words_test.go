@@ -139,6 +139,42 @@ func TestWordsNotPurged(t *testing.T) {
 	assert.Zero(t, a.words.bytes())
 }
 
+// What a purge may have lost is not used again.
+func TestWordsLost(t *testing.T) {
+	needsOSMemory(t)
+	a := newArena(t)
+	t.Cleanup(stopClock())
+	var blocks []wordBlock
+	get := func() wordBlock {
+		b, err := a.allocWords(1024)
+		require.NoError(t, err)
+		b.mem()[0] = 1
+		return b
+	}
+	for range 3 * blocksAtRest {
+		blocks = append(blocks, get())
+	}
+	for _, b := range blocks[1:] {
+		a.freeWords(b)
+	}
+	before := system.Load()
+	lossy := *before
+	lossy.purge = func([]byte) (gone, zeroed, lost bool) { return false, false, true }
+	system.Store(&lossy)
+	a.purgeWords(true)
+	system.Store(before)
+	require.False(t, a.isWaiting())
+	lost := a.words.spans[0].lost
+	require.NotZero(t, lost)
+	for range 3 * blocksAtRest {
+		b := get()
+		require.False(t, b.span == a.words.spans[0] && b.units()&lost != 0)
+		defer a.freeWords(b)
+	}
+	a.purgeWords(true)
+	assert.Equal(t, lost, a.words.spans[0].lost, "not purged again")
+}
+
 // Words come and go with pages. A pool of small objects takes a twentieth more than they do, at most.
 func TestRecords(t *testing.T) {
 	needsOSMemory(t)

@@ -192,7 +192,7 @@ var mutations = []mutation{
 	{name: "words of the page before", file: "words.go",
 		old: "\t\tclear(b.mem())\n", new: ""},
 	{name: "words do not rest", file: "words.go",
-		old: "len(resting) > blocksAtRest", new: "len(resting) > 0"},
+		old: "len(w.free[n]) > blocksAtRest", new: "len(w.free[n]) > 0"},
 	{name: "words over the end of a span", file: "words.go",
 		old: "w.cut+line+n > spanSize", new: "w.cut+line > spanSize"},
 	{name: "words at the address of slot 0", file: "words.go",
