@@ -87,6 +87,7 @@ type chunk struct {
 	busy      [chunkGranules / 64]uint64 // granules in a run, released ones included, or past the end
 	dirty     [chunkGranules / 64]uint64 // granules that may hold old data
 	held      [chunkGranules / 64]uint64 // free granules whose memory the system did not take back
+	used      [chunkGranules / 64]uint64 // granules that were ever in a run
 	committed uint32                     // one bit for each step of commitGranules
 }
 
@@ -467,6 +468,7 @@ func (a *arena) take(ch *chunk, first, n int) (run, error) {
 	a.total.inUse += n
 	ch.held[w] &^= m
 	ch.busy[w] |= m
+	ch.used[w] |= m
 	return run{chunk: ch, first: uint16(first), n: uint16(n), zeroed: ch.dirty[w]&m == 0}, nil
 }
 

@@ -146,7 +146,7 @@ func TestDroppedPool(t *testing.T) {
 		require.Equal(t, [64]byte{1, 2, 3}, *x)
 		err := caught(func() error { q.Put(x); return nil })
 		require.ErrorIs(t, err, ErrForeignPut)
-		require.ErrorContains(t, err, `it belongs to pool "dropped"`)
+		require.ErrorContains(t, err, `belongs to pool "dropped"`)
 	}
 }
 
@@ -297,7 +297,7 @@ func TestLostMemory(t *testing.T) {
 	lose = false
 	n := 0
 	for _, m := range *lost {
-		if inArena(addressOf(m)) { // and not words
+		if wasPage(addressOf(m)) { // and not words
 			n += len(m)
 		}
 	}

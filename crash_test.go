@@ -24,10 +24,10 @@ const quotes = `pool "quotes" (pool.quote): `
 // These texts follow the name of the call.
 const (
 	isFree     = "slot is not in use: it was Put before, or never came from Get; Put each slot once, when its last user is done"
-	isReleased = "slot is not in use, not a slot of this pool: a slot was there, and its page has been released since; Put each slot once, when its last user is done"
-	isUnknown  = "not a slot of this pool: no pool has memory there (is it from new, a variable, or a pool since closed?); Put only what Get returned"
-	isInterior = "not a slot of this pool: it is 8 bytes into a slot; Put the pointer that Get returned"
-	isOthers   = `not a slot of this pool: it belongs to pool "others" (pool.quote); Put a slot to the pool that it came from`
+	isReleased = "slot is not in use, not a slot of this pool: a page of this pool or another was there, and has been released since; Put each slot once, when its last user is done, and before Close"
+	isUnknown  = "not a slot of this pool: no pool has had memory there (is it from new, or a variable?); Put only what Get returned"
+	isInterior = "not a slot of this pool: it is 8 bytes into a slot; Put the pointer that Get returned, once"
+	isOthers   = `not a slot of this pool: the memory belongs to pool "others" (pool.quote) now; Put each slot once, and to the pool that it came from`
 	isClosed   = "pool is closed: finish all use of a pool before Close"
 	isPointer  = "is or contains a Go pointer, which the garbage collector cannot see there; store an index, a fixed-size array or an integer handle instead"
 )

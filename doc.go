@@ -49,8 +49,9 @@
 //   - Get, GetNoZero, GetBatch: [ErrLimit], [ErrOutOfMemory], [ErrClosed]. [Pool.TryGet] returns
 //     the error instead.
 //   - Put, PutBatch: [ErrDoublePut] if the slot is not in use, [ErrForeignPut] if it is not a slot
-//     of this pool (both, if its page has been released since), [ErrClosed]. A second Put goes
-//     unnoticed if the slot has been handed out again since; a second PutRef does not.
+//     of this pool (both, if its page has been released since, and the second alone if another pool
+//     has the memory), [ErrClosed]. A second Put goes unnoticed if the slot has been handed out
+//     again since; a second PutRef does not.
 //   - Ref: the same, and [ErrLimit] if there are Refs in too many pages. Deref returns nil and
 //     never panics. PutRef returns false, and panics only if a Put of the slot runs at the same
 //     time.

@@ -11,8 +11,9 @@ var (
 	// ErrDoublePut means that Put, PutBatch or Ref was given a slot that is not in use: it was Put
 	// before.
 	ErrDoublePut = errors.New("slot is not in use")
-	// ErrForeignPut means that Put, PutBatch or Ref was given an address that no Get of this pool
-	// has returned: memory of another kind, another pool's slot, or a place inside a slot.
+	// ErrForeignPut means that Put, PutBatch or Ref was given an address that is no slot of this
+	// pool: memory of another kind, another pool's slot, or a place inside a slot. It may have been
+	// a slot of this pool that was Put, and whose page has been released since.
 	ErrForeignPut = errors.New("not a slot of this pool")
 	// ErrCorrupt means that a slot was written to after its Put, or beyond its end. Only builds
 	// with -tags pooldebug look for that. The call that finds it panics: a call that gets or puts
@@ -52,16 +53,16 @@ func (c *core) errForeignPut(op string, addr uintptr) error {
 	}
 	pg := pageOf(addr)
 	switch {
-	case pg == noPage && inArena(addr):
-		return fmt.Errorf("%s: %s(%#x): %w, %w: a slot was there, and its page has been released since; Put each slot once, when its last user is done", &c.spec, op, addr, ErrDoublePut, ErrForeignPut)
+	case pg == noPage && wasPage(addr):
+		return fmt.Errorf("%s: %s(%#x): %w, %w: a page of this pool or another was there, and has been released since; Put each slot once, when its last user is done, and before Close", &c.spec, op, addr, ErrDoublePut, ErrForeignPut)
 	case pg == noPage:
-		return fmt.Errorf("%s: %s(%#x): %w: no pool has memory there (is it from new, a variable, or a pool since closed?); Put only what Get returned", &c.spec, op, addr, ErrForeignPut)
+		return fmt.Errorf("%s: %s(%#x): %w: no pool has had memory there (is it from new, or a variable?); Put only what Get returned", &c.spec, op, addr, ErrForeignPut)
 	case pg.spec != &c.spec:
-		return fmt.Errorf("%s: %s(%#x): %w: it belongs to %s; Put a slot to the pool that it came from", &c.spec, op, addr, ErrForeignPut, pg.spec)
+		return fmt.Errorf("%s: %s(%#x): %w: the memory belongs to %s now; Put each slot once, and to the pool that it came from", &c.spec, op, addr, ErrForeignPut, pg.spec)
 	case addr-uintptr(pg.base) >= uintptr(pg.reserved)*uintptr(pg.stride):
-		return fmt.Errorf("%s: %s(%#x): %w: it is beside the slots of a page; Put the pointer that Get returned", &c.spec, op, addr, ErrForeignPut)
+		return fmt.Errorf("%s: %s(%#x): %w: it is beside the slots of a page; Put the pointer that Get returned, once", &c.spec, op, addr, ErrForeignPut)
 	default:
 		off := (addr - uintptr(pg.base)) % uintptr(pg.stride)
-		return fmt.Errorf("%s: %s(%#x): %w: it is %d bytes into a slot; Put the pointer that Get returned", &c.spec, op, addr, ErrForeignPut, off)
+		return fmt.Errorf("%s: %s(%#x): %w: it is %d bytes into a slot; Put the pointer that Get returned, once", &c.spec, op, addr, ErrForeignPut, off)
 	}
 }

@@ -258,7 +258,7 @@ func (g *guards) releaseIdleLocked() {
 func DescribeFault(addr uintptr) string {
 	pg := pageOf(addr)
 	if pg == noPage {
-		if inArena(addr) {
+		if wasPage(addr) {
 			return fmt.Sprintf("%#x: a page of a pool was there, and has been released since", addr)
 		}
 		return ""

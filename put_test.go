@@ -80,17 +80,17 @@ func TestMisuse(t *testing.T) {
 			defer p.Put(x)
 			p.Put((*quote)(unsafe.Add(unsafe.Pointer(x), 1000*p.Stats().SlotSize)))
 		}},
-		{"heap", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) {
+		{"heap", ErrForeignPut, "no pool has had memory there", func(p *Pool[quote]) {
 			x := new(quote)
 			runtime.KeepAlive(&x)
 			p.Put(x)
 		}},
-		{"stack", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) {
+		{"stack", ErrForeignPut, "no pool has had memory there", func(p *Pool[quote]) {
 			var x quote
 			p.Put(&x)
 		}},
-		{"global", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) { p.Put(&global) }},
-		{"nearly nil", ErrForeignPut, "no pool has memory there", func(p *Pool[quote]) {
+		{"global", ErrForeignPut, "no pool has had memory there", func(p *Pool[quote]) { p.Put(&global) }},
+		{"nearly nil", ErrForeignPut, "no pool has had memory there", func(p *Pool[quote]) {
 			p.core.put(pointerAt(8))
 		}},
 		{"inside a slot", ErrForeignPut, "8 bytes into a slot", func(p *Pool[quote]) {
@@ -314,4 +314,49 @@ func TestLastPutEmptiesPage(t *testing.T) {
 			assert.Zero(t, s.cur.used, "slots in use")
 		}
 	})
+}
+
+// What Put says of an address is true, whatever has become of the memory since.
+func TestForeignAddresses(t *testing.T) {
+	oneP(t)
+	a := newArena(t)
+	p, other := newStill[[64]byte](t, WithName("ours")), newStill[[64]byte](t, WithName("theirs"))
+	x := p.Get()
+	addr := address(x)
+	put := func() error {
+		return caught(func() error { p.core.put(pointerAt(addr)); return nil })
+	}
+	region := a.regions[0].mem
+	for _, never := range []uintptr{addr + granuleSize, addressOf(region) + uintptr(len(region)) - 64} {
+		err := caught(func() error { p.core.put(pointerAt(never)); return nil })
+		require.ErrorIs(t, err, ErrForeignPut)
+		require.NotErrorIs(t, err, ErrDoublePut)
+		assert.ErrorContains(t, err, "no pool has had memory there")
+		assert.Empty(t, DescribeFault(never))
+	}
+
+	p.Put(x)
+	p.Trim()
+	err := put()
+	require.ErrorIs(t, err, ErrForeignPut)
+	require.ErrorIs(t, err, ErrDoublePut)
+	assert.ErrorContains(t, err, "a page of this pool or another was there, and has been released since")
+	assert.Contains(t, DescribeFault(addr), "a page of a pool was there, and has been released since")
+
+	y := other.Get()
+	require.Equal(t, addr, address(y), "the pool has the same memory")
+	err = put()
+	require.ErrorIs(t, err, ErrForeignPut)
+	require.NotErrorIs(t, err, ErrDoublePut)
+	assert.ErrorContains(t, err, `the memory belongs to pool "theirs" ([64]uint8) now`)
+
+	other.Put(y)
+	other.Trim()
+	z := p.Get()
+	require.Equal(t, addr, address(z), "the pool has it again")
+	p.Put(z)
+	err = put()
+	require.ErrorIs(t, err, ErrDoublePut)
+	require.NotErrorIs(t, err, ErrForeignPut)
+	assert.ErrorContains(t, err, "it was Put before, or never came from Get")
 }

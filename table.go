@@ -121,13 +121,14 @@ func (a *arena) makeLeaves(mem []byte) error {
 	return nil
 }
 
-// inArena reports whether addr is in a region.
-func inArena(addr uintptr) bool {
+// wasPage reports whether addr is where a page is or was. Most of a region is reserved only.
+func wasPage(addr uintptr) bool {
 	theArena.mu.Lock()
 	defer theArena.mu.Unlock()
-	for _, r := range theArena.regions {
-		if addr-addressOf(r.mem) < uintptr(len(r.mem)) {
-			return true
+	for _, ch := range theArena.open {
+		if off := addr - addressOf(ch.mem); off < uintptr(len(ch.mem)) {
+			i := int(off >> granuleShift)
+			return ch.used[i/64]&mask(i, 1) != 0
 		}
 	}
 	return false
