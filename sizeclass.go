@@ -24,6 +24,11 @@ const (
 	// aligned for any Go type, since none needs more than 8.
 	minStride = 8
 
+	// maxAlign is the largest alignment of slots, in bytes. Every run of the arena begins at a
+	// multiple of it, because OS pages are as large or larger, and osReserve sees to it where there
+	// are none. It divides MaxSlotSize, so that no slot is rounded up beyond that.
+	maxAlign = 4096
+
 	// carveBytes is how much of a page is carved at a time, so that a pool with few slots in use
 	// touches few OS pages.
 	carveBytes = 4096
