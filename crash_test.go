@@ -96,7 +96,7 @@ var misuses = []crash{
 		p.Ref(x)
 	}},
 	{"Put of a slot never handed out", quotes + "Put(0xADDR): " + isFree, putHere(func(p *Pool[quote]) *quote {
-		return behind(p.Get(), 1000*p.Stats().SlotSize)
+		return behind(p.Get(), 400*p.Stats().SlotSize)
 	})},
 	{"Put of heap memory", quotes + "Put(0xADDR): " + isUnknown, putHere(func(*Pool[quote]) *quote { return heapQuote })},
 	{"Put of stack memory", quotes + "Put(0xADDR): " + isUnknown, func() {

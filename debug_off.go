@@ -7,7 +7,7 @@ import "unsafe"
 // debugging says that the build looks for the program's mistakes: see debug_on.go.
 const debugging = false
 
-// redZone is how many bytes follow each slot to be watched.
+// redZone is how many bytes at least follow each slot to be watched.
 const redZone = 0
 
 // history is what a pool knows of what became of its slots: nothing.

@@ -18,8 +18,9 @@ import (
 //
 //   - Put fills the slot with putByte. If something else is found there when the slot leaves
 //     quarantine or is handed out again, the slot was written to after its Put.
-//   - A red zone of redZone bytes, or a few more, lies behind each slot. Put checks it, and so does
-//     the next Get. It is also checked with the rest when the slot leaves quarantine.
+//   - A red zone of redZone bytes, or more to keep slots aligned, lies behind each slot. Put checks
+//     it, and so does the next Get. It is also checked with the rest when the slot leaves
+//     quarantine.
 //   - A slot that was put stays in quarantine until quarantineBytes of the same pool have been put
 //     after it, so that its next user does not cover up the mistake. Trim, Close, and a Get at the
 //     limit end quarantine. The environment variable POOLDEBUG sets the bytes, as in
@@ -32,7 +33,7 @@ import (
 
 const debugging = true
 
-const redZone = 16 // bytes
+const redZone = 16 // bytes, before they are rounded up: see strideOf
 
 const (
 	putByte  = 0xdb // in slots that are not in use

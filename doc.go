@@ -18,6 +18,9 @@
 // to. [CheckType] tells beforehand. A field can be a fixed-size array instead of a string, and an
 // index or a [Ref] instead of a pointer.
 //
+// A slot is aligned to the largest power of two that divides the size of T, up to 4096 bytes, so a
+// [4096]byte begins where an OS page may begin.
+//
 // A pool is not for buffers of varying size. Nor is it for code that cannot tell when an object's
 // last user is done: a slot that is never Put is never reclaimed, and one that is used after its
 // Put may be somebody else's.

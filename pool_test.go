@@ -57,6 +57,7 @@ func Test(t *testing.T) {
 		t.Run("1", func(t *testing.T) { slotSize[byte](t) })
 		t.Run("odd", func(t *testing.T) { slotSize[odd](t) })
 		t.Run("uint64", func(t *testing.T) { slotSize[uint64](t) })
+		t.Run("4096", func(t *testing.T) { slotSize[[4096]byte](t) })
 		t.Run("100000", func(t *testing.T) { slotSize[[100000]byte](t) })
 	})
 	t.Run("fast-path regression", func(t *testing.T) {
@@ -239,7 +240,9 @@ func mixedSizesChurn(t *testing.T) {
 func slotSize[T any](t *testing.T) {
 	p := newStill[T](t)
 	st := p.Stats()
-	size, align := unsafe.Sizeof(*new(T)), unsafe.Alignof(*new(T))
+	size := unsafe.Sizeof(*new(T))
+	align := alignFor(size)
+	assert.Zero(t, align%unsafe.Alignof(*new(T)), "of the type")
 	assert.GreaterOrEqual(t, st.SlotSize, int(size))
 	assert.GreaterOrEqual(t, st.SlotsPerPage, 8)
 	xs := make([]*T, 50)

@@ -78,7 +78,7 @@ func TestMisuse(t *testing.T) {
 		{"slot never handed out", ErrDoublePut, "", func(p *Pool[quote]) {
 			x := p.Get()
 			defer p.Put(x)
-			p.Put((*quote)(unsafe.Add(unsafe.Pointer(x), 1000*p.Stats().SlotSize)))
+			p.Put((*quote)(unsafe.Add(unsafe.Pointer(x), 400*p.Stats().SlotSize)))
 		}},
 		{"heap", ErrForeignPut, "no pool has had memory there", func(p *Pool[quote]) {
 			x := new(quote)

@@ -26,7 +26,7 @@ const (
 
 	// maxAlign is the largest alignment of slots, in bytes. Every run of the arena begins at a
 	// multiple of it, because OS pages are as large or larger, and osReserve sees to it where there
-	// are none. It divides MaxSlotSize, so that no slot is rounded up beyond that.
+	// are none.
 	maxAlign = 4096
 
 	// carveBytes is how much of a page is carved at a time, so that a pool with few slots in use
@@ -48,7 +48,20 @@ type geometry struct {
 	small    bool   // stride <= smallSlotMax; the retirement policy asks
 }
 
-// geometryOf returns the shape of pages for objects of size bytes, 0 < size <= MaxSlotSize.
+// naturalAlign returns the alignment that every slot for objects of size bytes has: the largest
+// power of two that divides size, up to maxAlign.
+func naturalAlign(size uintptr) uintptr { return min(size&-size, maxAlign) }
+
+// strideOf returns the room that an object of size bytes needs along with its red zone, so that
+// slots at multiples of the stride have their natural alignment. What it rounds up belongs to the
+// red zone.
+func strideOf(size uintptr) uintptr {
+	align := naturalAlign(size)
+	return (size + redZone + align - 1) &^ (align - 1)
+}
+
+// geometryOf returns the shape of pages for slots of size bytes, 0 < size <= MaxSlotSize, or in the
+// debug build a red zone more.
 func geometryOf(size uintptr) geometry {
 	stride := uint32(size+minStride-1) &^ (minStride - 1)
 	g := geometry{

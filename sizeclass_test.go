@@ -1,11 +1,24 @@
 package pool
 
 import (
+	"fmt"
+	"math/bits"
+	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// alignFor returns what the addresses of slots are multiples of, for objects of size bytes.
+func alignFor(size uintptr) uintptr {
+	natural := uintptr(1)
+	for natural < 4096 && size%(2*natural) == 0 {
+		natural *= 2
+	}
+	return natural
+}
 
 // Memory of the system, or what takes its place, is as aligned as slots may be.
 func TestReserveIsAligned(t *testing.T) {
@@ -16,4 +29,79 @@ func TestReserveIsAligned(t *testing.T) {
 		assert.Len(t, mem, 4<<20)
 		assert.Zero(t, addressOf(mem)%maxAlign)
 	}
+}
+
+// Every slot of a page is aligned to the largest power of two that divides its size,
+// whichever Get returns it. Slots do not overlap.
+func TestAlign(t *testing.T) {
+	if bits.UintSize == 64 { // the tests before this one leave little address space of 32 bits
+		oddArena(t)
+	}
+	for _, size := range []uintptr{1, 8, 12, 24, 40, 64, 96, 100, 500, 512, 1000, 1536, 4096, 4104, 5000, 8192,
+		12288, 20000, 65536, 66560, 300000, MaxSlotSize - 4096, MaxSlotSize - 1, MaxSlotSize} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) { testAlign(t, size) })
+	}
+}
+
+// oddArena makes a new arena whose memory begins at an OS page with an odd number, so that nothing
+// is more aligned than the system promises.
+func oddArena(t *testing.T) {
+	newArena(t)
+	before := system.Load()
+	t.Cleanup(func() { system.Store(before) })
+	odd := *before
+	odd.reserve = func(size uintptr) ([]byte, error) {
+		mem, err := before.reserve(size + 2*uintptr(osPageSize))
+		if err != nil {
+			return nil, err
+		}
+		skip := osPageSize - int(addressOf(mem))&osPageSize
+		return mem[skip:][:size:size], nil
+	}
+	system.Store(&odd)
+}
+
+func testAlign(t *testing.T, size uintptr) {
+	oneP(t)
+	c := new(core)
+	initCore(c, size, "aligned", options{guardEvery: 1})
+	c.stopClock()
+	want := alignFor(size)
+	assert.Zero(t, uintptr(c.geo.stride)%want, "the stride")
+	var xs []unsafe.Pointer
+	guards := 0
+	for pages := 0; pages < 3; {
+		x, _, err := c.tryGet()
+		require.NoError(t, err)
+		if pageOf(uintptr(x)).guard != nil {
+			guards++
+		}
+		batch := make([]unsafe.Pointer, min(batchSize, c.geo.slots))
+		got, _, err := c.getBatch(batch)
+		require.NoError(t, err)
+		xs = append(append(xs, c.get(), x), batch[:got]...)
+		c.depot.mu.Lock()
+		pages = len(c.depot.pages)
+		c.depot.mu.Unlock()
+	}
+	if offHeap {
+		assert.Positive(t, guards)
+	}
+	addrs := make([]uintptr, len(xs))
+	for k, x := range xs {
+		addrs[k] = uintptr(x)
+		require.Zero(t, addrs[k]%want, "%#x", addrs[k])
+	}
+	slices.Sort(addrs)
+	for k, addr := range addrs[1:] {
+		require.GreaterOrEqual(t, addr-addrs[k], size+redZone)
+	}
+	require.NoError(t, c.checkInvariants())
+	c.putBatch(xs)
+	for k := range min(len(xs), 100) { // slots that were put
+		xs[k] = c.get()
+		require.Zero(t, uintptr(xs[k])%want)
+	}
+	c.putBatch(xs[:min(len(xs), 100)])
+	require.NoError(t, c.close())
 }

@@ -26,7 +26,7 @@ type spec struct {
 // sense.
 func newSpec(size uintptr, typeName string, o options) (spec, error) {
 	sp := spec{
-		geo:       geometryOf(size + redZone),
+		geo:       geometryOf(strideOf(size)),
 		size:      size,
 		name:      o.name,
 		typeName:  typeName,

@@ -3,6 +3,9 @@ package main
 // quarantine are the tests of what leaves quarantine, in the debug build.
 var quarantine = []string{"-tags", "pooldebug", "-short", "-failfast", "-run", "TestQuarantine|TestLimitContended", "."}
 
+// aligned is the test of slots' alignment in the debug build, where red zones lie between them.
+var aligned = []string{"-tags", "pooldebug", "-short", "-run", "TestAlign", "."}
+
 // The mutations, by file.
 var mutations = []mutation{
 	// page.go
@@ -46,6 +49,8 @@ var mutations = []mutation{
 	// sizeclass.go
 	{name: "stride not rounded", file: "sizeclass.go",
 		old: "uint32(size+minStride-1) &^ (minStride - 1)", new: "uint32(size)"},
+	{name: "slots aligned to 8 only", file: "sizeclass.go",
+		old: "align := naturalAlign(size)", new: "align := uintptr(1)", tests: aligned},
 	// parking.go
 	{name: "park without a mark", file: "parking.go",
 		old: "\t*word = parking\n\tl.places", new: "\tl.places"},
