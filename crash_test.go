@@ -139,6 +139,8 @@ var misuses = []crash{
 		func() { quotePool(WithLimit(1<<16 - 1)) }},
 	{"negative warm pages", quotes + "WithWarmPages(-1): give a number of pages, or 0 for none",
 		func() { quotePool(WithWarmPages(-1)) }},
+	{"alignment to no power of two", quotes + "WithAlign(48): give a power of two from 1 to 4096, in bytes",
+		func() { quotePool(WithAlign(48)) }},
 	{"a pool without a name", "pool (pool.quote): Put(0xADDR): " + isUnknown, func() { New[quote]().Put(&global) }},
 }
 

@@ -19,7 +19,7 @@
 // index or a [Ref] instead of a pointer.
 //
 // A slot is aligned to the largest power of two that divides the size of T, up to 4096 bytes, so a
-// [4096]byte begins where an OS page may begin.
+// [4096]byte begins where an OS page may begin. [WithAlign] aligns slots more.
 //
 // A pool is not for buffers of varying size. Nor is it for code that cannot tell when an object's
 // last user is done: a slot that is never Put is never reclaimed, and one that is used after its
@@ -70,6 +70,7 @@
 //   - [WithName]: a name for messages, Stats and the profile.
 //   - [WithLimit]: a bound for the memory of the pool. [SetProcessLimit] bounds that of all pools.
 //   - [WithWarmPages]: how many empty pages to keep between bursts. Others go within a second.
+//   - [WithAlign]: slots at multiples of up to 4096 bytes, for cache lines or O_DIRECT.
 //   - [WithProfile]: the pprof profile pool_live, which shows who holds the slots in use.
 //   - [WithGuardSampling]: uses after Put found in production, for a sample of the slots.
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"runtime/pprof"
+	"unsafe"
 
 	"github.com/warmpage/pool"
 )
@@ -144,6 +145,19 @@ func ExampleWithWarmPages() {
 }
 
 // If the program imports net/http/pprof, the profile is also at /debug/pprof/pool_live.
+// A file that is opened with O_DIRECT reads into memory at multiples of 4096 bytes, on some disks.
+func ExampleWithAlign() {
+	type Block struct {
+		Data   [8192]byte // read from the file
+		Number uint64
+	}
+	blocks := pool.New[Block](pool.WithAlign(4096))
+	b := blocks.Get()
+	defer blocks.Put(b)
+	fmt.Println(uintptr(unsafe.Pointer(b)) % 4096)
+	// Output: 0
+}
+
 func ExampleWithProfile() {
 	orders := pool.New[Order](pool.WithName("orders"), pool.WithProfile(pool.DefaultProfileRate))
 	defer orders.Close()

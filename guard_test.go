@@ -53,10 +53,13 @@ func firstNonZero(b []byte) int {
 	return slices.IndexFunc(b, func(x byte) bool { return x != 0 })
 }
 
-func testGuard[T any](t *testing.T) {
+func testGuard[T any](t *testing.T) { testAlignedGuard[T](t, 1) }
+
+func testAlignedGuard[T any](t *testing.T, align int) {
 	needsOSMemory(t)
-	p := newStill[T](t, WithName("guarded"), WithGuardSampling(1))
+	p := newStill[T](t, WithName("guarded"), WithGuardSampling(1), WithAlign(align))
 	x := guarded(t, p)
+	assert.Zero(t, address(x)%alignFor(unsafe.Sizeof(*x), align))
 	assert.Equal(t, -1, firstNonZero(view(x)))
 	bytes := view(x)
 	fill(bytes, 1, 2)
@@ -95,7 +98,7 @@ func testGuard[T any](t *testing.T) {
 	text := DescribeFault(first)
 	assert.Contains(t, text, `0 bytes into a slot of pool "guarded" (`)
 	assert.Contains(t, text, "which was Put\ngot at:\n")
-	assert.Contains(t, text, "put at:\n\tgithub.com/warmpage/pool.testGuard")
+	assert.Contains(t, text, "put at:\n\tgithub.com/warmpage/pool.testAlignedGuard")
 	assert.Contains(t, text, "guard_test.go:")
 	requirePanic(t, ErrDoublePut, func() { p.Put(x) })
 	requirePanic(t, ErrDoublePut, func() { p.Ref(x) })
@@ -123,6 +126,9 @@ func TestGuard(t *testing.T) {
 	t.Run("64", testGuard[[64]byte])
 	t.Run("8192", testGuard[[8192]byte])
 	t.Run("20000", testGuard[[20000]byte])
+	t.Run("4096", testGuard[[4096]byte])
+	t.Run("24 aligned", func(t *testing.T) { testAlignedGuard[[24]byte](t, 256) })
+	t.Run("5000 aligned", func(t *testing.T) { testAlignedGuard[[5000]byte](t, 4096) })
 	t.Run("512K", testGuard[[MaxSlotSize - redZone]byte])
 }
 

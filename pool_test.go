@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
@@ -241,7 +243,7 @@ func slotSize[T any](t *testing.T) {
 	p := newStill[T](t)
 	st := p.Stats()
 	size := unsafe.Sizeof(*new(T))
-	align := alignFor(size)
+	align := alignFor(size, 1)
 	assert.Zero(t, align%unsafe.Alignof(*new(T)), "of the type")
 	assert.GreaterOrEqual(t, st.SlotSize, int(size))
 	assert.GreaterOrEqual(t, st.SlotsPerPage, 8)
@@ -444,6 +446,32 @@ func TestLimitOptions(t *testing.T) {
 	}
 	p := newStill[[64]byte](t, WithLimit(0), WithWarmPages(0))
 	p.PutBatch(simBatch(p, 100_000))
+}
+
+func TestAlignOptions(t *testing.T) {
+	for _, n := range []int{0, -1, -64, 3, 48, 4095, 4097, 8192, math.MinInt, math.MaxInt} {
+		assert.PanicsWithError(t, fmt.Sprintf("pool ([64]uint8): WithAlign(%d): give a power of two from 1 to 4096, in bytes", n),
+			func() { New[[64]byte](WithAlign(n)) })
+	}
+	for n := 1; n <= 4096; n *= 2 {
+		p := newStill[[24]byte](t, WithAlign(3), WithAlign(n)) // the last one counts
+		assert.Zero(t, p.Stats().SlotSize%n)
+		if redZone == 0 {
+			assert.Equal(t, (24+max(n, 8)-1)/max(n, 8)*max(n, 8), p.Stats().SlotSize)
+		}
+		x := p.Get()
+		assert.Zero(t, address(x)%uintptr(n))
+		p.Put(x)
+	}
+	// Slots do not become larger than MaxSlotSize, and a limit knows how many there are.
+	p := newStill[[MaxSlotSize - 1]byte](t, WithAlign(4096))
+	if redZone == 0 {
+		assert.Equal(t, MaxSlotSize, p.Stats().SlotSize)
+	}
+	q := newStill[[8]byte](t, WithAlign(4096), WithLimit(1<<16))
+	xs := fillUp(t, q)
+	assert.Len(t, xs, q.Stats().SlotsPerPage)
+	q.PutBatch(xs)
 }
 
 type node struct {

@@ -26,7 +26,7 @@ const (
 
 	// maxAlign is the largest alignment of slots, in bytes. Every run of the arena begins at a
 	// multiple of it, because OS pages are as large or larger, and osReserve sees to it where there
-	// are none.
+	// are none. It divides MaxSlotSize, so that no slot is rounded up beyond that.
 	maxAlign = 4096
 
 	// carveBytes is how much of a page is carved at a time, so that a pool with few slots in use
@@ -53,10 +53,11 @@ type geometry struct {
 func naturalAlign(size uintptr) uintptr { return min(size&-size, maxAlign) }
 
 // strideOf returns the room that an object of size bytes needs along with its red zone, so that
-// slots at multiples of the stride have their natural alignment. What it rounds up belongs to the
-// red zone.
-func strideOf(size uintptr) uintptr {
-	align := naturalAlign(size)
+// slots at multiples of the stride are aligned to align, a power of two up to maxAlign, and to
+// their natural alignment. What it rounds up belongs to the red zone in the debug build, and is
+// lost otherwise.
+func strideOf(size, align uintptr) uintptr {
+	align = max(align, naturalAlign(size))
 	return (size + redZone + align - 1) &^ (align - 1)
 }
 

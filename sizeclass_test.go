@@ -11,13 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// alignFor returns what the addresses of slots are multiples of, for objects of size bytes.
-func alignFor(size uintptr) uintptr {
+// alignFor returns what the addresses of slots are multiples of, for objects of size bytes and
+// WithAlign(n).
+func alignFor(size uintptr, n int) uintptr {
 	natural := uintptr(1)
 	for natural < 4096 && size%(2*natural) == 0 {
 		natural *= 2
 	}
-	return natural
+	return max(natural, uintptr(n))
 }
 
 // Memory of the system, or what takes its place, is as aligned as slots may be.
@@ -31,15 +32,17 @@ func TestReserveIsAligned(t *testing.T) {
 	}
 }
 
-// Every slot of a page is aligned to the largest power of two that divides its size,
-// whichever Get returns it. Slots do not overlap.
+// Every slot of a page is aligned to the largest power of two that divides its size, and to what
+// WithAlign says, whichever Get returns it. Slots do not overlap.
 func TestAlign(t *testing.T) {
 	if bits.UintSize == 64 { // the tests before this one leave little address space of 32 bits
 		oddArena(t)
 	}
 	for _, size := range []uintptr{1, 8, 12, 24, 40, 64, 96, 100, 500, 512, 1000, 1536, 4096, 4104, 5000, 8192,
 		12288, 20000, 65536, 66560, 300000, MaxSlotSize - 4096, MaxSlotSize - 1, MaxSlotSize} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) { testAlign(t, size) })
+		for _, n := range []int{1, 16, 64, 512, 4096} {
+			t.Run(fmt.Sprintf("%d-%d", size, n), func(t *testing.T) { testAlign(t, size, n) })
+		}
 	}
 }
 
@@ -61,12 +64,12 @@ func oddArena(t *testing.T) {
 	system.Store(&odd)
 }
 
-func testAlign(t *testing.T, size uintptr) {
+func testAlign(t *testing.T, size uintptr, n int) {
 	oneP(t)
 	c := new(core)
-	initCore(c, size, "aligned", options{guardEvery: 1})
+	initCore(c, size, "aligned", options{align: n, hasAlign: true, guardEvery: 1})
 	c.stopClock()
-	want := alignFor(size)
+	want := alignFor(size, n)
 	assert.Zero(t, uintptr(c.geo.stride)%want, "the stride")
 	var xs []unsafe.Pointer
 	guards := 0

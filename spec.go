@@ -26,13 +26,16 @@ type spec struct {
 // sense.
 func newSpec(size uintptr, typeName string, o options) (spec, error) {
 	sp := spec{
-		geo:       geometryOf(strideOf(size)),
 		size:      size,
 		name:      o.name,
 		typeName:  typeName,
 		warmPages: o.warmPages,
 		promotion: hook.Promotion.Load(),
 	}
+	if err := o.checkAlign(&sp); err != nil {
+		return sp, err
+	}
+	sp.geo = geometryOf(strideOf(size, uintptr(o.align)))
 	if err := o.check(&sp); err != nil {
 		return sp, err
 	}

@@ -7,7 +7,7 @@ type Stats struct {
 	ID           uint64 // no other pool of the process has it; later pools have higher ones
 	Name         string // as given to WithName
 	Type         string // T, as in main.Order
-	SlotSize     int    // bytes from one slot to the next; at least the size of T
+	SlotSize     int    // bytes from one slot to the next; at least the size of T, see WithAlign
 	SlotsPerPage int    // slots in a full page
 
 	Live      int // slots handed out and not yet Put

@@ -50,7 +50,11 @@ var mutations = []mutation{
 	{name: "stride not rounded", file: "sizeclass.go",
 		old: "uint32(size+minStride-1) &^ (minStride - 1)", new: "uint32(size)"},
 	{name: "slots aligned to 8 only", file: "sizeclass.go",
-		old: "align := naturalAlign(size)", new: "align := uintptr(1)", tests: aligned},
+		old: "align = max(align, naturalAlign(size))", new: "align = max(align, 1)", tests: aligned},
+	{name: "WithAlign aligns to nothing", file: "sizeclass.go",
+		old: "align = max(align, naturalAlign(size))", new: "align = naturalAlign(size)"},
+	{name: "any alignment will do", file: "options.go",
+		old: "|| o.align > maxAlign ||", new: "||"},
 	// parking.go
 	{name: "park without a mark", file: "parking.go",
 		old: "\t*word = parking\n\tl.places", new: "\tl.places"},
