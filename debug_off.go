@@ -22,7 +22,7 @@ func (w *watches) debugGot(string, unsafe.Pointer) error          { return nil }
 func (w *watches) debugPut(string, unsafe.Pointer) error          { return nil }
 func (w *watches) debugDescribe(uintptr) string                   { return "" }
 func (w *watches) debugForget(*page)                              {}
-func (w *watches) debugForgetSlot(uintptr)                        {}
+func (w *watches) debugPutGuarded(string, unsafe.Pointer) error   { return nil }
 func (w *watches) takeQuarantined() []quarantinedSlot             { return nil }
 func (w *watches) overdue() []quarantinedSlot                     { return nil }
 func (w *watches) checkQuarantined(string, quarantinedSlot) error { return nil }

@@ -132,9 +132,9 @@ func (w *watches) debugPut(op string, x unsafe.Pointer) (err error) {
 	if p == nil {
 		return w.spec.errDoublePut(op, uintptr(x))
 	}
+	err = w.checkZone(op, x, p)
 	slot, zone := w.parts(x)
-	if k := firstOther(zone, zoneByte); k >= 0 {
-		err = fmt.Errorf("%s: %s: slot %p, byte %d: %w: a write went beyond the slot's end; the slot was\n%s", w.spec, op, x, int(w.spec.size)+k, ErrCorrupt, p)
+	if err != nil {
 		fillWith(zone, zoneByte)
 	}
 	racePut(x, int(w.spec.geo.stride))
@@ -142,6 +142,15 @@ func (w *watches) debugPut(op string, x unsafe.Pointer) (err error) {
 	asanPut(x, int(w.spec.geo.stride))
 	w.quarantine(uintptr(x), p)
 	return err
+}
+
+// checkZone reports whether a write went beyond the end of a slot that was in use until now.
+func (w *watches) checkZone(op string, x unsafe.Pointer, p *past) error {
+	_, zone := w.parts(x)
+	if k := firstOther(zone, zoneByte); k >= 0 {
+		return fmt.Errorf("%s: %s: slot %p, byte %d: %w: a write went beyond the slot's end; the slot was\n%s", w.spec, op, x, int(w.spec.size)+k, ErrCorrupt, p)
+	}
+	return nil
 }
 
 // endUse notes that the slot at addr was put. It returns what became of it, or nil if it was not in
@@ -212,12 +221,18 @@ func (w *watches) leftQuarantine() {
 // quarantined returns how many slots are in quarantine, or have left its queue and are not put yet.
 func (w *watches) quarantined() int { return int(w.history.n.Load()) }
 
-// debugForgetSlot forgets a guarded slot that is put. It needs no quarantine, and has no contents
-// any more.
-func (w *watches) debugForgetSlot(addr uintptr) {
+// debugPutGuarded forgets a guarded slot that is put. It needs no quarantine, and is about to lose
+// its contents. It returns an error if a write went beyond the slot's end, and not as far as the
+// inaccessible memory.
+func (w *watches) debugPutGuarded(op string, x unsafe.Pointer) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.history.slots, addr)
+	p := w.history.slots[uintptr(x)]
+	delete(w.history.slots, uintptr(x))
+	w.mu.Unlock()
+	if p == nil { // a Put before the Get has returned
+		return nil
+	}
+	return w.checkZone(op, x, p)
 }
 
 // debugForget forgets what became of the slots of a page that is released.

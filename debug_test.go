@@ -5,6 +5,7 @@ package pool
 import (
 	"errors"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -24,6 +25,17 @@ func quarantineFor(t testing.TB, bytes int) {
 	before := quarantineBytes
 	quarantineBytes = bytes
 	t.Cleanup(func() { quarantineBytes = before })
+}
+
+// Between a guarded slot and the inaccessible memory behind it lies its red zone.
+func TestRedZoneOfGuardedSlot(t *testing.T) {
+	needsOSMemory(t)
+	p := newStill[[4096]byte](t, WithGuardSampling(1))
+	x := guarded(t, p)
+	*(*byte)(unsafe.Add(unsafe.Pointer(x), 4096+100)) = 1
+	requirePanic(t, ErrCorrupt, func() { p.Put(x) })
+	assert.Zero(t, p.Stats().Live, "it was put")
+	p.Put(guarded(t, p))
 }
 
 // A Get that finds no memory does not miss a slot that is leaving quarantine. Here the slot has left

@@ -101,9 +101,9 @@ func (c *core) putWatched(op string, addr uintptr) error {
 	}
 	if pg.guard != nil {
 		c.watches.dropSample(addr)
-		c.watches.debugForgetSlot(addr)
+		err := c.watches.debugPutGuarded(op, pg.slot(i))
 		c.guards.put(pg)
-		return nil
+		return err
 	}
 	free, err := c.watches.put(op, pg.slot(i))
 	if free {

@@ -272,7 +272,7 @@ var mutations = []mutation{
 	{name: "a slot that leaves quarantine is not in transit", file: "watch.go",
 		old: "{ w.spec, w.transit = sp, t }", new: "{ w.spec, w.transit = sp, new(transit) }", tests: quarantine},
 	{name: "nobody looks at the red zone", file: "debug_on.go",
-		old: "\tif k := firstOther(zone, zoneByte); k >= 0 {\n\t\terr = fmt", new: "\tif k := -1; k >= 0 {\n\t\terr = fmt", tests: hooked},
+		old: "\terr = w.checkZone(op, x, p)\n", new: "\t_ = w.checkZone(op, x, p)\n", tests: hooked},
 	{name: "nobody looks at what was put", file: "debug_on.go",
 		old: "if k := firstOther(slot, putByte); k >= 0 {", new: "if k := firstOther(slot[:0], putByte); k >= 0 {", tests: hooked},
 }
