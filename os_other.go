@@ -2,9 +2,7 @@
 
 package pool
 
-import (
-	"errors"
-)
+import "errors"
 
 // This is for systems for which nobody has written reserve, commit and purge yet, and for builds
 // with the race detector, which looks only at Go's memory. Here memory comes from the Go heap, in

@@ -25,8 +25,8 @@ const (
 	minStride = 8
 
 	// maxAlign is the largest alignment of slots, in bytes. Every run of the arena begins at a
-	// multiple of it, because OS pages are as large or larger, and osReserve sees to it where there
-	// are none. It divides MaxSlotSize, so that no slot is rounded up beyond that.
+	// multiple of it (arena.reserve). It divides MaxSlotSize, so that no slot is rounded up beyond
+	// that.
 	maxAlign = 4096
 
 	// carveBytes is how much of a page is carved at a time, so that a pool with few slots in use

@@ -22,7 +22,7 @@ import (
 
 const (
 	// tableStep is how much address space has one entry, in bytes. It is what the Go heap aligns
-	// large objects to, and no more than what the arena aligns pages to.
+	// large objects to, and what the arena aligns reservations to.
 	tableStep  = 1 << tableShift
 	tableShift = 13
 
