@@ -56,7 +56,7 @@ func TestLinksOnOldMemory(t *testing.T) {
 	require.NoError(t, old.Close())
 	p := newStill[[64]byte](t)
 	x := p.Get()
-	requirePanic(t, ErrDoublePut, func() { p.core.put(pointerAt(address(x) + 700*uintptr(p.core.geo.stride))) })
+	requirePanic(t, ErrDoublePut, func() { p.core.put(pointerAt(address(x) + 300*uintptr(p.core.geo.stride))) })
 	p.Put(x)
 	assert.Zero(t, p.Stats().Live)
 	require.NoError(t, p.core.checkInvariants())
