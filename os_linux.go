@@ -17,6 +17,10 @@ const offHeap = true
 
 // osReserve reserves size bytes of address space without memory behind it. Its start is aligned to
 // an OS page, and not to more.
+//
+// The kernel puts no huge pages there, even if it is told to put them everywhere (transparent huge
+// pages, "always"): it would fill 2 MiB for one object, and fill again what was purged between
+// pages in use. See docs/performance.md. A refusal is ignored.
 func osReserve(size uintptr) ([]byte, error) {
 	if uint64(size) > room() {
 		return nil, errNoRoom
@@ -24,6 +28,7 @@ func osReserve(size uintptr) ([]byte, error) {
 	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err == nil {
 		nameMemory(mem)
+		_ = unix.Madvise(mem, unix.MADV_NOHUGEPAGE)
 	}
 	return mem, err
 }
