@@ -23,6 +23,7 @@ import (
 type depot struct {
 	spec     *spec       // set once
 	dropping func(*page) // told of each page that is about to go back to the arena, under mu; set once
+	errLimit error       // that WithLimit allows no further page; set once
 
 	closed atomic.Bool  // the pool is closed
 	spares atomic.Int32 // len(spare), for callers that do not hold mu
@@ -88,6 +89,10 @@ func (t *transit) quietSince(before uint64) bool {
 func (d *depot) init(sp *spec, dropping func(*page)) {
 	d.spec = sp
 	d.dropping = dropping
+	if sp.maxPages != 0 {
+		kib := int64(sp.maxPages) * int64(sp.geo.pageSize) >> 10
+		d.errLimit = fmt.Errorf("%s: %w: no slot is free, and WithLimit allows no more than %d KiB; Put slots, or raise the limit", sp, ErrLimit, kib)
+	}
 }
 
 // reserve counts pages that are about to be made, unless the limit forbids them. mu is held.
@@ -99,18 +104,12 @@ func (d *depot) reserve(pages int) bool {
 	return true
 }
 
-// errLimit says that WithLimit allows no further page.
-func (d *depot) errLimit() error {
-	kib := int64(d.spec.maxPages) * int64(d.spec.geo.pageSize) >> 10
-	return fmt.Errorf("%s: %w: no slot is free, and WithLimit allows no more than %d KiB; Put slots, or raise the limit", d.spec, ErrLimit, kib)
-}
-
 // fresh makes a page of memory from the arena. It is in transit, and the caller's.
 func (d *depot) fresh() (*page, error) {
 	d.mu.Lock()
 	if !d.reserve(1) {
 		d.mu.Unlock()
-		return nil, d.errLimit()
+		return nil, d.errLimit
 	}
 	header := newHeader(&d.headers, len(d.pages))
 	d.transit.enter()
