@@ -23,8 +23,10 @@ type core struct {
 
 	failedGets atomic.Uint64 // Gets that got no slot; any goroutine
 
-	stopMu   mutex  // held by whoever stops shards; the first in the order of locks (see depot.mu)
+	stopMu   mutex  // held by whoever stops shards; see depot.mu for the order of locks
 	seenGets uint64 // by stats, so that the number does not go down; under stopMu
+
+	searches searches
 
 	depot   depot
 	alarm   alarm
@@ -66,14 +68,14 @@ func (c *core) requireNew() {
 	}
 }
 
-// enter gets a shard to the caller alone until leave, with nothing signalled. op names the call,
-// for the error after Close.
+// enter gets a shard to the caller alone until leave, with nothing signalled that
+// every call has to answer. op names the call, for the error after Close.
 func (c *core) enter(op string) (*shard, error) { return c.answer(c.own(), op) }
 
 // answer is enter for a caller that owns s already: it does what the signal of s asks for.
 func (c *core) answer(s *shard, op string) (*shard, error) {
 	for ; ; s = c.own() {
-		sig := s.signals() &^ signalRefs
+		sig := s.signals() &^ (signalRefs | signalExhausted)
 		switch {
 		case sig == 0:
 			return s, nil

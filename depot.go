@@ -29,8 +29,8 @@ type depot struct {
 	spares atomic.Int32 // len(spare), for callers that do not hold mu
 
 	// mu is never wanted by a goroutine that has a shard to itself, except one that has seized
-	// shards. Order of locks: core.stopMu, a shard's mu, depot.mu, and then one of arena.mu,
-	// refTable.mu, watches.mu and pools.mu.
+	// shards. Order of locks: searches.mu, core.stopMu, a shard's mu, depot.mu, and then one
+	// of arena.mu, refTable.mu, watches.mu and pools.mu.
 	mu    mutex
 	pages []*page // all pages, without those of guards
 	spare []sparePage
@@ -43,8 +43,10 @@ type depot struct {
 	ticks    uint32 // of the pool's clock; wraps
 	releases uint64 // pages that expire has released
 
-	transit transit
-	purged  atomic.Int64 // bytes that went back to the system; the arena counts them
+	transit   transit
+	refills   atomic.Uint64                // how often there may be a free slot again: see core.isExhausted
+	exhausted atomic.Pointer[surroundings] // when a search last found none; nil: never
+	purged    atomic.Int64                 // bytes that went back to the system; the arena counts them
 }
 
 // A sparePage is a page that a shard has given up while it had free slots.

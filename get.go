@@ -194,55 +194,6 @@ func (c *core) supply(s *shard, op string) (*shard, error) {
 	return s, nil
 }
 
-// search finds a page with a free slot that any P has, for a pool that gets no more memory; failed
-// says why. It waits for what is in transit. So it fails only if no slot is free, or if one has
-// been on its way for some 20 ms.
-func (c *core) search(failed error) (*page, error) {
-	for rounds := range 1000 {
-		c.endQuarantine("Get")
-		before := c.depot.transit.word.Load()
-		if pg := c.takeAnyFree(); pg != nil {
-			return pg, nil
-		}
-		// The search may have released empty pages.
-		if pg, err := c.depot.fresh(); err == nil || errors.Is(err, ErrClosed) {
-			return pg, err
-		}
-		// The look at the quarantine comes first: a slot that was there during the search, and has
-		// left it since, has changed transit.
-		if c.watches.quarantined() == 0 && c.depot.transit.quietSince(before) {
-			break
-		}
-		pause(rounds)
-	}
-	return nil, failed
-}
-
-// takeAnyFree takes every free slot of the pool away from where it is, and returns a page that has
-// one, in transit, or nil if there is none.
-func (c *core) takeAnyFree() (pg *page) {
-	c.guards.releaseIdle()
-	c.stopped(func(shards []*shard) {
-		for _, s := range shards {
-			s.flush(0)
-		}
-		for _, s := range shards {
-			s.giveUpAll()
-		}
-		c.depot.mu.Lock()
-		defer c.depot.mu.Unlock()
-		if c.depot.closed.Load() {
-			return
-		}
-		for _, s := range shards {
-			c.depot.receiveLocked(s.outbox.spare)
-			s.outbox.spare = nil
-		}
-		pg = c.depot.adoptLocked() // before others can
-	})
-	return pg
-}
-
 // batchSize is how many slots the batch calls move in one go, so that a long batch does not keep
 // its P from the scheduler.
 const batchSize = 64

@@ -86,7 +86,7 @@ func (g *guards) get() unsafe.Pointer {
 	g.depot.mu.Lock()
 	defer g.depot.mu.Unlock()
 	if err != nil {
-		g.idle = append(g.idle, pg)
+		g.rest(pg)
 		return nil
 	}
 	pg.guard.got, pg.guard.put = callers(), nil
@@ -207,10 +207,16 @@ func (g *guards) put(pg *page) {
 	*pg.link(0) = none
 	pg.guard.put = callers()
 	if err == nil {
-		g.idle = append(g.idle, pg)
+		g.rest(pg)
 	} else {
 		g.release(pg) // it could not detect anything
 	}
+}
+
+// rest keeps a guard that is not in use, for later. depot.mu is held.
+func (g *guards) rest(pg *page) {
+	g.idle = append(g.idle, pg)
+	g.depot.refills.Add(1) // a search would release it
 }
 
 // release gives a guard that is not in use to the arena. depot.mu is held.

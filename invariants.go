@@ -70,6 +70,9 @@ func (s *shard) check(parked map[*page]int, owner map[*page]*shard) error {
 	if s.lot.n > s.lot.room {
 		fail("parks %d slots of at most %d", s.lot.n, s.lot.room)
 	}
+	if s.signals()&signalExhausted != 0 && !s.hasNothing() {
+		fail("has slots, and Gets may fail")
+	}
 	for _, p := range s.lot.places[:s.lot.n] {
 		pg, i, ok := s.lot.home(p)
 		if !ok {

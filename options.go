@@ -35,8 +35,9 @@ func WithName(name string) Option {
 // for one page.
 //
 // For n slots, a limit needs room for n / [Stats].SlotsPerPage pages, rounded up. No slot is lost,
-// whichever P has it. A pool near its limit is slower: each such search stops all Ps that use the
-// pool for some microseconds.
+// whichever P has it. A pool near its limit is slower: a search for free slots stops all Ps that use
+// the pool for some microseconds. Gets that search at the same time share that, and as long as no
+// slot is free, none of them searches again.
 func WithLimit(bytes int64) Option {
 	return func(o *options) { o.limit = bytes }
 }

@@ -82,6 +82,7 @@ func (c *core) grow() {
 	}
 	if shards[id] == &c.absent {
 		shards[id] = newShard(&c.spec, &c.depot, id)
+		shards[id].raise(signalExhausted) // it has nothing, whatever a search has found
 	}
 	t := &shardTable{core: c, shards: shards}
 	c.shards.Store(t)

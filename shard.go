@@ -57,12 +57,13 @@ type shardState struct {
 
 // Bits of shard.signal.
 const (
-	signalTick   = 1 << iota // a tick is due
-	signalSeized             // another goroutine has the shard
-	signalAbsent             // this is core.absent: the P has no shard yet
-	signalClosed             // the pool is closed
-	signalForget             // a page is gone: see parkingLot.forget
-	signalRefs               // the pool has Refs: Put has to end those of its slot
+	signalTick      = 1 << iota // a tick is due
+	signalSeized                // another goroutine has the shard
+	signalAbsent                // this is core.absent: the P has no shard yet
+	signalClosed                // the pool is closed
+	signalForget                // a page is gone: see parkingLot.forget
+	signalRefs                  // the pool has Refs: Put has to end those of its slot
+	signalExhausted             // the pool had no free slot, and the shard has had none since: see core.isExhausted
 )
 
 // signals returns what is signalled. Any P. (signal is no atomic.Uint32 because the fast paths may
@@ -156,6 +157,7 @@ func (s *shard) put(pg *page, i uint32) bool {
 	if *pg.link(i) != taken {
 		return false
 	}
+	s.refilled()
 	claimed := false
 	if pg.ownerID() != s.id && !s.lot.hasRoom(pg) {
 		if claimed = s.claim(pg); !claimed && s.lot.isFull() {
@@ -304,6 +306,7 @@ func (s *shard) pick() *page {
 
 // attach makes pg the current page. It comes from the depot, and nobody else has it.
 func (s *shard) attach(pg *page) {
+	s.refilled()
 	old := s.cur
 	pg.setOwner(s.id)
 	s.depot.transit.leave()

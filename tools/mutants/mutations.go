@@ -6,6 +6,12 @@ var quarantine = []string{"-tags", "pooldebug", "-short", "-failfast", "-run", "
 // aligned is the test of slots' alignment in the debug build, where red zones lie between them.
 var aligned = []string{"-tags", "pooldebug", "-short", "-run", "TestAlign", "."}
 
+// searching are the tests of Gets at a limit, and debugSearching the same in the debug build.
+var (
+	searching      = []string{"-short", "-failfast", "-timeout", "1m", "-run", "TestExhaust|TestSearch|TestLimit|TestCloseWhile", "."}
+	debugSearching = append([]string{"-tags", "pooldebug"}, searching...)
+)
+
 // The mutations, by file.
 var mutations = []mutation{
 	// page.go
@@ -122,6 +128,31 @@ var mutations = []mutation{
 		old: "\tif !pg.clean() {\n\t\tpg.used = pg.remoteState().count() + 1\n\t\treturn\n\t}\n", new: ""},
 	{name: "warm pages are not kept", file: "depot.go",
 		old: "surplus := -keep", new: "surplus := 0"},
+	// search.go, and what it relies on
+	{name: "a Put does not end exhaustion", file: "shard.go",
+		old: "\ts.refilled()\n\tclaimed", new: "\tclaimed", tests: searching},
+	{name: "a page does not end exhaustion", file: "shard.go",
+		old: "\ts.refilled()\n\told", new: "\told", tests: searching},
+	{name: "a new shard is not told of exhaustion", file: "own_pin.go",
+		old: "shards[id].raise(signalExhausted)", new: "_ = signalExhausted", tests: searching},
+	{name: "a guard does not end exhaustion", file: "guard.go",
+		old: "\tg.depot.refills.Add(1) // a search", new: "\t// a search", tests: searching},
+	{name: "no shard is told of exhaustion", file: "search.go",
+		old: "\t\t\ts.raise(signalExhausted)\n", new: "\t\t\t_ = s\n", tests: searching},
+	{name: "exhausted while a page is in transit", file: "search.go",
+		old: "\treturn c.depot.transit.quietSince(then.transit)\n", new: "\treturn true\n", tests: searching},
+	{name: "exhausted while slots are in quarantine", file: "search.go",
+		old: "if then == nil || c.watches.quarantined() != 0 {", new: "if then == nil {", tests: debugSearching},
+	{name: "exhausted since the end of a search", file: "search.go",
+		old: "\t\t\tc.depot.exhausted.Store(&before)\n", new: "\t\t\tbefore = c.depot.lookAround()\n\t\t\tc.depot.exhausted.Store(&before)\n", tests: searching},
+	{name: "never exhausted", file: "search.go",
+		old: "\t\t\tc.depot.exhausted.Store(&before)\n", new: "", tests: searching},
+	{name: "a search that began before is shared", file: "search.go",
+		old: "if q.begun.Load() != before {", new: "if before != 0 {", tests: searching},
+	{name: "no search is shared", file: "search.go",
+		old: "if q.begun.Load() != before {", new: "if before == 1<<63 {", tests: searching},
+	{name: "a search that found something is shared as a failure", file: "search.go",
+		old: "q.failed = pg == nil && !errors.Is(err, ErrClosed)", new: "q.failed = err == nil", tests: searching},
 	// get.go, put.go
 	{name: "Gets that fail in a batch are not counted", file: "get.go",
 		old: "c.failedGets.Add(uint64(len(dst) - n))", new: "c.failedGets.Add(1)"},
