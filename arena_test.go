@@ -138,7 +138,6 @@ func TestDroppedPool(t *testing.T) {
 	p.core.stopClock() // which would keep it for some ticks
 	x := p.Get()
 	*x = [64]byte{1, 2, 3}
-	p = nil
 	q := newStill[[64]byte](t)
 	for range 3 {
 		runtime.GC()

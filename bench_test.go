@@ -504,3 +504,116 @@ func BenchmarkPageOf(b *testing.B) {
 		b.Error(err)
 	}
 }
+
+// BenchmarkAtBound reports what is left of a worker's speed while 64 goroutines call TryGet in a
+// loop on a pool that is at its limit: as a percentage of its speed while they do nothing with the
+// pool, for as long each time. So what the 64 take of the processors counts for nothing, and what
+// they hold up counts. Both yield after each round: otherwise the worker waits for most of the time
+// until it is its turn. Run it with -benchtime 1x.
+//
+// The worker does pairs of a Get and a Put on another pool, or pairs of a Put and a Get on the same
+// one: then there is a free slot for a moment in each pair, and the others take it where they can.
+func BenchmarkAtBound(b *testing.B) {
+	for k, name := range []string{"another pool", "same pool", "another pool, no barrier", "same pool, no barrier"} {
+		same, refused := k%2 == 1, k >= 2
+		b.Run(name, func(b *testing.B) {
+			const slice, rounds = 20 * time.Millisecond, 60
+			if refused {
+				before := system.Load()
+				defer system.Store(before)
+				refusing := *before
+				refusing.barrier = func() bool { return false }
+				system.Store(&refusing)
+			}
+			p, other := New[obj64](WithLimit(1<<16)), New[obj64]()
+			var xs []*obj64
+			for x, err := p.TryGet(); err == nil; x, err = p.TryGet() {
+				xs = append(xs, x)
+			}
+			idle := idleFor(func() { p.TryGet() })
+			var end, atBound atomic.Bool
+			var tries, gets atomic.Int64
+			var neighbours group
+			for range 64 {
+				neighbours.Go(func() {
+					for !end.Load() {
+						if !atBound.Load() {
+							idle()
+						} else if x, err := p.TryGet(); err == nil {
+							gets.Add(1)
+							p.Put(x)
+						} else {
+							tries.Add(1)
+						}
+						runtime.Gosched()
+					}
+				})
+			}
+			var speeds [2][]float64
+			var waits int
+			searches := p.core.searches.begun.Load()
+			for range b.N {
+				for k := range 2 * rounds {
+					atBound.Store(k%2 == 1)
+					n := 0
+					begun := time.Now()
+					for time.Since(begun) < slice {
+						for range 100 {
+							if same {
+								p.Put(xs[0])
+								x, err := p.TryGet()
+								for ; err != nil; x, err = p.TryGet() {
+									waits++
+									runtime.Gosched() // one of the neighbours has the slot
+								}
+								xs[0] = x
+							} else {
+								other.Put(other.Get())
+							}
+							n++
+						}
+					}
+					speeds[k%2] = append(speeds[k%2], float64(n)/time.Since(begun).Seconds())
+				}
+			}
+			end.Store(true)
+			neighbours.Wait()
+			for _, s := range speeds {
+				slices.Sort(s)
+			}
+			b.ReportMetric(100*speeds[1][len(speeds[1])/2]/speeds[0][len(speeds[0])/2], "%speed")
+			b.ReportMetric(float64(tries.Load())/float64(b.N), "failed")
+			b.ReportMetric(float64(gets.Load())/float64(b.N), "gets")
+			b.ReportMetric(float64(p.core.searches.begun.Load()-searches)/float64(b.N), "searches")
+			b.ReportMetric(float64(waits)/float64(b.N), "waits")
+			b.ReportMetric(0, "ns/op")
+			p.PutBatch(xs)
+			p.Close()
+			other.Close()
+		})
+	}
+}
+
+// idleFor returns a function that takes about as long as f and does nothing.
+func idleFor(f func()) func() {
+	const calls = 10_000
+	work := func(n int) {
+		sum := uint64(n)
+		for range n {
+			sum = sum*6364136223846793005 + 1
+		}
+		idleSum.Store(sum)
+	}
+	f()
+	begun := time.Now()
+	for range calls {
+		f()
+	}
+	want := time.Since(begun)
+	begun = time.Now()
+	work(10_000_000)
+	n := int(10_000_000 * want.Seconds() / time.Since(begun).Seconds() / calls)
+	return func() { work(n) }
+}
+
+var idleSum atomic.Uint64
