@@ -37,7 +37,8 @@ func WithName(name string) Option {
 // For n slots, a limit needs room for n / [Stats].SlotsPerPage pages, rounded up. No slot is lost,
 // whichever P has it. A pool near its limit is slower: a search for free slots stops all Ps that use
 // the pool for some microseconds. Gets that search at the same time share that, and as long as no
-// slot is free, none of them searches again.
+// slot is free, none of them searches again. If some are put all the time, and a search has found
+// none left, the next one waits for up to a millisecond.
 func WithLimit(bytes int64) Option {
 	return func(o *options) { o.limit = bytes }
 }

@@ -3,6 +3,7 @@ package pool
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 )
 
 // What a Get does when its pool gets no more memory: it searches for a free slot on all shards. A
@@ -12,12 +13,43 @@ import (
 //   - Gets that come during a search share one that begins later (core.search).
 //   - As long as no slot has become free since a search that found none, Gets fail without another
 //     one (core.isExhausted).
+//   - If some have become free, and the last search found none, the next one waits for a while
+//     (searches.rest). It then finds all that was put meanwhile, or fails for all that wait.
 
 // searches is what Gets that search share.
 type searches struct {
-	mu     mutex         // held during a search; nobody wants it who has a shard or another lock
-	begun  atomic.Uint64 // searches that began
-	failed bool          // the last one that ended found no free slot; under mu
+	mu    mutex         // held during a search; nobody wants it who has a shard or another lock
+	begun atomic.Uint64 // searches that began
+
+	// Under mu, of the last search that ended.
+	failed bool          // it found no free slot
+	ended  time.Time     // when it ended, if rest is not 0
+	rest   time.Duration // for how long no other one begins then
+}
+
+// A search that finds nothing is followed by a rest of restTimes its own time, but restMost at most:
+// so searches in vain take a small share of others' time, whatever a barrier costs.
+const (
+	restTimes = 20
+	restMost  = time.Millisecond
+)
+
+// run runs search when the last one has been over for long enough. mu is held.
+func (q *searches) run(search func() (*page, error)) (*page, error) {
+	// A bubble has a clock of its own, and a walk of TestSteps none.
+	timed := !stepping && !inBubble()
+	for n := 0; timed && q.rest != 0 && time.Since(q.ended) < q.rest; n++ {
+		pause(n)
+	}
+	q.begun.Add(1)
+	q.failed, q.rest = false, 0
+	begun := time.Now()
+	pg, err := search()
+	if q.failed = pg == nil && !errors.Is(err, ErrClosed); q.failed && timed {
+		q.ended = time.Now()
+		q.rest = min(restTimes*q.ended.Sub(begun), restMost)
+	}
+	return pg, err
 }
 
 // search finds a page with a free slot that any P has, for a pool that gets no more memory; failed
@@ -44,11 +76,7 @@ func (c *core) search(failed error) (*page, error) {
 			return pg, nil
 		}
 	}
-	q.begun.Add(1)
-	q.failed = false
-	pg, err := c.searchAlone(failed)
-	q.failed = pg == nil && !errors.Is(err, ErrClosed)
-	return pg, err
+	return q.run(func() (*page, error) { return c.searchAlone(failed) })
 }
 
 // searchAlone is search for one Get at a time. It waits for what is in transit. So it fails only if

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/assert"
@@ -252,6 +253,28 @@ func TestSearchBeganBefore(t *testing.T) {
 			p.PutBatch(xs)
 		})
 	}
+}
+
+// After a search that found nothing, the next one does not begin before its rest is over. After one
+// that found something, there is none.
+func TestSearchRests(t *testing.T) {
+	if stepping {
+		t.Skip("this build has no time")
+	}
+	p := newStill[[1024]byte](t, WithLimit(1<<16))
+	q := &p.core.searches
+	xs := fillUp(t, p)
+	require.Positive(t, q.rest)
+	require.LessOrEqual(t, q.rest, restMost)
+	q.rest = 20 * time.Millisecond
+	ended, over := q.ended, q.ended.Add(q.rest)
+	p.Put(xs[0])
+	pg, err := p.core.search(ErrLimit)
+	require.NoError(t, err)
+	assert.False(t, time.Now().Before(over), "the search began before %v were over", over.Sub(ended))
+	assert.Zero(t, q.rest)
+	p.core.depot.receive(pg)
+	p.PutBatch(xs[1:])
 }
 
 // Gets that wait for a search end when the pool is closed.

@@ -151,6 +151,8 @@ var mutations = []mutation{
 		old: "if q.begun.Load() != before {", new: "if before != 0 {", tests: searching},
 	{name: "no search is shared", file: "search.go",
 		old: "if q.begun.Load() != before {", new: "if before == 1<<63 {", tests: searching},
+	{name: "no rest after a search", file: "search.go",
+		old: "timed && q.rest != 0 && time", new: "timed && q.rest < 0 && time", tests: searching},
 	{name: "a search that found something is shared as a failure", file: "search.go",
 		old: "q.failed = pg == nil && !errors.Is(err, ErrClosed)", new: "q.failed = err == nil", tests: searching},
 	// get.go, put.go
