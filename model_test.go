@@ -220,8 +220,9 @@ func (m *model) newPool(config byte, same int) *modelPool {
 // addShard adds a P.
 func (p *modelPool) addShard() {
 	s := newShard(&p.c.spec, &p.c.depot, len(p.shards))
+	s.raise(signalExhausted) // as grow does
 	if p.c.hasRefs.Load() {
-		s.raise(signalRefs) // as grow does
+		s.raise(signalRefs)
 	}
 	p.shards = append(p.shards, s)
 	p.c.shards.Store(&shardTable{core: p.c, shards: slices.Clone(p.shards)})
