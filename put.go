@@ -59,10 +59,11 @@ func (c *core) put(x unsafe.Pointer) {
 	sig = atomic.LoadUint32(&s.signal)
 	k = s.lot.n
 	place = &s.lot.places[k%lotSize]
-	if place.slot == x && *place.word == taken && sig == 0 {
+	if sig == 0 && place.slot == x && *place.word == taken {
 		// 1. The slot that the last Get took from the lot goes back there. The entry that is still
 		//    there says all that step 2 would look up. A loop cannot consist of this alone, so the
-		//    scheduler is asked only after it.
+		//    scheduler is asked only after it. The signal comes first: whoever has seized the shard
+		//    may be clearing the entry.
 		*place.word = parking
 		s.lot.n = k + 1
 		goto done
