@@ -168,7 +168,7 @@ var mutations = []mutation{
 	{name: "fast Put takes what is not taken", file: "put.go",
 		old: "if *word != taken {\n\t\tgoto slow", new: "if *word == none {\n\t\tgoto slow"},
 	{name: "fast Put believes the lot", file: "put.go",
-		old: "place.slot == x && *place.word == taken {", new: "place.slot == x && sig == 0 {"},
+		old: "sig == 0 && place.slot == x && *place.word == taken {", new: "sig == 0 && place.slot == x {"},
 	{name: "fast Put takes another pool's slot", file: "put.go",
 		old: " || pg.spec != &c.spec {\n\t\tgoto slow", new: " || pg.spec == nil {\n\t\tgoto slow"},
 	{name: "fast Put hides that a page is empty", file: "put.go",
