@@ -113,7 +113,8 @@ type arena struct {
 	purging int        // granules of total.waiting that are being purged
 	purgeMu sync.Mutex // held by whoever purges, without mu
 
-	words wordStore
+	nextLeaf []byte // reserved, if the system has refused to commit it
+	words    wordStore
 
 	sysCall uint64 // calls of the system so far
 }
@@ -190,7 +191,7 @@ func (a *arena) alloc(n int) (run, error) {
 			a.purge(func(released) bool { return true }) // this waits for another purge to end
 			a.mu.Lock()
 		} else {
-			return run{}, fmt.Errorf("%w: all pools together have %d KiB, and SetProcessLimit allows %d; Put slots, Trim pools, or raise the limit", ErrLimit, a.total.committed()*granuleSize>>10, a.limit>>10)
+			return run{}, fmt.Errorf("%w: all pools together have %d KiB, and SetProcessLimit allows %d; Put slots, Trim pools, or raise the limit", ErrLimit, a.total.committed()*(granuleSize>>10), a.limit>>10)
 		}
 	}
 	for ; a.from[n] < len(a.open); a.from[n]++ {

@@ -22,7 +22,7 @@ const offHeap = true
 // pages, "always"): it would fill 2 MiB for one object, and fill again what was purged between
 // pages in use. See docs/performance.md. A refusal is ignored.
 func osReserve(size uintptr) ([]byte, error) {
-	if uint64(size) > room() {
+	if size > smallestRegion && uint64(size) > room() { // what a region needs besides is small
 		return nil, errNoRoom
 	}
 	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)

@@ -102,12 +102,16 @@ func (r run) enter(header uintptr) {
 // makeLeaves makes the leaves for a chunk that are not there yet. arena.mu is held.
 func (a *arena) makeLeaves(mem []byte) error {
 	first := addressOf(mem)
-	for _, addr := range []uintptr{first, first + uintptr(len(mem)) - 1} { // a leaf has more than a chunk
+	for _, addr := range []uintptr{first, first + uintptr(len(mem)) - 1} { // a leaf has no less than a chunk
 		if leafOf(addr) != nil {
 			continue
 		}
 		size := unsafe.Sizeof(leaf{})
-		l, err := a.reserve(size, size)
+		var err error
+		if a.nextLeaf == nil {
+			a.nextLeaf, err = a.reserve(size, size)
+		}
+		l := a.nextLeaf
 		if err == nil {
 			a.sysCall++
 			err = system.Load().commit(l)
@@ -115,6 +119,7 @@ func (a *arena) makeLeaves(mem []byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrOutOfMemory, err)
 		}
+		a.nextLeaf = nil
 		leaves = append(leaves, l)
 		atomic.StoreUintptr(&tableRoot[addr>>leafShift%rootEntries], addressOf(l))
 	}

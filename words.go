@@ -52,6 +52,8 @@ type wordStore struct {
 	cut   uint32                 // bytes of the last span that are in blocks
 	free  map[uint32][]wordBlock // by size; the one that was given back first is the first
 	idle  int                    // units
+
+	reserved []byte // for the next span, if the system has refused to commit it
 }
 
 // mem returns the memory of b.
@@ -113,15 +115,20 @@ func (a *arena) allocWords(slots uint32) (b wordBlock, err error) {
 }
 
 // addSpan reserves and commits one more span. mu is held.
-func (a *arena) addSpan() error {
-	mem, err := a.reserve(spanSize, spanSize)
+func (a *arena) addSpan() (err error) {
+	mem := a.words.reserved
+	if mem == nil {
+		mem, err = a.reserve(spanSize, spanSize)
+	}
 	if err == nil {
+		a.words.reserved = mem
 		a.sysCall++
 		err = system.Load().commit(mem)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: no memory for the records of a page: %w", ErrOutOfMemory, err)
 	}
+	a.words.reserved = nil
 	if a.words.free == nil {
 		a.words.free = make(map[uint32][]wordBlock)
 	}

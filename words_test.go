@@ -280,6 +280,28 @@ func TestLateWritesMissTheRecords(t *testing.T) {
 	}
 }
 
+// Address space that the system refuses to commit is not reserved again and again.
+func TestCommitRefused(t *testing.T) {
+	needsOSMemory(t)
+	a := newArena(t)
+	p, q := newStill[[64]byte](t), newStill[[32]byte](t)
+	p.Put(p.Get())
+	fail := true
+	failing(t, func(call string) bool { return call == "commit" && fail })
+	a.words.cut = spanSize // as if the span were used up
+	var reserved int64
+	for k := range 20 {
+		_, err := q.TryGet()
+		require.ErrorIs(t, err, ErrOutOfMemory)
+		if k == 0 {
+			reserved = ReadMemory().Reserved
+		}
+	}
+	assert.Equal(t, reserved, ReadMemory().Reserved)
+	fail = false
+	q.Put(q.Get())
+}
+
 // A Get that gets no memory for words fails, and the memory for the page is free again.
 func TestNoMemoryForWords(t *testing.T) {
 	needsOSMemory(t)
