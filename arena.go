@@ -80,10 +80,10 @@ type chunk struct {
 	// first granule. The holder of a run writes there, and only the garbage collector reads it.
 	pages [chunkGranules]*page
 
-	index int // in arena.open; set once
+	index int    // in arena.open; set once
+	mem   []byte // set once
 
 	// Under arena.mu.
-	mem       []byte
 	busy      [chunkGranules / 64]uint64 // granules in a run, released ones included, or past the end
 	dirty     [chunkGranules / 64]uint64 // granules that may hold old data
 	held      [chunkGranules / 64]uint64 // free granules whose memory the system did not take back
@@ -111,9 +111,9 @@ type arena struct {
 	total totals // for ReadMemory
 
 	purging int        // granules of total.waiting that are being purged
-	purgeMu sync.Mutex // held by whoever purges, without mu
+	purgeMu sync.Mutex // held by whoever purges runs, without mu
 
-	nextLeaf []byte // reserved, if the system has refused to commit it
+	nextLeaf []byte // see usable
 	words    wordStore
 
 	sysCall uint64 // calls of the system so far
@@ -165,6 +165,22 @@ func (a *arena) reserve(size, least uintptr) (mem []byte, err error) {
 	return nil, err
 }
 
+// usable reserves and commits size bytes. What the system refuses to commit stays in reserved, for
+// the next try. mu is held.
+func (a *arena) usable(size uintptr, reserved *[]byte) (mem []byte, err error) {
+	if *reserved == nil {
+		if *reserved, err = a.reserve(size, size); err != nil {
+			return nil, err
+		}
+	}
+	a.sysCall++
+	if err = system.Load().commit(*reserved); err != nil {
+		return nil, err
+	}
+	mem, *reserved = *reserved, nil
+	return mem, nil
+}
+
 // alloc returns a run of n granules (1, 8 or 64), aligned to its size. It may call the system, so
 // the caller must not have a shard to itself.
 func (a *arena) alloc(n int) (run, error) {
@@ -204,10 +220,7 @@ func (a *arena) alloc(n int) (run, error) {
 	if err != nil {
 		return run{}, err
 	}
-	if i := ch.find(n); i >= 0 {
-		return a.take(ch, i, n)
-	}
-	return run{}, fmt.Errorf("%w: no address space for a page of %d KiB", ErrOutOfMemory, n*granuleSize>>10)
+	return a.take(ch, ch.find(n), n) // a new chunk has room for the largest page
 }
 
 // over reports whether n more granules would exceed the limit. mu is held.
@@ -261,7 +274,7 @@ func (a *arena) unsealAll() bool {
 	return len(a.sealed) == 0
 }
 
-// lose takes back a run of which nobody knows any more what is there: it is not used again.
+// lose takes back a run whose memory may be somebody else's by now. It is not used again.
 func (a *arena) lose(r run) {
 	r.withdraw()
 	a.mu.Lock()

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -396,27 +395,33 @@ func stopClock() (goOn func()) {
 
 // resident returns how many bytes of the arena's regions are in memory, as the kernel counts them,
 // or 0 where the kernel does not say.
-func (a *arena) resident() int {
-	f, err := os.Open("/proc/self/smaps")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	total, in := 0, false
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var from, to uintptr
-		if n, _ := fmt.Sscanf(lines.Text(), "%x-%x ", &from, &to); n == 2 {
-			in = false
-			for _, r := range a.regions {
-				in = in || from-addressOf(r.mem) < uintptr(len(r.mem))
+func (a *arena) resident() (total int) {
+	eachMapping(func(from, _ uintptr, line string) {
+		var kib int
+		if n, _ := fmt.Sscanf(line, "Rss: %d kB", &kib); n == 0 {
+			return
+		}
+		for _, r := range a.regions {
+			if from-addressOf(r.mem) < uintptr(len(r.mem)) {
+				total += kib << 10
 			}
 		}
-		var kib int
-		if n, _ := fmt.Sscanf(lines.Text(), "Rss: %d kB", &kib); n == 1 && in {
-			total += kib << 10
-		}
-	}
+	})
 	return total
+}
+
+// eachMapping calls f for each line of what the kernel says of the process's mappings, where it says
+// anything. The mapping of a line goes from an address to another.
+func eachMapping(f func(from, to uintptr, line string)) {
+	smaps, _ := os.ReadFile("/proc/self/smaps")
+	var from, to uintptr
+	for _, line := range strings.Split(string(smaps), "\n") {
+		var begin, end uintptr
+		if n, _ := fmt.Sscanf(line, "%x-%x ", &begin, &end); n == 2 {
+			from, to = begin, end
+		}
+		f(from, to, line)
+	}
 }
 
 // failing makes the system calls fail for which fail returns true, until the test ends. Their names

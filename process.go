@@ -138,7 +138,7 @@ type Memory struct {
 	Warm   int64
 	Purged int64 // given back to the OS since the process started
 
-	// Records counts the two bytes that the library keeps for each slot of a page, in whole OS pages
+	// Records counts the two bytes that the library keeps for each slot of a page, in units of 4 KiB
 	// that may have memory behind them. They are no part of Committed, and no limit counts them.
 	Records int64
 

@@ -260,20 +260,14 @@ func TestNoHugePages(t *testing.T) {
 	assert.Contains(t, flagsOf(address(x)), "nh")
 }
 
-// flagsOf returns the flags of the kernel's for the memory at addr, or nil if it does not say.
-func flagsOf(addr uintptr) []string {
-	smaps, _ := os.ReadFile("/proc/self/smaps")
-	var from, to uintptr
-	for _, line := range strings.Split(string(smaps), "\n") {
-		var begin, end uintptr
-		if n, _ := fmt.Sscanf(line, "%x-%x ", &begin, &end); n == 2 {
-			from, to = begin, end
+// flagsOf returns what flags the kernel says that the memory at addr has.
+func flagsOf(addr uintptr) (flags []string) {
+	eachMapping(func(from, to uintptr, line string) {
+		if text, ok := strings.CutPrefix(line, "VmFlags:"); ok && from <= addr && addr < to {
+			flags = strings.Fields(text)
 		}
-		if flags, ok := strings.CutPrefix(line, "VmFlags:"); ok && from <= addr && addr < to {
-			return strings.Fields(flags)
-		}
-	}
-	return nil
+	})
+	return flags
 }
 
 // The kernel does not take locked memory back. It does when the memory is not locked any more. (But a

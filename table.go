@@ -33,8 +33,8 @@ const (
 )
 
 // A leaf has the addresses of the headers of pages, and tableRoot has those of leaves. 0 means that
-// there is none. Any P reads them, atomically. The holder of a run writes its entries, and whoever
-// holds arena.mu writes tableRoot.
+// there is none. Any P reads them: atomically, or in core.put as it reads fastTable. The holder of a
+// run writes its entries, and whoever holds arena.mu writes tableRoot, both atomically.
 type leaf [leafEntries]uintptr
 
 // An address is looked up by its lower addressBits bits. (That is all bits of an address that a
@@ -107,19 +107,10 @@ func (a *arena) makeLeaves(mem []byte) error {
 			continue
 		}
 		size := unsafe.Sizeof(leaf{})
-		var err error
-		if a.nextLeaf == nil {
-			a.nextLeaf, err = a.reserve(size, size)
-		}
-		l := a.nextLeaf
-		if err == nil {
-			a.sysCall++
-			err = system.Load().commit(l)
-		}
+		l, err := a.usable(size, &a.nextLeaf)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrOutOfMemory, err)
 		}
-		a.nextLeaf = nil
 		leaves = append(leaves, l)
 		atomic.StoreUintptr(&tableRoot[addr>>leafShift%rootEntries], addressOf(l))
 	}

@@ -42,7 +42,7 @@ type wordSpan struct {
 	touched uint64           // there may be memory behind the unit
 	dirty   uint64           // the unit may not be zero
 	idle    uint64           // touched, without users, and nobody has tried to purge it since
-	lost    uint64           // nobody knows what is there since a purge: blocks there are not used again
+	lost    uint64           // a purge may have lost them: blocks there are not used again
 	since   uint32           // arena.now when a block was given back last
 }
 
@@ -53,7 +53,7 @@ type wordStore struct {
 	free  map[uint32][]wordBlock // by size; the one that was given back first is the first
 	idle  int                    // units
 
-	reserved []byte // for the next span, if the system has refused to commit it
+	reserved []byte // see arena.usable
 }
 
 // mem returns the memory of b.
@@ -82,18 +82,16 @@ func (a *arena) allocWords(slots uint32) (b wordBlock, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := &a.words
-	for len(w.free[n]) > blocksAtRest && b.span == nil {
-		if oldest := w.free[n][0]; oldest.span.lost&oldest.units() == 0 {
-			b = oldest
-		}
-		w.free[n] = w.free[n][1:]
-	}
-	if b.span == nil {
-		if len(w.spans) == 0 || w.cut+line+n > spanSize {
-			if err := a.addSpan(); err != nil {
+	b, ok := w.reuse(n, blocksAtRest)
+	if !ok && (len(w.spans) == 0 || w.cut+line+n > spanSize) {
+		if err = a.addSpan(); err != nil {
+			// A program without a mistake does not need the rest, and must not fail for it.
+			if b, ok = w.reuse(n, 0); !ok {
 				return b, err
 			}
 		}
+	}
+	if !ok {
 		span := w.spans[len(w.spans)-1]
 		if inSlot0(addressOf(span.mem) + uintptr(w.cut)) {
 			w.cut += line // the words of the first slots are the most used
@@ -114,21 +112,23 @@ func (a *arena) allocWords(slots uint32) (b wordBlock, err error) {
 	return b, nil
 }
 
+// reuse returns the block of n bytes that has rested longest, if more than some rest. arena.mu is
+// held.
+func (w *wordStore) reuse(n uint32, rest int) (b wordBlock, ok bool) {
+	for len(w.free[n]) > rest && !ok {
+		b = w.free[n][0]
+		w.free[n] = w.free[n][1:]
+		ok = b.span.lost&b.units() == 0
+	}
+	return b, ok
+}
+
 // addSpan reserves and commits one more span. mu is held.
-func (a *arena) addSpan() (err error) {
-	mem := a.words.reserved
-	if mem == nil {
-		mem, err = a.reserve(spanSize, spanSize)
-	}
-	if err == nil {
-		a.words.reserved = mem
-		a.sysCall++
-		err = system.Load().commit(mem)
-	}
+func (a *arena) addSpan() error {
+	mem, err := a.usable(spanSize, &a.words.reserved)
 	if err != nil {
 		return fmt.Errorf("%w: no memory for the records of a page: %w", ErrOutOfMemory, err)
 	}
-	a.words.reserved = nil
 	if a.words.free == nil {
 		a.words.free = make(map[uint32][]wordBlock)
 	}

@@ -67,16 +67,21 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// A block is not used again as long as few others have been given back.
-func TestWordsRest(t *testing.T) {
-	a := newArena(t)
-	t.Cleanup(stopClock())
-	var blocks []wordBlock
-	for range blocksAtRest + 1 {
+// wordBlocks returns n blocks for the words of 1,000 slots.
+func wordBlocks(t *testing.T, a *arena, n int) (blocks []wordBlock) {
+	for range n {
 		b, err := a.allocWords(1000)
 		require.NoError(t, err)
 		blocks = append(blocks, b)
 	}
+	return blocks
+}
+
+// A block is not used again as long as few others have been given back.
+func TestWordsRest(t *testing.T) {
+	a := newArena(t)
+	t.Cleanup(stopClock())
+	blocks := wordBlocks(t, a, blocksAtRest+1)
 	for k, b := range blocks {
 		other, err := a.allocWords(1000)
 		require.NoError(t, err)
@@ -113,14 +118,9 @@ func TestWordsNotPurged(t *testing.T) {
 	needsOSMemory(t)
 	a := newArena(t)
 	t.Cleanup(stopClock())
-	var blocks []wordBlock
-	for range blocksAtRest + 1 {
-		b, err := a.allocWords(1024)
-		require.NoError(t, err)
-		b.mem()[7] = 1
-		blocks = append(blocks, b)
-	}
+	blocks := wordBlocks(t, a, blocksAtRest+1)
 	for _, b := range blocks {
+		b.mem()[7] = 1
 		a.freeWords(b)
 	}
 	require.True(t, a.isWaiting())
@@ -129,8 +129,7 @@ func TestWordsNotPurged(t *testing.T) {
 	a.purgeWords(true)
 	assert.False(t, a.isWaiting())
 	assert.Positive(t, a.words.bytes())
-	b, err := a.allocWords(1024)
-	require.NoError(t, err)
+	b := wordBlocks(t, a, 1)[0]
 	assert.Equal(t, blocks[0], b)
 	assert.Zero(t, b.mem()[7])
 	a.freeWords(b)
@@ -144,16 +143,7 @@ func TestWordsLost(t *testing.T) {
 	needsOSMemory(t)
 	a := newArena(t)
 	t.Cleanup(stopClock())
-	var blocks []wordBlock
-	get := func() wordBlock {
-		b, err := a.allocWords(1024)
-		require.NoError(t, err)
-		b.mem()[0] = 1
-		return b
-	}
-	for range 3 * blocksAtRest {
-		blocks = append(blocks, get())
-	}
+	blocks := wordBlocks(t, a, 3*blocksAtRest)
 	for _, b := range blocks[1:] {
 		a.freeWords(b)
 	}
@@ -166,8 +156,7 @@ func TestWordsLost(t *testing.T) {
 	require.False(t, a.isWaiting())
 	lost := a.words.spans[0].lost
 	require.NotZero(t, lost)
-	for range 3 * blocksAtRest {
-		b := get()
+	for _, b := range wordBlocks(t, a, 3*blocksAtRest) {
 		require.False(t, b.span == a.words.spans[0] && b.units()&lost != 0)
 		defer a.freeWords(b)
 	}
@@ -278,6 +267,21 @@ func TestLateWritesMissTheRecords(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A Get does not fail because words are at rest: they are used early if there are no others.
+func TestRestingWordsAreUsed(t *testing.T) {
+	needsOSMemory(t)
+	a := newArena(t)
+	t.Cleanup(stopClock())
+	blocks := wordBlocks(t, a, 2)
+	failing(t, func(string) bool { return true })
+	a.words.cut = spanSize // as if the span were used up
+	_, err := a.allocWords(1000)
+	require.ErrorIs(t, err, ErrOutOfMemory)
+	a.freeWords(blocks[1])
+	a.freeWords(blocks[0])
+	assert.Equal(t, []wordBlock{blocks[1], blocks[0]}, wordBlocks(t, a, 2))
 }
 
 // Address space that the system refuses to commit is not reserved again and again.
