@@ -510,7 +510,11 @@ var goNeeds = regexp.MustCompile(`(fatal error: .*(out of memory|cannot allocate
 
 // inChild runs the calling test once more, in a process of its own. There it returns true. In the
 // parent it returns false when the child has ended, and then the caller returns.
-func inChild(t *testing.T) bool {
+func inChild(t *testing.T) bool { return inProcess(t, false) }
+
+// inProcess is inChild. poor says that the system refuses Go what the test has it refuse the library:
+// if Go dies of that, the test is skipped.
+func inProcess(t *testing.T, poor bool) bool {
 	if os.Getenv(childEnv) == t.Name() {
 		return true
 	}
@@ -520,7 +524,7 @@ func inChild(t *testing.T) bool {
 	if strings.Contains(stdout, "--- SKIP: "+t.Name()) {
 		t.Skip(stdout)
 	}
-	if needy := goNeeds.FindString(stderr); needy != "" {
+	if needy := goNeeds.FindString(stderr); poor && needy != "" {
 		t.Skip("the system refused Go itself what it cannot do without: ", needy)
 	}
 	require.Zero(t, code, "%s%s", stdout, stderr)

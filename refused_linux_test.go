@@ -105,7 +105,7 @@ func TestRefused(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s, %s, %s", r.name, name, unix.ErrnoName(errno)), func(t *testing.T) {
 					t.Parallel()
-					if inChild(t) {
+					if inPoorChild(t) {
 						r.refuse(t, errno, late)
 					}
 				})
@@ -277,7 +277,7 @@ func TestLockedMemory(t *testing.T) {
 	for name, late := range map[string]bool{"from the start": false, "later": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if !inChild(t) {
+			if !inPoorChild(t) {
 				return
 			}
 			oneP(t)

@@ -43,10 +43,12 @@ func givesBack(t *testing.T, p *Pool[[1000]byte], step func()) {
 	}
 }
 
+// nap lets time pass for givesBack: what time releases comes back after some ticks.
+func nap() { time.Sleep(10 * time.Millisecond) }
+
 // Pools may be made, used, closed and left over in a bubble of testing/synctest, and used inside and
 // outside in turn. Outside, memory goes back by time as if there had been no bubble.
 func TestSynctest(t *testing.T) {
-	nap := func() { time.Sleep(10 * time.Millisecond) }
 	for name, test := range map[string]func(t *testing.T){
 		"made, used and closed inside": func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -141,10 +143,10 @@ func TestSynctest(t *testing.T) {
 func TestBubbleWaitsForCollection(t *testing.T) {
 	p := New[[1000]byte]()
 	for until := time.Now().Add(3 * time.Second); theClock.running.Load() && time.Now().Before(until); {
-		time.Sleep(10 * time.Millisecond)
+		nap()
 	}
 	bubble(t, func(t *testing.T) { fillAndDrain(p) })
 	runtime.GC()
-	givesBack(t, p, func() { time.Sleep(10 * time.Millisecond) })
+	givesBack(t, p, nap)
 	require.NoError(t, p.Close())
 }

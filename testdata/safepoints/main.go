@@ -16,8 +16,10 @@ import (
 //go:linkname isAsyncSafePoint runtime.isAsyncSafePoint
 func isAsyncSafePoint(gp unsafe.Pointer, pc, sp, lr uintptr) (bool, uintptr)
 
+// getm returns the runtime's m, word by word.
+//
 //go:linkname getm runtime.getm
-func getm() unsafe.Pointer
+func getm() *[64]unsafe.Pointer
 
 func number(arg string) uintptr {
 	n, err := strconv.ParseUint(arg, 0, 64)
@@ -30,15 +32,14 @@ func number(arg string) uintptr {
 func main() {
 	p := pool.New[[64]byte]()
 	p.Put(p.Get()) // so that the linker keeps them
-	curg := number(os.Args[1])
+	curg := number(os.Args[1]) / unsafe.Sizeof(uintptr(0))
 	offsets := make(map[string][]uintptr)
 	for args := os.Args[2:]; len(args) != 0; args = args[3:] {
 		start := number(args[1])
 		offsets[args[0]] = []uintptr{}
 		for offset := range number(args[2]) {
 			var sp byte
-			gp := *(*unsafe.Pointer)(unsafe.Add(getm(), curg))
-			if yes, _ := isAsyncSafePoint(gp, start+offset, uintptr(unsafe.Pointer(&sp)), 0); yes {
+			if yes, _ := isAsyncSafePoint(getm()[curg], start+offset, uintptr(unsafe.Pointer(&sp)), 0); yes {
 				offsets[args[0]] = append(offsets[args[0]], offset)
 			}
 		}
