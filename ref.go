@@ -201,13 +201,14 @@ func (r *refTable) make(pg *page) *refUnit {
 		}
 		first, end = u, begin
 	}
-	// These stores publish the units: the first one to Ref and Put, which load pg.refs, and the
-	// second one to Deref, which loads the table.
-	pg.setFirstUnit(first)
-	yieldPoint()
+	// These stores publish the units: the first ones to Deref, which loads the table, and the last
+	// one to Ref and Put, which load pg.refs. In this order, because Ref reads pg.refs without a
+	// lock, and its Ref is to resolve at once.
 	for u := first; u != nil; u = u.next {
 		r.entry(u.number).Store(u)
 	}
+	yieldPoint()
+	pg.setFirstUnit(first)
 	return first
 }
 

@@ -418,18 +418,21 @@ func getSome(c *core, n int) []unsafe.Pointer {
 	return xs
 }
 
-// A Ref is stale after the Put of its slot, even if another goroutine is about to make the pool's
-// first Ref.
+// A Ref resolves as soon as it was made, and is stale after the Put of its slot, even if another
+// goroutine is about to make the pool's first Ref.
 func TestStepsOfFirstRef(t *testing.T) {
 	duels(t, options{}, func(c *core) (first, second, verify func()) {
 		xs := getSome(c, 2)
 		var id uint64
+		var resolved unsafe.Pointer
 		first = func() { c.ref(uintptr(xs[0])) }
 		second = func() {
 			id = c.ref(uintptr(xs[1]))
+			resolved = c.deref(id)
 			c.put(xs[1])
 		}
 		return first, second, func() {
+			require.Equal(t, xs[1], resolved)
 			require.Nil(t, c.deref(id))
 			c.put(xs[0])
 		}

@@ -252,6 +252,9 @@ var mutations = []mutation{
 	{name: "a purge of words that failed is tried for ever", file: "words.go",
 		old: "\ta.words.idle -= bits.OnesCount64(s.idle)\n\ts.idle = 0\n", new: ""},
 	// ref.go
+	{name: "a Ref is known before it resolves", file: "ref.go",
+		old: "\tfor u := first; u != nil; u = u.next {\n\t\tr.entry(u.number).Store(u)\n\t}\n\tyieldPoint()\n\tpg.setFirstUnit(first)\n",
+		new: "\tpg.setFirstUnit(first)\n\tyieldPoint()\n\tfor u := first; u != nil; u = u.next {\n\t\tr.entry(u.number).Store(u)\n\t}\n"},
 	{name: "PutRef ends no generation", file: "ref.go",
 		old: "if u == nil || !u.raise(i, uint32(id>>32)) {", new: "if u == nil {"},
 	{name: "Put ends no generation", file: "ref.go",
