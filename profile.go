@@ -32,6 +32,15 @@ func (w *watches) dropSample(addr uintptr) {
 	delete(w.samples, addr)
 }
 
+// dropSamples forgets the slots of a page that the collector has taken.
+func (w *watches) dropSamples(pg *page) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range pg.reserved {
+		delete(w.samples, pg.addressOf(i))
+	}
+}
+
 // A liveSample is what one stack of one pool has in use.
 type liveSample struct {
 	pool   string
@@ -56,11 +65,16 @@ func (w *watches) live() []liveSample {
 	stacks := slices.Collect(maps.Values(w.samples))
 	w.mu.Unlock()
 	for _, st := range stacks {
-		key := fmt.Sprint([]uintptr(st))
-		s := byStack[key]
+		// Stacks are the same if they are so from the program's frames on.
+		var key strings.Builder
+		frames := slices.Collect(st.frames())
+		for _, f := range frames {
+			fmt.Fprintf(&key, "%x:%d ", f.PC, f.Line) // functions in line share a PC
+		}
+		s := byStack[key.String()]
 		if s == nil {
-			s = &liveSample{pool: cmp.Or(w.spec.name, w.spec.typeName), frames: slices.Collect(st.frames())}
-			byStack[key] = s
+			s = &liveSample{pool: cmp.Or(w.spec.name, w.spec.typeName), frames: frames}
+			byStack[key.String()] = s
 		}
 		s.slots += w.spec.sampler.mean
 		s.bytes += w.spec.sampler.mean * float64(w.spec.geo.stride)

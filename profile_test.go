@@ -114,6 +114,19 @@ func TestProfileUnbiased(t *testing.T) {
 	assert.Empty(t, liveSamples())
 }
 
+// Slots that the program got in one place are one entry, whatever way their Gets have taken inside
+// the library.
+func TestProfileJoinsStacks(t *testing.T) {
+	p := New[[64]byte](WithProfile(1), WithGuardSampling(1))
+	xs := make([]*[64]byte, 100)
+	for i := range xs {
+		xs[i] = p.Get() // the first 64 are guarded
+	}
+	assert.Len(t, p.core.watches.live(), 1)
+	p.PutBatch(xs)
+	require.NoError(t, p.Close())
+}
+
 // This Go release has what publishProfile needs.
 func TestProfilePublished(t *testing.T) {
 	New[[8]byte](WithProfile(DefaultProfileRate))
