@@ -386,7 +386,7 @@ func (a *arena) grow() (*chunk, error) {
 	}
 	r := a.regions[len(a.regions)-1]
 	mem := r.mem[r.opened:min(r.opened+chunkSize, len(r.mem))]
-	if err := a.makeLeaves(mem); err != nil {
+	if err := a.makeLeaves(addressOf(mem), uintptr(len(mem))); err != nil {
 		return nil, err
 	}
 	r.opened += len(mem)

@@ -13,7 +13,8 @@ import (
 // The storeys below it do not know it: Pool[T] -> core -> shard, depot -> page -> sizeclass, and
 // depot -> arena -> os.
 type core struct {
-	spec // set once in init
+	*spec    // set once in init
+	contents // set once in New
 
 	// shards is replaced as a whole under stopMu. Any P reads it.
 	shards  atomic.Pointer[shardTable]
@@ -35,12 +36,17 @@ type core struct {
 }
 
 // init makes c the core of a pool, with all shards under locks, or none yet.
-func (c *core) init(sp spec) {
+func (c *core) init(sp *spec) {
 	initOwn()
 	c.spec = sp
-	c.depot.init(&c.spec, c.dropping)
-	c.guards.init(&c.spec, &c.depot)
-	c.watches.init(&c.spec, &c.depot.transit)
+	if sp.goHeap {
+		c.depot.onHeap = new(heapPages)
+	} else {
+		sp.pool = c
+	}
+	c.depot.init(c.spec, c.dropping)
+	c.guards.init(c.spec, &c.depot)
+	c.watches.init(c.spec, &c.depot.transit, c.clear)
 	c.absent.cur = noPage
 	c.absent.raise(signalAbsent)
 	shards := make([]*shard, runtime.GOMAXPROCS(0))
@@ -48,7 +54,7 @@ func (c *core) init(sp spec) {
 		if pinned {
 			shards[i] = &c.absent // until its P first calls
 		} else {
-			shards[i] = newShard(&c.spec, &c.depot, i)
+			shards[i] = newShard(c.spec, &c.depot, i)
 		}
 	}
 	t := &shardTable{core: c, shards: shards}
@@ -75,7 +81,7 @@ func (c *core) enter(op string) (*shard, error) { return c.answer(c.own(), op) }
 // answer is enter for a caller that owns s already: it does what the signal of s asks for.
 func (c *core) answer(s *shard, op string) (*shard, error) {
 	for ; ; s = c.own() {
-		sig := s.signals() &^ (signalRefs | signalExhausted)
+		sig := s.signals() &^ (signalRefs | signalClaims | signalExhausted)
 		switch {
 		case sig == 0:
 			return s, nil
@@ -194,9 +200,13 @@ func (c *core) close() error {
 		}
 		c.depot.mu.Lock()
 		defer c.depot.mu.Unlock()
-		if err = c.checkUnused(shards); err == nil {
-			c.finish(shards)
+		if c.goHeap {
+			c.depot.lostSlots += uint64(max(c.live(shards), 0))
+			err = nil
+		} else if err = c.checkUnused(shards); err != nil {
+			return
 		}
+		c.finish(shards)
 	})
 	return err
 }
@@ -208,7 +218,7 @@ func (c *core) checkUnused(shards []*shard) error {
 		return nil
 	}
 	live = max(live, 1) // a slot that is not counted, after a misuse that went unnoticed
-	return fmt.Errorf("%s: Close: %w: %d of its slots have not been Put%s", &c.spec, ErrInUse, live, c.watches.someLeaks())
+	return fmt.Errorf("%s: Close: %w: %d of its slots have not been Put%s", c.spec, ErrInUse, live, c.watches.someLeaks())
 }
 
 // finish releases everything. depot.mu is held, and the shards are seized.

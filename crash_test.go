@@ -29,7 +29,7 @@ const (
 	isInterior = "not a slot of this pool: it is 8 bytes into a slot; Put the pointer that Get returned, once"
 	isOthers   = `not a slot of this pool: the memory belongs to pool "others" (pool.quote) now; Put each slot once, and to the pool that it came from`
 	isClosed   = "pool is closed: finish all use of a pool before Close"
-	isPointer  = "is or contains a Go pointer, which the garbage collector cannot see there; store an index, a fixed-size array or an integer handle instead"
+	isPointer  = "is or contains a Go pointer, which the garbage collector cannot see there; make the pool with WithGoHeap(), or store an index, a fixed-size array or an integer handle instead"
 )
 
 // behind returns the place n bytes into the memory at x.
@@ -129,9 +129,9 @@ var misuses = []crash{
 
 	{"New of a pointer type", "pool: *pool.quote cannot live off-heap: *pool.quote (*pool.quote) " + isPointer, func() { New[*quote]() }},
 	{"New of a type with a string", "pool: pool.order cannot live off-heap: pool.order.Items[].Name (string) " + isPointer, func() { New[order]() }},
-	{"New of size 0", "pool: struct {} cannot live off-heap: struct {} has size 0: there is nothing to pool; use the type's zero value",
+	{"New of size 0", "pool: struct {} cannot live in a pool: struct {} has size 0: there is nothing to pool; use the type's zero value",
 		func() { New[struct{}]() }},
-	{"New of a type too large", "pool: [524289]uint8 cannot live off-heap: [524289]uint8 has 524289 bytes, and a slot at most 524288 (MaxSlotSize); pool its parts, or allocate it with new",
+	{"New of a type too large", "pool: [524289]uint8 cannot live in a pool: [524289]uint8 has 524289 bytes, and a slot at most 524288 (MaxSlotSize); pool its parts, or allocate it with new",
 		func() { New[[MaxSlotSize + 1]byte]() }},
 	{"negative limit", quotes + "WithLimit(-1): a page of this pool takes 65536 bytes; allow at least that, or 0 for no limit",
 		func() { quotePool(WithLimit(-1)) }},
@@ -178,8 +178,8 @@ var refusals = []crash{
 // A program that misuses a pool ends with a message that says what it did, to which pool of which
 // type, and what to do instead.
 func TestCrash(t *testing.T) {
-	names := regexp.MustCompile(`^(pool ("quotes" )?\(pool\.quote\)|pool: .+ cannot live off-heap): `)
-	advises := regexp.MustCompile(`[;:] (Put|finish|store|use|pool its|allow|give) `)
+	names := regexp.MustCompile(`^(pool ("quotes" )?\(pool\.quote\)|pool: .+ cannot live (off-heap|in a pool)): `)
+	advises := regexp.MustCompile(`[;:] (Put|finish|make|use|pool its|allow|give) `)
 	for _, c := range misuses {
 		assert.Regexp(t, names, c.line)
 		assert.Regexp(t, advises, c.line)

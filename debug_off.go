@@ -16,7 +16,7 @@ const redZone = 0
 type history struct{}
 
 // A quarantinedSlot was put and is kept from its next user for a time: see debug_on.go.
-type quarantinedSlot struct{ addr uintptr }
+type quarantinedSlot struct{ x unsafe.Pointer }
 
 func (w *watches) debugGot(string, unsafe.Pointer) error          { return nil }
 func (w *watches) debugPut(string, unsafe.Pointer) error          { return nil }
@@ -29,4 +29,5 @@ func (w *watches) checkQuarantined(string, quarantinedSlot) error { return nil }
 func (w *watches) leftQuarantine()                                {}
 func (w *watches) quarantined() int                               { return 0 }
 func (w *watches) leaks() []Leak                                  { return nil }
+func (w *watches) debugDrop(unsafe.Pointer)                       {}
 func debugCheck(*shard)                                           {}

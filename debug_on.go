@@ -5,6 +5,7 @@ package pool
 import (
 	"cmp"
 	"fmt"
+	"hash/maphash"
 	"os"
 	"slices"
 	"strconv"
@@ -16,8 +17,9 @@ import (
 // The debug build, -tags pooldebug. It is slow, and looks for mistakes of the program and of the
 // library.
 //
-//   - Put fills the slot with putByte. If something else is found there when the slot leaves
-//     quarantine or is handed out again, the slot was written to after its Put.
+//   - Put fills the slot with putByte, or with zeroes if it has pointers. If something else is found
+//     there when the slot leaves quarantine or is handed out again, the slot was written to after
+//     its Put. With WithInit, Put leaves the slot alone, and a checksum tells.
 //   - A red zone of redZone bytes, or more to keep slots aligned, lies behind each slot. Put checks
 //     it, and so does the next Get. It is also checked with the rest when the slot leaves
 //     quarantine.
@@ -59,13 +61,14 @@ type history struct {
 
 // A quarantinedSlot was put and is kept from its next user for a time.
 type quarantinedSlot struct {
-	addr uintptr
+	x unsafe.Pointer
 	*past
 }
 
 // past is what became of a slot.
 type past struct {
-	got, put stack // of the last Get and Put; put is nil while the slot is in use
+	got, put stack  // of the last Get and Put; put is nil while the slot is in use
+	sum      uint64 // of what the slot held at its Put, with WithInit
 }
 
 func (p *past) String() string {
@@ -89,6 +92,29 @@ func firstOther(b []byte, want byte) int {
 func fillWith(b []byte, with byte) {
 	for i := range b {
 		b[i] = with
+	}
+}
+
+var sumSeed = maphash.MakeSeed()
+
+// filler is what a slot is filled with that is not in use.
+func (w *watches) filler() byte {
+	if w.spec.scanned {
+		return 0 // the garbage collector would follow anything else
+	}
+	return putByte
+}
+
+// fill makes a slot that was put such that checkPut sees if it is used.
+func (w *watches) fill(x unsafe.Pointer, p *past) {
+	slot, _ := w.parts(x)
+	switch {
+	case w.spec.keeps:
+		p.sum = maphash.Bytes(sumSeed, slot)
+	case w.spec.scanned:
+		w.clear(x)
+	default:
+		fillWith(slot, putByte)
 	}
 }
 
@@ -116,7 +142,11 @@ func (w *watches) debugGot(op string, x unsafe.Pointer) error {
 // checkPut reports whether a slot that is not in use was written to.
 func (w *watches) checkPut(op string, x unsafe.Pointer, p *past) error {
 	slot, zone := w.parts(x)
-	if k := firstOther(slot, putByte); k >= 0 {
+	if w.spec.keeps {
+		if maphash.Bytes(sumSeed, slot) != p.sum {
+			return fmt.Errorf("%s: %s: slot %p: %w: it was used after its Put, found now; it was\n%s", w.spec, op, x, ErrCorrupt, p)
+		}
+	} else if k := firstOther(slot, w.filler()); k >= 0 {
 		return fmt.Errorf("%s: %s: slot %p, byte %d: %w: it was used after its Put, found now; it was\n%s", w.spec, op, x, k, ErrCorrupt, p)
 	}
 	if k := firstOther(zone, zoneByte); k >= 0 {
@@ -133,14 +163,14 @@ func (w *watches) debugPut(op string, x unsafe.Pointer) (err error) {
 		return w.spec.errDoublePut(op, uintptr(x))
 	}
 	err = w.checkZone(op, x, p)
-	slot, zone := w.parts(x)
+	_, zone := w.parts(x)
 	if err != nil {
 		fillWith(zone, zoneByte)
 	}
 	racePut(x, int(w.spec.geo.stride))
-	fillWith(slot, putByte)
+	w.fill(x, p)
 	asanPut(x, int(w.spec.geo.stride))
-	w.quarantine(uintptr(x), p)
+	w.quarantine(x, p)
 	return err
 }
 
@@ -167,11 +197,11 @@ func (w *watches) endUse(addr uintptr) *past {
 }
 
 // quarantine takes a slot into quarantine.
-func (w *watches) quarantine(addr uintptr, p *past) {
+func (w *watches) quarantine(x unsafe.Pointer, p *past) {
 	w.history.n.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.history.queue = append(w.history.queue, quarantinedSlot{addr, p})
+	w.history.queue = append(w.history.queue, quarantinedSlot{x, p})
 }
 
 // overdue takes the slots out of quarantine that are too many.
@@ -194,19 +224,19 @@ func (w *watches) take(n int) []quarantinedSlot {
 	for range n {
 		w.transit.enter()
 	}
-	out := w.history.queue[:n:n]
+	out := slices.Clone(w.history.queue[:n])
+	clear(w.history.queue[:n]) // what a slot leads to is not to be kept
 	w.history.queue = w.history.queue[n:]
 	return out
 }
 
 // checkQuarantined reports whether a slot that leaves quarantine was written to.
 func (w *watches) checkQuarantined(op string, q quarantinedSlot) error {
-	pg, i, _ := w.spec.find(q.addr)
-	x := pg.slot(i)
+	x := q.x
 	asanGot(x, int(w.spec.geo.stride))
 	err := w.checkPut(op, x, q.past)
-	slot, zone := w.parts(x)
-	fillWith(slot, putByte)
+	_, zone := w.parts(x)
+	w.fill(x, q.past)
 	fillWith(zone, zoneByte)
 	asanPut(x, int(w.spec.geo.stride))
 	return err
@@ -240,10 +270,18 @@ func (w *watches) debugForget(pg *page) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range pg.capacity {
-		x := pg.slot(i)
-		asanGot(x, int(w.spec.geo.stride))
-		delete(w.history.slots, uintptr(x))
+		if base := pg.first(); base != nil {
+			asanGot(slotAt(base, i, pg.stride), int(w.spec.geo.stride))
+		}
+		delete(w.history.slots, pg.addressOf(i))
 	}
+}
+
+// debugDrop forgets what became of the slot at x.
+func (w *watches) debugDrop(x unsafe.Pointer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.history.slots, uintptr(x))
 }
 
 // debugDescribe tells what became of the slot at addr.

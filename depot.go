@@ -43,6 +43,9 @@ type depot struct {
 	ticks    uint32 // of the pool's clock; wraps
 	releases uint64 // pages that expire has released
 
+	onHeap    *heapPages // of WithGoHeap; set once
+	lostSlots uint64     // see Stats.Lost
+
 	transit   transit
 	refills   atomic.Uint64                // how often there may be a free slot again: see core.isExhausted
 	exhausted atomic.Pointer[surroundings] // when a search last found none; nil: never
@@ -117,13 +120,7 @@ func (d *depot) fresh() (*page, error) {
 	d.transit.enter()
 	d.mu.Unlock()
 
-	mem, err := theArena.alloc(d.spec.geo.granules())
-	var pg *page
-	if err == nil {
-		if pg, err = newPage(d.spec, header, mem); err != nil {
-			theArena.free(mem, &d.purged)
-		}
-	}
+	pg, err := d.makePage(header)
 
 	yieldPoint()
 	d.mu.Lock()
@@ -139,7 +136,27 @@ func (d *depot) fresh() (*page, error) {
 	}
 	pg.index = uint32(len(d.pages))
 	d.pages = append(d.pages, pg)
-	mem.publish(pg)
+	if pg.heap == nil {
+		pg.mem.publish(pg)
+	}
+	return pg, nil
+}
+
+// makePage makes a page from an empty header.
+func (d *depot) makePage(header *page) (*page, error) {
+	if d.spec.goHeap {
+		return d.onHeap.newPage(d.spec, header)
+	}
+	mem, err := theArena.alloc(d.spec.geo.granules())
+	if err != nil {
+		return nil, err
+	}
+	pg, err := newPage(d.spec, header, startOf(mem.mem(int(mem.n))))
+	if err != nil {
+		theArena.free(mem, &d.purged)
+		return nil, err
+	}
+	pg.mem = mem
 	return pg, nil
 }
 
@@ -206,7 +223,7 @@ func (d *depot) adoptLocked() *page {
 		d.spare[n].page = nil
 		d.spare = d.spare[:n]
 		pg.listed = 0
-		if !d.closed.Load() && pg.claim() {
+		if !d.closed.Load() && pg.claimStrong() {
 			yieldPoint()
 			pg.setOwner(inTransit)
 			d.transit.enter()
@@ -238,6 +255,11 @@ func (d *depot) drop(pg *page) {
 		pg.used = pg.remoteState().count() + 1
 		return
 	}
+	d.remove(pg)
+}
+
+// remove is drop for a page that nothing is looked for in. mu is held.
+func (d *depot) remove(pg *page) {
 	last := d.pages[len(d.pages)-1]
 	d.pages[pg.index] = last
 	last.index = pg.index
@@ -247,15 +269,40 @@ func (d *depot) drop(pg *page) {
 	d.freeMemory(pg)
 }
 
-// freeMemory gives the memory of pg and of its words to the arena.
+// lost removes a page of the Go heap that the collector has taken, because the program has forgotten
+// the slots that were in use.
+func (d *depot) lost(pg *page) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed.Load() || !d.has(pg) {
+		return
+	}
+	d.lostSlots += uint64(pg.inUse())
+	if pg.listed != 0 { // since before it was full
+		d.spare[pg.listed-1] = d.spare[len(d.spare)-1]
+		d.spare[pg.listed-1].listed = pg.listed
+		d.spare[len(d.spare)-1].page = nil
+		d.spare = d.spare[:len(d.spare)-1]
+		pg.listed = 0
+		d.spares.Store(int32(len(d.spare)))
+	}
+	d.remove(pg)
+}
+
+// freeMemory gives the memory of pg and of its words to the arena, or to the Go heap.
 func (d *depot) freeMemory(pg *page) {
+	if pg.heap != nil {
+		d.onHeap.release(pg)
+		return
+	}
 	theArena.freeWords(pg.words)
 	theArena.free(pg.mem, &d.purged)
 }
 
 // expire releases the empty spare pages but keep, of those whose time has passed, or of all if now.
-// It also releases spare pages whose last slots came home while nobody owned them. It reports whether
-// pages remain that will expire.
+// It also releases spare pages whose last slots came home while nobody owned them. On the Go heap, it
+// makes those weak whose time has passed, and that have slots in use: the program may have forgotten
+// these. It reports whether pages remain that will expire.
 func (d *depot) expire(now bool, keep int) (waiting bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -273,13 +320,15 @@ func (d *depot) expireLocked(now bool, keep int) (waiting bool) {
 	left := d.spare[:0]
 	for _, pg := range d.spare { // oldest first
 		w := pg.remoteState()
-		expired := pg.empty && surplus > 0 && (now || int32(pg.expires-d.ticks) <= 0)
+		isOld := now || int32(pg.expires-d.ticks) <= 0
+		expired := pg.empty && surplus > 0 && isOld
+		fades := !pg.empty && isOld && (pg.isStrong() || pg.keepsInVain())
 		switch {
 		case w.isOwned(): // a shard has claimed it meanwhile
 			pg.listed = 0
 			d.transit.touch()
 			continue
-		case (expired || w.count() != 0) && pg.claim():
+		case (expired || fades || w.count() != 0) && pg.claimStrong():
 			if pg.collect(); pg.used == 0 && !pg.empty {
 				pg.empty = true
 				surplus++
@@ -290,11 +339,18 @@ func (d *depot) expireLocked(now bool, keep int) (waiting bool) {
 				d.drop(pg.page)
 				continue
 			}
+			if pg.full() && pg.disown() { // claimed and filled since it became spare
+				pg.listed = 0
+				continue
+			}
+			if fades && pg.used > 0 {
+				pg.weaken()
+			}
 			pg.disownSpare()
 		}
 		left = append(left, pg)
 		pg.listed = uint32(len(left))
-		waiting = waiting || pg.empty && surplus > 0
+		waiting = waiting || pg.empty && surplus > 0 || !pg.empty && (pg.isStrong() || pg.keepsInVain())
 	}
 	clear(d.spare[len(left):])
 	d.spare = left
@@ -327,10 +383,13 @@ func (d *depot) close() {
 // shards.
 func (d *depot) used() (n int) {
 	for _, pg := range d.pages {
-		n += max(int(pg.used)-int(pg.remoteState().count()), 0)
+		n += pg.inUse()
 	}
 	return n
 }
+
+// inUse returns how many slots of pg are in use or parked.
+func (pg *page) inUse() int { return max(int(pg.used)-int(pg.remoteState().count()), 0) }
 
 // allClean reports whether the words of all pages agree with the counts of a pool of which no slot
 // is in use. mu is held.

@@ -1,14 +1,15 @@
 // Package pool is an allocator for fixed-size objects that the garbage collector does not see. A
-// pool hands out typed slots on off-heap pages, and takes them back on any goroutine.
+// pool hands out typed slots on off-heap pages, and takes them back on any goroutine. For types
+// with pointers, pages are on the Go heap ([WithGoHeap]).
 //
 //	orders := pool.New[Order](pool.WithName("orders"))
 //	o := orders.Get() // zeroed, like new(Order)
 //	...
 //	orders.Put(o) // o must not be used any more
 //
-// It replaces [sync.Pool] for structs without pointers. Unlike sync.Pool, a pool is typed, keeps
-// its objects across garbage collections, panics when a slot is put twice or never came from the
-// pool, knows how many slots are out, and gives memory back to the system by a policy of its own.
+// It replaces [sync.Pool]. Unlike sync.Pool, a pool is typed, keeps its objects across garbage
+// collections, panics when a slot is put twice or never came from the pool, knows how many slots
+// are out, and gives memory back by a policy of its own.
 //
 // # Which types fit
 //
@@ -18,12 +19,18 @@
 // to. [CheckType] tells beforehand. A field can be a fixed-size array instead of a string, and an
 // index or a [Ref] instead of a pointer.
 //
-// A slot is aligned to the largest power of two that divides the size of T, up to 4096 bytes, so a
-// [4096]byte begins where an OS page may begin. [WithAlign] aligns slots more.
+// With [WithGoHeap], T may be any type of 1 byte to 512 KiB, because pages are on the Go heap. The
+// garbage collector then looks into slots, and takes back those that the program has forgotten.
+// With [WithInit], objects keep their maps and buffers from one user to the next, as in a
+// sync.Pool.
 //
-// A pool is not for buffers of varying size. Nor is it for code that cannot tell when an object's
-// last user is done: a slot that is never Put is never reclaimed, and one that is used after its
-// Put may be somebody else's.
+// A slot is aligned to the largest power of two that divides the size of T, up to 4096 bytes, so a
+// [4096]byte begins where an OS page may begin. (A T with pointers is aligned to 8 bytes.)
+// [WithAlign] aligns slots more.
+//
+// A pool is not for buffers of varying size, unless they are fields of an object that keeps them.
+// Nor is it for code that cannot tell when an object's last user is done: a slot that is used after
+// its Put may be somebody else's. One that is never Put is never reclaimed, except on the Go heap.
 //
 // # Get and Put, or Ref
 //
@@ -49,6 +56,7 @@
 //
 //   - [New]: a [*TypeError] if T does not fit, or another error if an option's value makes no
 //     sense.
+//   - Gets and Puts of all kinds: what the functions of [WithInit] and [WithReset] panic with.
 //   - Get, GetNoZero, GetBatch: [ErrLimit], [ErrOutOfMemory], [ErrClosed]. [Pool.TryGet] returns
 //     the error instead.
 //   - Put, PutBatch: [ErrDoublePut] if the slot is not in use, [ErrForeignPut] if it is not a slot
@@ -59,7 +67,8 @@
 //     never panics. PutRef returns false, and panics only if a Put of the slot runs at the same
 //     time.
 //   - All: [ErrClosed], [ErrLimit]. Trim: [ErrClosed].
-//   - [Pool.Close] returns [ErrInUse] while slots are out, and [ErrClosed] the second time.
+//   - [Pool.Close] returns [ErrInUse] while slots are out, except with WithGoHeap, and [ErrClosed]
+//     the second time.
 //   - With -tags pooldebug, any call that gets or puts slots, Trim and Close: [ErrCorrupt] if a
 //     slot was written to after its Put, or beyond its end.
 //
@@ -68,11 +77,17 @@
 // # Options
 //
 //   - [WithName]: a name for messages, Stats and the profile.
-//   - [WithLimit]: a bound for the memory of the pool. [SetProcessLimit] bounds that of all pools.
+//   - [WithLimit]: a bound for the memory of the pool. [SetProcessLimit] bounds that of all pools
+//     off the Go heap.
 //   - [WithWarmPages]: how many empty pages to keep between bursts. Others go within a second.
+//   - [WithGoHeap]: pages of the Go heap, for types with pointers, and for programs that do not put
+//     all slots. The garbage collector takes pages of which the program has no slot in use.
+//   - [WithInit]: a function that makes objects, which then keep what they hold.
+//   - [WithReset]: a function that runs in Put.
 //   - [WithAlign]: slots at multiples of up to 4096 bytes, for cache lines or O_DIRECT.
 //   - [WithProfile]: the pprof profile pool_live, which shows who holds the slots in use.
-//   - [WithGuardSampling]: uses after Put found in production, for a sample of the slots.
+//   - [WithGuardSampling]: uses after Put found in production, for a sample of the slots off the Go
+//     heap.
 //
 // [Pool.Stats], [ReadStats] and [ReadMemory] tell what pools have done and hold.
 //
@@ -83,12 +98,13 @@
 //   - go test -race: Get and Put count as writes to the slot. A use of the slot that nothing orders
 //     before its Put, or after its Get, is reported as a race.
 //   - go test -tags pooldebug finds writes after Put, writes beyond the slot's end, and Puts that
-//     race, and has the stacks of the Get and the Put. [Leaks] and Close list slots never put.
+//     race, and has the stacks of the Get and the Put. [Leaks] lists slots never put, and so does
+//     Close off the Go heap.
 //   - go test -asan: an access to a slot that is not in use ends the program at once.
 //
-// Pools can be made and used in bubbles of testing/synctest, and inside and outside in turn. Inside,
-// time stands still for them: what time would release stays until something is released outside,
-// or the garbage is collected.
+// Pools can be made and used in bubbles of testing/synctest, and inside and outside in turn.
+// Inside, time stands still for them: what time would release stays until something is released
+// outside, or the garbage is collected.
 //
 // # Builds
 //
@@ -106,10 +122,11 @@
 //
 // docs/runtime.md has the exact conditions, and what the package relies on in the Go runtime.
 //
-// Slots lie outside of the Go heap ([Stats].OffHeap) on Linux, macOS, the BSDs and Windows. On
-// other systems, js and wasip1 among them, and with -race, pages come from the Go heap. The same
-// calls work in the same way, but the garbage collector counts the memory, sees it as a few large
-// objects without pointers, and keeps all that pools ever used at once. No slot is guarded there.
+// Without WithGoHeap, slots lie outside of the Go heap ([Stats].OffHeap) on Linux, macOS, the BSDs
+// and Windows. On other systems, js and wasip1 among them, and with -race, pages come from the Go
+// heap. The same calls work in the same way, and the same types fit. But the garbage collector
+// counts the memory, sees it as a few large objects without pointers, and keeps all that pools ever
+// used at once. No slot is guarded there. Pools with WithGoHeap are the same everywhere.
 //
 // # How it works
 //

@@ -21,7 +21,8 @@ var (
 	ErrCorrupt = errors.New("stray write")
 	// ErrClosed means that a pool was used after Close, or closed twice.
 	ErrClosed = errors.New("pool is closed")
-	// ErrInUse means that Close was called while slots were out. Close returns it.
+	// ErrInUse means that Close was called while slots were out. Close returns it, but not for
+	// pools with [WithGoHeap].
 	ErrInUse = errors.New("slots are in use")
 	// ErrLimit means that the pool has no free slot, and that a new one would take memory beyond
 	// [WithLimit] or [SetProcessLimit]. From [Pool.Ref] and [Pool.All] it means that there are Refs
@@ -52,17 +53,20 @@ func (c *core) errForeignPut(op string, addr uintptr) error {
 		return c.errClosed(op)
 	}
 	pg := pageOf(addr)
+	if pg.isDead() {
+		pg = noPage
+	}
 	switch {
-	case pg == noPage && wasPage(addr):
-		return fmt.Errorf("%s: %s(%#x): %w, %w: a page of this pool or another was there, and has been released since; Put each slot once, when its last user is done, and before Close", &c.spec, op, addr, ErrDoublePut, ErrForeignPut)
+	case pg == noPage && wasPage(addr), pg.isOver():
+		return fmt.Errorf("%s: %s(%#x): %w, %w: a page of this pool or another was there, and has been released since; Put each slot once, when its last user is done, and before Close", c.spec, op, addr, ErrDoublePut, ErrForeignPut)
 	case pg == noPage:
-		return fmt.Errorf("%s: %s(%#x): %w: no pool has had memory there (is it from new, or a variable?); Put only what Get returned", &c.spec, op, addr, ErrForeignPut)
-	case pg.spec != &c.spec:
-		return fmt.Errorf("%s: %s(%#x): %w: the memory belongs to %s now; Put each slot once, and to the pool that it came from", &c.spec, op, addr, ErrForeignPut, pg.spec)
-	case addr-uintptr(pg.base) >= uintptr(pg.reserved)*uintptr(pg.stride):
-		return fmt.Errorf("%s: %s(%#x): %w: it is beside the slots of a page; Put the pointer that Get returned, once", &c.spec, op, addr, ErrForeignPut)
+		return fmt.Errorf("%s: %s(%#x): %w: no pool has had memory there (is it from new, or a variable?); Put only what Get returned", c.spec, op, addr, ErrForeignPut)
+	case pg.spec != c.spec:
+		return fmt.Errorf("%s: %s(%#x): %w: the memory belongs to %s now; Put each slot once, and to the pool that it came from", c.spec, op, addr, ErrForeignPut, pg.spec)
+	case addr-pg.begin() >= uintptr(pg.reserved)*uintptr(pg.stride):
+		return fmt.Errorf("%s: %s(%#x): %w: it is beside the slots of a page; Put the pointer that Get returned, once", c.spec, op, addr, ErrForeignPut)
 	default:
-		off := (addr - uintptr(pg.base)) % uintptr(pg.stride)
-		return fmt.Errorf("%s: %s(%#x): %w: it is %d bytes into a slot; Put the pointer that Get returned, once", &c.spec, op, addr, ErrForeignPut, off)
+		off := (addr - pg.begin()) % uintptr(pg.stride)
+		return fmt.Errorf("%s: %s(%#x): %w: it is %d bytes into a slot; Put the pointer that Get returned, once", c.spec, op, addr, ErrForeignPut, off)
 	}
 }

@@ -103,7 +103,7 @@ func ExampleTypeError() {
 	// Output:
 	// cannot pool pool_test.User
 	// pool_test.User.Tags ([]uint32)
-	// pool: pool_test.User cannot live off-heap: pool_test.User.Tags ([]uint32) is or contains a Go pointer, which the garbage collector cannot see there; store an index, a fixed-size array or an integer handle instead
+	// pool: pool_test.User cannot live off-heap: pool_test.User.Tags ([]uint32) is or contains a Go pointer, which the garbage collector cannot see there; make the pool with WithGoHeap(), or store an index, a fixed-size array or an integer handle instead
 }
 
 func ExampleOption() {

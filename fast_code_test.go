@@ -60,7 +60,7 @@ var codeModes = []codeMode{
 	{name: "hot", hot: []string{""}},
 	// Only with a part of the calls hot are tryGet and putSlow small enough to be inlined.
 	{name: "hot around the fast paths", hot: []string{
-		"(*core).get", "(*core).mustGet", "(*core).put", "(*core).putSlow", "(*shard).putAt",
+		"(*core).get", "(*core).mustGet", "(*core).put", "(*core).putSlow", "(*core).putOne", "(*core).putEntering", "(*shard).putAt",
 	}},
 	// In tests that fuzz, the fast paths are off: see TestFastCodeFuzzing. Only such tests have
 	// these functions.
@@ -84,7 +84,11 @@ var runtimeCalls = regexp.MustCompile(`^runtime\.(getm|gcWriteBarrier[1-8]` +
 	`|panicIndexU?|panicBounds)$`)
 
 // exits are where the fast paths go when they have let the shard go.
-var exits = map[string]string{"(*core).get": "(*core).mustGet", "(*core).put": "(*core).putSlow"}
+var exits = map[string][]string{
+	"(*core).get":        {"(*core).mustGet"},
+	"(*core).put":        {"(*core).putSlow", "(*core).putTidied"},
+	"(*core).putClaimed": {"(*core).putClaimedSlow"},
+}
 
 func TestFastCode(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
@@ -107,14 +111,16 @@ func checkCode(t *testing.T, arch string, mode codeMode) {
 	output := buildProgram(t, arch, mode, program, "./testdata/user")
 	code := parseCode(output)
 
-	for fast, exit := range exits {
+	for fast, exits := range exits {
 		seen := make(map[string]map[string]int)
 		seen[fast] = checkExclusive(t, code, fast, mode)
 		for _, caller := range slices.Sorted(maps.Keys(seen)) {
 			t.Logf("%s calls %v", caller, seen[caller])
 		}
 		assert.Equal(t, 1, seen[fast]["runtime.getm"], "%s finds its P once", fast)
-		assert.Positive(t, seen[fast][exit], "%s is not inlined into %s", exit, fast)
+		for _, exit := range exits {
+			assert.Positive(t, seen[fast][exit], "%s is not inlined into %s", exit, fast)
+		}
 	}
 	switch { // otherwise the profile has no effect, and the mode shows nothing
 	case mode.hot == nil:
@@ -122,7 +128,7 @@ func checkCode(t *testing.T, arch string, mode codeMode) {
 		assert.NotContains(t, code["(*core).tryGet"].calls(), "(*shard).get")
 	default:
 		assert.NotContains(t, code["(*core).mustGet"].calls(), "(*core).tryGet")
-		assert.NotContains(t, code["(*core).putSlow"].calls(), "(*shard).putAt")
+		assert.NotContains(t, code["(*core).putOne"].calls(), "(*core).putEntering")
 	}
 	if !mode.noInline && !mode.tooBig && !mode.test {
 		checkUser(t, code, string(output))
@@ -201,8 +207,7 @@ func checkExclusive(t *testing.T, code map[string]*compiled, name string, mode c
 		switch {
 		case runtimeCalls.MatchString(callee):
 		case mode.calls != nil && mode.calls.MatchString(callee):
-		case callee == exits["(*core).get"], callee == exits["(*core).put"]:
-			assert.Equal(t, exits[name], callee, "%s leaves", name)
+		case slices.Contains(exits[name], callee):
 		default:
 			assert.Fail(t, "a call that is not on the list", "%s calls %s", name, callee)
 		}
@@ -221,7 +226,7 @@ func TestFastCodeAsksRuntime(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "safepoints")
 			buildProgram(t, runtime.GOARCH, mode, program, "-ldflags=-checklinkname=0", "./testdata/safepoints")
 			offsets := safePoints(t, program)
-			require.Greater(t, len(offsets["(*core).putSlow"]), 50, "ordinary functions can be preempted")
+			require.Greater(t, len(offsets["(*core).putOne"]), 50, "ordinary functions can be preempted")
 			for name := range exits {
 				require.Contains(t, offsets, name)
 				for i, offset := range offsets[name] {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -49,6 +51,16 @@ func (f *faults) strike(string) bool {
 }
 
 func (f *faults) failed(call string) { f.struck[call]++ }
+
+// act is the end of a function of the program: it panics if its call is to fail.
+func (f *faults) act(call string) {
+	if f.strike(call) {
+		f.failed(call)
+		panic(fmt.Errorf("%w: %s", errFunction, call))
+	}
+}
+
+var errFunction = errors.New("injected panic")
 
 // needy returns how many calls for memory failed.
 func (f *faults) needy() int { return f.struck["reserve"] + f.struck["commit"] }
@@ -111,6 +123,7 @@ func install(largest uintptr, strike func(call string) bool, failed func(call st
 // afterwards, whichever call failed.
 func (f *faults) do(limited bool, operation func() error) error {
 	needy, calls := f.needy(), f.calls
+	functions := f.struck["init"] + f.struck["reset"]
 	err := func() (err error) {
 		defer func() {
 			if r := recover(); r != nil {
@@ -124,6 +137,9 @@ func (f *faults) do(limited bool, operation func() error) error {
 		f.errors[ErrOutOfMemory]++
 		require.NotErrorIs(f.t, err, ErrLimit)
 		require.Greater(f.t, f.needy(), needy, "no call failed, but: %v", err)
+	case errors.Is(err, errFunction):
+		f.errors[errFunction]++
+		require.Greater(f.t, f.struck["init"]+f.struck["reset"], functions)
 	case errors.Is(err, ErrLimit):
 		f.errors[ErrLimit]++
 		require.True(f.t, limited, "%v", err)
@@ -453,6 +469,309 @@ func failEach(t *testing.T, count int) {
 	if count > 2 { // because other calls follow a purge that failed
 		assert.Positive(t, held)
 	}
+}
+
+// A heapTenant is a pool on the Go heap, and the objects that it should have in use.
+type heapTenant struct {
+	f         *faults
+	p         *Pool[heapObject]
+	live      []*heapObject
+	refs      []Ref[heapObject] // of forgotten objects, which they keep
+	forgotten int               // without a Ref
+	limited   bool
+	inBatch   bool // GetBatch runs
+	resets    int
+}
+
+// A heapObject is large, so that few of them fill pages.
+type heapObject struct {
+	id   uint64
+	tag  *uint64 // its id
+	made *uint64 // by WithInit
+	_    [7900]byte
+}
+
+// openOnHeap opens a pool with functions that may fail.
+func openOnHeap(f *faults, keeps, resets bool, opts ...Option) *heapTenant {
+	u := &heapTenant{f: f}
+	opts = append(opts, WithGoHeap())
+	if keeps {
+		opts = append(opts, WithInit(func(x *heapObject) {
+			require.Zero(f.t, *x)
+			x.made = new(uint64)
+			f.act("init")
+		}))
+	}
+	if resets {
+		opts = append(opts, WithReset(func(x *heapObject) {
+			require.Equal(f.t, x.id == 0, u.inBatch, "an object is reset twice, or was not in use")
+			u.resets++
+			if x.id, x.tag = 0, nil; !u.inBatch {
+				f.act("reset")
+			}
+		}))
+	}
+	u.p = New[heapObject](opts...)
+	u.p.core.stopClock()
+	u.limited = u.p.core.maxPages != 0
+	f.tenants = append(f.tenants, u)
+	return u
+}
+
+// hold notes objects that were handed out.
+func (u *heapTenant) hold(xs ...*heapObject) {
+	for _, x := range xs {
+		if keeps := u.p.core.construct != nil; keeps != (x.made != nil) {
+			require.Fail(u.f.t, "an object is not made")
+		} else if x.tag != nil && (!keeps || u.p.core.reset != nil) {
+			require.Fail(u.f.t, "an object has something of its last user")
+		}
+		lastID++
+		x.id, x.tag = lastID, new(uint64)
+		*x.tag = lastID
+		u.live = append(u.live, x)
+	}
+}
+
+func (x *heapObject) isWhole() bool { return x.tag != nil && *x.tag == x.id }
+
+func (u *heapTenant) check() {
+	t := u.f.t
+	require.NoError(t, u.p.core.checkInvariants())
+	st := u.p.Stats()
+	require.Equal(t, len(u.live)+len(u.refs)+u.forgotten, st.Live+int(st.Lost))
+	require.LessOrEqual(t, int(st.Lost), u.forgotten)
+	require.Zero(t, uint32(u.p.core.depot.transit.word.Load()), "pages are lost on their way")
+	for _, x := range u.live {
+		require.True(t, x.isWhole(), "an object in use has been overwritten")
+	}
+	for _, r := range u.refs {
+		x := u.p.Deref(r)
+		require.True(t, x != nil && x.isWhole(), "a Ref does not keep its object")
+	}
+}
+
+// want gets n objects one by one, with each kind of Get.
+func (u *heapTenant) want(n int) {
+	for i := range n {
+		_ = u.f.do(u.limited, func() (err error) {
+			var x *heapObject
+			switch i % 3 {
+			case 0:
+				x = u.p.Get()
+			case 1:
+				x = u.p.GetNoZero()
+			default:
+				if x, err = u.p.TryGet(); err != nil {
+					return err
+				}
+			}
+			u.hold(x)
+			return nil
+		})
+	}
+}
+
+// wantBatch gets n objects or none.
+func (u *heapTenant) wantBatch(n int) {
+	_ = u.f.do(u.limited, func() error {
+		xs := make([]*heapObject, n)
+		u.inBatch = true
+		defer func() { u.inBatch = false }()
+		for _, x := range u.live {
+			require.NotZero(u.f.t, x.id)
+		}
+		u.p.GetBatch(xs)
+		u.hold(xs...)
+		return nil
+	})
+}
+
+// put puts all objects except keep of them: one by one, by Refs, and in a batch, from which an object
+// whose reset fails keeps those that follow.
+func (u *heapTenant) put(keep int) {
+	for len(u.live) > keep+6 {
+		x := u.live[len(u.live)-1]
+		u.live = u.live[:len(u.live)-1]
+		_ = u.f.do(false, func() error {
+			if len(u.live)%2 == 0 {
+				u.p.Put(x)
+				return nil
+			}
+			r := u.p.Ref(x)
+			defer func() { require.Nil(u.f.t, u.p.Deref(r)) }()
+			require.True(u.f.t, u.p.PutRef(r))
+			return nil
+		})
+	}
+	for len(u.live) > keep {
+		_ = u.f.do(false, func() error {
+			before, batch := u.resets, slices.Clone(u.live[keep:])
+			done := false
+			defer func() {
+				if n := u.resets - before; !done {
+					u.live = append(u.live, batch[n:]...)
+				}
+			}()
+			u.live = u.live[:keep]
+			u.p.PutBatch(batch)
+			done = true
+			return nil
+		})
+	}
+}
+
+// forget forgets all objects but keep, and of every third one it has a Ref.
+func (u *heapTenant) forget(keep int) {
+	_ = u.f.do(false, func() error {
+		for len(u.live) > keep {
+			x := u.live[len(u.live)-1]
+			u.live = slices.Delete(u.live, len(u.live)-1, len(u.live))
+			if len(u.live)%3 == 0 {
+				u.refs = append(u.refs, u.p.Ref(x))
+			} else {
+				u.forgotten++
+			}
+		}
+		return nil
+	})
+}
+
+// find puts by their Refs the objects that were forgotten.
+func (u *heapTenant) find() {
+	refs := u.refs
+	u.refs = nil
+	for k, r := range refs {
+		u.refs = refs[k+1:]
+		_ = u.f.do(false, func() error {
+			require.True(u.f.t, u.p.PutRef(r))
+			return nil
+		})
+	}
+}
+
+// collect collects garbage, and waits until the pool knows of it.
+func (u *heapTenant) collect() {
+	d := &u.p.core.depot
+	gcUntil(u.f.t, func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return !slices.ContainsFunc(d.pages, (*page).isDead)
+	})
+	u.check()
+}
+
+func (u *heapTenant) end() {}
+
+// finish requires the pool to work as if nothing had happened.
+func (u *heapTenant) finish() int64 {
+	u.find()
+	u.put(0)
+	if !u.limited {
+		u.forget(0)
+		u.wantBatch(2 * u.p.Stats().SlotsPerPage)
+	}
+	u.want(3)
+	u.check()
+	failed := u.f.errors[errFunction]
+	u.put(0)
+	require.Equal(u.f.t, failed, u.f.errors[errFunction])
+	u.p.Trim()
+	require.NoError(u.f.t, u.p.Close())
+	require.Zero(u.f.t, u.p.Stats().Live)
+	require.EqualValues(u.f.t, u.forgotten, u.p.Stats().Lost)
+	return 0
+}
+
+// heapScenario does on the Go heap what calls the system or functions of the program.
+func (f *faults) heapScenario() {
+	cleared := openOnHeap(f, false, true)
+	kept := openOnHeap(f, true, false, WithWarmPages(1))
+	both := openOnHeap(f, true, true, WithLimit(2<<16))
+	cleared.want(10)
+	kept.want(9)
+	kept.wantBatch(9)
+	both.want(17) // one more than the limit allows
+	cleared.put(2)
+	kept.put(5)
+	both.put(9)
+	both.wantBatch(4)
+	cleared.wantBatch(9)
+	cleared.forget(5)
+	f.passTime(&cleared.p.core, &kept.p.core, &both.p.core)
+	cleared.collect()
+	kept.forget(1)
+	kept.want(12)
+	kept.collect()
+	cleared.find()
+	cleared.p.Trim()
+	both.put(0)
+	both.p.Trim()
+	both.want(3)
+	f.check()
+}
+
+// awaitEmptyTable waits until the cleanups of all pages of the Go heap have run, for newProcess.
+func awaitEmptyTable(t *testing.T) {
+	gcUntil(t, func() bool {
+		for _, l := range leaves {
+			for at := range (*leaf)(startOf(l)) {
+				if atomic.LoadUintptr(&(*leaf)(startOf(l))[at]) != 0 {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// The Nth call of the system, or of a function that a pool was given, fails.
+func TestFaultsOnHeap(t *testing.T) {
+	needsOSMemory(t)
+	for name, count := range map[string]int{"once": 1, "twice": 2, "from then on": math.MaxInt} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if inChild(t) {
+				failEachOnHeap(t, count)
+			}
+		})
+	}
+}
+
+// failEachOnHeap is failEach for pools on the Go heap.
+func failEachOnHeap(t *testing.T, count int) {
+	oneP(t)
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // so that each run makes the same calls
+	total, failed := make(map[string]int), make(map[error]int)
+	for first, done := 1, false; !done; first++ {
+		f := newFaults(t)
+		f.first, f.count = first, count
+		newProcess()
+		install(smallest(), f.strike, f.failed)
+		f.heapScenario()
+		done = len(f.struck) == 0
+		f.count = 0
+		for _, u := range f.tenants {
+			u.finish()
+		}
+		for call, n := range f.struck {
+			total[call] += n
+		}
+		for err, n := range f.errors {
+			failed[err] += n
+		}
+		f.tenants = nil
+		awaitEmptyTable(t)
+	}
+	t.Logf("failed calls %v; operations that failed %v", total, failed)
+	for _, call := range []string{"reserve", "commit", "init", "reset"} {
+		assert.Positive(t, total[call], call)
+	}
+	if count > 1 { // because a Get tries twice
+		assert.Positive(t, failed[ErrOutOfMemory])
+	}
+	assert.Positive(t, failed[errFunction])
+	assert.Positive(t, failed[ErrLimit])
 }
 
 // System calls fail at random while several goroutines use two pools.

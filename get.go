@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"math"
 	"sync/atomic"
 	"unsafe"
 )
@@ -43,8 +44,9 @@ func (c *core) get() unsafe.Pointer {
 	if stepping {
 		yieldPoint()
 	}
-	// sampleIn counts Gets; 1 says that this one is to be sampled. Refs do not matter to Get.
-	if atomic.LoadUint32(&s.signal)&^signalRefs != 0 || s.sampleIn <= 1 || m.curg.stackguard0 == stackPreempt {
+	// sampleIn counts Gets; 1 says that this one is to be sampled. Refs do not matter to Get, nor
+	// does what Put has to claim.
+	if atomic.LoadUint32(&s.signal)&^(signalRefs|signalClaims) != 0 || s.sampleIn <= 1 || m.curg.stackguard0 == stackPreempt {
 		goto slow
 	}
 	if k := s.lot.n; k != 0 {
@@ -71,12 +73,12 @@ func (c *core) get() unsafe.Pointer {
 				}
 				s.counts.slowGets++
 				pg.localFree = none
-				pg.freeIsZero = false
+				pg.isFresh = false
 				pg.free = i
 			}
 			next := pg.links[i]
-			if next >= leaving && next != none {
-				goto slow // the slot is in use: see page.popFree
+			if next >= unmade && next != none {
+				goto slow // the slot is unmade, or in use: see page.popFree
 			}
 			pg.free = uint32(next)
 		}
@@ -119,19 +121,23 @@ func (c *core) mustGet() unsafe.Pointer {
 }
 
 // tryGet is get with an error instead of a panic, and without the fast path. It also tells whether
-// the slot is known to be zero.
-func (c *core) tryGet() (x unsafe.Pointer, isZero bool, err error) {
+// the slot is fresh, which means that it is zero if the pool has no WithInit function.
+func (c *core) tryGet() (x unsafe.Pointer, isFresh bool, err error) {
 	// 4. What is signalled comes first. Then a sample is due, or a guarded slot.
 	s, err := c.enter("Get")
 	if err != nil {
 		return nil, false, err
 	}
 	sampled := s.count(1) != 0
+	watch := sampled || watchAll
 	if c.guardEvery != 0 && s.guardDue() {
 		c.leave(s)
 		if x = c.guards.get(); x != nil {
 			c.got("Get", x, sampled)
-			return x, false, nil
+			if c.construct != nil {
+				err = c.makeObject("Get", x, watched) // its last memory is gone
+			}
+			return x, false, err
 		}
 		if s, err = c.enter("Get"); err != nil {
 			return nil, false, err
@@ -139,16 +145,25 @@ func (c *core) tryGet() (x unsafe.Pointer, isZero bool, err error) {
 	}
 	for {
 		// 5. Whatever the shard has: collected, carved, or in another page of its own.
-		if x, isZero = s.get(); x != nil {
-			watch := sampled || watchAll
+		if x, isFresh = s.get(); x != nil {
+			use := uint16(taken)
 			if watch {
-				s.watch(x)
+				use = watched
+			}
+			isUnmade := isFresh && c.construct != nil
+			if isUnmade {
+				s.mark(x, leaving)
+			} else if watch {
+				s.mark(x, use)
 			}
 			c.leave(s)
 			if watch {
 				c.got("Get", x, sampled)
 			}
-			return x, isZero, nil
+			if isUnmade {
+				err = c.makeObject("Get", x, use)
+			}
+			return x, isFresh, err
 		}
 		// 6. A page from elsewhere, and then the same again.
 		if s, err = c.supply(s, "Get"); err != nil {
@@ -198,35 +213,48 @@ func (c *core) supply(s *shard, op string) (*shard, error) {
 // its P from the scheduler.
 const batchSize = 64
 
-// getBatch fills dst, which has at most batchSize places. It returns how many slots it got, and bit
-// k of zero says that dst[k] is known to be zero.
-func (c *core) getBatch(dst []unsafe.Pointer) (n int, zero uint64, err error) {
+// A batch is the first n slots of a slice. Bit k of fresh says that slot k is fresh, and that of
+// watched, that it is watched.
+type batch struct {
+	n              int
+	fresh, watched uint64
+}
+
+// getBatch fills dst, which has at most batchSize places, as far as it can. With WithInit, the
+// caller has to make the objects of the fresh slots. Their words say leaving.
+func (c *core) getBatch(dst []unsafe.Pointer) (b batch, err error) {
 	s, err := c.enter("GetBatch")
 	if err != nil {
-		return 0, 0, err
+		return b, err
 	}
 	sampled := s.count(uint32(len(dst)))
+	if b.watched = sampled; watchAll {
+		b.watched = math.MaxUint64
+	}
 	for {
-		from := n
-		got, isZero := s.getMany(dst[n:])
-		zero |= isZero << n
-		n += got
-		if sampled != 0 || watchAll {
-			c.gotBatch(s, dst[from:n], sampled>>from)
-			if n == len(dst) {
-				return n, zero, nil
+		from := b.n
+		got, fresh := s.getMany(dst[from:])
+		b.fresh |= fresh << from
+		b.n += got
+		if c.construct == nil {
+			fresh = 0
+		}
+		if b.watched != 0 || fresh != 0 {
+			c.gotBatch(s, dst[from:b.n], sampled>>from, fresh)
+			if b.n == len(dst) {
+				return b, nil
 			}
 			if s, err = c.enter("GetBatch"); err != nil {
-				return n, zero, err
+				return b, err
 			}
 		}
-		if n == len(dst) {
+		if b.n == len(dst) {
 			c.leave(s)
-			return n, zero, nil
+			return b, nil
 		}
 		if s, err = c.supply(s, "GetBatch"); err != nil {
-			c.failedGets.Add(uint64(len(dst) - n))
-			return n, zero, err
+			c.failedGets.Add(uint64(len(dst) - b.n))
+			return b, err
 		}
 	}
 }

@@ -91,6 +91,9 @@ func (g *guards) get() unsafe.Pointer {
 	}
 	pg.guard.got, pg.guard.put = callers(), nil
 	*pg.link(0) = watched
+	if g.spec.keeps {
+		*pg.link(0) = leaving // its object is not made yet
+	}
 	g.served++
 	return pg.slot(0)
 }
@@ -263,7 +266,7 @@ func (g *guards) releaseIdleLocked() {
 //	}()
 func DescribeFault(addr uintptr) string {
 	pg := pageOf(addr)
-	if pg == noPage {
+	if pg == noPage || pg.isDead() {
 		if wasPage(addr) {
 			return fmt.Sprintf("%#x: a page of a pool was there, and has been released since", addr)
 		}
@@ -297,14 +300,14 @@ func DescribeFault(addr uintptr) string {
 
 // describe is DescribeFault for an address in a page without guard.
 func (pg *page) describe(addr uintptr) string {
-	off := addr - uintptr(pg.base)
+	off := addr - pg.begin()
 	i := off / uintptr(pg.stride)
 	if i >= uintptr(pg.reserved) {
 		return fmt.Sprintf("%#x: behind the last slot of a page of %s", addr, pg.spec)
 	}
 	text := fmt.Sprintf("%#x: %d bytes into slot %d of a page of %s, which is not guarded\n", addr, off%uintptr(pg.stride), i, pg.spec)
 	if c := coreOf(pg.spec); debugging && c != nil {
-		text += c.watches.debugDescribe(uintptr(pg.slot(uint32(i))))
+		text += c.watches.debugDescribe(pg.addressOf(uint32(i)))
 	}
 	return text
 }

@@ -242,7 +242,7 @@ func sim(t testing.TB, size uintptr, n int, opts ...options) (*core, []*shard) {
 	c.stopClock()
 	shards := make([]*shard, n)
 	for i := range shards {
-		shards[i] = newShard(&c.spec, &c.depot, i)
+		shards[i] = newShard(c.spec, &c.depot, i)
 	}
 	c.shards.Store(&shardTable{core: c, shards: shards})
 	t.Cleanup(func() { c.closeAll(t) })
@@ -251,10 +251,12 @@ func sim(t testing.TB, size uintptr, n int, opts ...options) (*core, []*shard) {
 
 // initCore makes c the core of a pool for objects of size bytes.
 func initCore(c *core, size uintptr, name string, o options) {
-	sp, err := newSpec(size, name, o)
+	sp, err := newSpec(reflect.ArrayOf(int(size), reflect.TypeFor[byte]()), o)
 	if err != nil {
 		panic(err)
 	}
+	sp.typeName = name
+	c.contents = contentsOf(sp, &o, func(x unsafe.Pointer) { clear(bytesAt(x, int(size))) })
 	c.init(sp)
 }
 
@@ -315,11 +317,11 @@ func simGet(t testing.TB, c *core, s *shard) uintptr {
 func simPut(c *core, s *shard, x uintptr) bool {
 	pg := pageOf(x)
 	i, ok := pg.indexOf(x)
-	ok = ok && pg.spec == &c.spec
+	ok = ok && pg.spec == c.spec
 	if ok {
 		unwatch(x)
 	}
-	ok = ok && s.put(pg, i)
+	ok = ok && s.put(pg, i, pointerAt(x))
 	c.settle(s.takeOutbox())
 	return ok
 }
@@ -361,6 +363,7 @@ var arenas []*arena
 // newArena puts a new arena in the place of the process's until the test ends. pageOf finds the
 // pages of both.
 func newArena(t *testing.T) *arena {
+	awaitForgotten(t)
 	before := theArena
 	use := func(a *arena) {
 		defer stopClock()()
@@ -370,6 +373,23 @@ func newArena(t *testing.T) *arena {
 	arenas = append(arenas, theArena)
 	t.Cleanup(func() { use(before) })
 	return theArena
+}
+
+// awaitForgotten waits until the pools on the Go heap are gone that tests have forgotten. Before
+// another arena takes the place of the process's: theirs has their words.
+func awaitForgotten(t testing.TB) {
+	gone := func() bool {
+		var known int64
+		for _, c := range openPools() {
+			if c.goHeap {
+				known += int64(c.depot.size()) * int64(c.geo.pageSize)
+			}
+		}
+		return heapBytes.Load() <= known
+	}
+	if heapBytes.Load() != 0 {
+		gcUntil(t, gone)
+	}
 }
 
 // stopClock stops the process's clock until goOn.

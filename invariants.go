@@ -48,6 +48,9 @@ func (d *depot) check(parked map[*page]int, owner map[*page]*shard) error {
 		if int(pg.listed) != i+1 {
 			fail("spare page %d says it is %d", i, pg.listed)
 		}
+		if !pg.remoteState().isOwned() && !d.has(pg.page) {
+			fail("spare page %d is not the pool's", i)
+		}
 		if pg.empty && !pg.remoteState().isOwned() && pg.used != 0 {
 			fail("spare page %d is empty with %d slots in use", i, pg.used)
 		}
@@ -142,7 +145,7 @@ func (pg *page) walk() (seen []bool, err error) {
 
 // walkList notes the slots of a list in seen, and returns how many there are.
 func (pg *page) walkList(seen []bool, name string, head uint32) (n uint32, err error) {
-	for i := head; i != none; i = uint32(pg.links[i]) {
+	for i := head; i != none; i = nextOf(pg.links[i]) {
 		if i >= pg.capacity {
 			return n, fmt.Errorf("%s leads to slot %d, which is not carved", name, i)
 		}
@@ -177,12 +180,14 @@ func (pg *page) check(parked int, owner *shard) error {
 		}
 	}
 	switch {
-	case remote != 0 && pg.links[w.tail()] != none:
+	case remote != 0 && nextOf(pg.links[w.tail()]) != none:
 		return errors.New("the tail of remoteFree is not its end")
 	case remote != w.count():
 		return fmt.Errorf("remoteFree has %d slots, and says %d", remote, w.count())
 	case counted+int(remote)+parked != int(pg.used):
 		return fmt.Errorf("%d slots are taken, %d on remoteFree and %d parked, but %d used", counted, remote, parked, pg.used)
+	case pg.heap != nil && w.isOwned() && !pg.isStrong() && !pg.isDead():
+		return errors.New("is owned and does not keep its slots")
 	case owner == nil && !w.isOwned() && pg.listed == 0 && !pg.full():
 		return errors.New("has free slots, and nobody knows of them")
 	case owner != nil && !w.isOwned():

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"flag"
@@ -9,9 +10,11 @@ import (
 	"iter"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/assert"
@@ -21,11 +24,13 @@ import (
 // A model is two pools in an arena of their own, and an oracle that knows which slots they have
 // handed out, what these hold, and which Refs they have. One goroutine does operations on the
 // pools. The input says on which shard an operation runs, and what comes between an operation and
-// the settling of its outbox. The scheduler has no part in that. Time passes only in ticks.
+// the settling of its outbox. The scheduler has no part in that. Time passes only in ticks, and
+// garbage is collected only where an operation says so.
 //
 // After each operation, no slot is in use twice, each slot in use holds what its user wrote, the
-// count of live slots and the bytes that pools hold are exact, the invariants hold, and Refs
-// resolve to their slots or to nothing.
+// counts of live and lost slots and the bytes that pools hold are exact, the invariants hold, and
+// Refs resolve to their slots or to nothing. Each object of a pool with WithInit is made when its
+// slot is handed out, and holds what it was left with. Put resets each object once.
 type model struct {
 	t      testing.TB
 	arena  *arena
@@ -41,7 +46,8 @@ type model struct {
 	committed int64          // at the end of the operation before
 	purged    int64          // likewise
 	units     int            // units of Refs that were in use at the start
-	collected bool           // runtime.GC has run
+	onHeap    bool           // a pool is on the Go heap
+	collected int            // how often runtime.GC has run
 }
 
 // A staleRef is a Ref whose slot was put.
@@ -55,13 +61,23 @@ type modelPool struct {
 	*model
 	api
 	c       *core
-	kind    int // place in modelTypes
-	size    int // bytes of a slot that its user may write
+	kind    int  // place in modelTypes
+	size    int  // bytes of a slot that its user may write
+	tagged  bool // slots have a pointer: see tag
 	shards  []*shard
 	live    []modelSlot
 	out     map[unsafe.Pointer]bool // the slots of live
 	put     []unsafe.Pointer        // some slots that were put
 	refEach uint64                  // Gets for each Ref that is made; 0: none is
+
+	forgotten map[uintptr]modelSlot // slots that nobody has and that are not collected yet; they have no x
+	lost      uint64                // those that were collected
+
+	kept      map[uintptr]keptObject // of a pool with WithInit: what free slots hold
+	putting   map[uintptr]uint64     // slots that are about to be put, and what they hold
+	undoing   bool                   // a batch gets slots, and may put them again
+	failInits int                    // how many calls of the WithInit function will fail
+	endReset  func(unsafe.Pointer)   // what the WithReset function does at its end
 
 	// What goroutines that have lost their processors are about to do.
 	outboxes []outbox // to settle
@@ -73,6 +89,14 @@ type modelSlot struct {
 	x     unsafe.Pointer
 	stamp uint64 // the slot holds it at both ends
 	ref   uint64 // 0: none was made
+	given bool   // by Ref, and not only by All
+	page  *page  // of a slot that is forgotten
+}
+
+// A keptObject is what a slot that is not in use has to hold.
+type keptObject struct {
+	stamp uint64
+	page  *page // whose slot it is: another page may come to have the address
 }
 
 // An api is a Pool without its type.
@@ -106,11 +130,12 @@ func (a apiOf[T]) getNoZero() unsafe.Pointer { return unsafe.Pointer(a.p.GetNoZe
 
 func (a apiOf[T]) getBatch(xs []unsafe.Pointer) { a.p.GetBatch(typed[T](xs)) }
 
-func (a apiOf[T]) put(x unsafe.Pointer) { a.p.Put((*T)(x)) }
+// put is Put. Go may not be told that x is a *T: a misuse may be another pool's slot, and smaller.
+func (a apiOf[T]) put(x unsafe.Pointer) { a.p.core.put(x) }
 
 func (a apiOf[T]) putBatch(xs []unsafe.Pointer) { a.p.PutBatch(typed[T](xs)) }
 
-func (a apiOf[T]) ref(x unsafe.Pointer) uint64 { return a.p.Ref((*T)(x)).id }
+func (a apiOf[T]) ref(x unsafe.Pointer) uint64 { return a.p.core.ref(x) }
 
 func (a apiOf[T]) deref(id uint64) unsafe.Pointer { return unsafe.Pointer(a.p.Deref(Ref[T]{id})) }
 
@@ -131,22 +156,52 @@ func (a apiOf[T]) all() iter.Seq2[uint64, unsafe.Pointer] {
 	}
 }
 
+// A modelType is a type of slots.
+type modelType struct {
+	size   int
+	tagged bool
+	make   func(...Option) api
+	init   func(func(unsafe.Pointer)) Option // WithInit
+	reset  func(func(unsafe.Pointer)) Option // WithReset
+}
+
+func modelTypeOf[T any]() modelType {
+	typed := func(f func(unsafe.Pointer)) func(*T) { return func(x *T) { f(unsafe.Pointer(x)) } }
+	var x T
+	return modelType{
+		size:  int(unsafe.Sizeof(x)),
+		make:  newAPI[T],
+		init:  func(f func(unsafe.Pointer)) Option { return WithInit(typed(f)) },
+		reset: func(f func(unsafe.Pointer)) Option { return WithReset(typed(f)) },
+	}
+}
+
+// A taggedSlot has a pointer, behind its first stamp.
+type taggedSlot[Rest any] struct {
+	stamp uint64
+	tag   *uint64
+	rest  Rest
+}
+
+func taggedTypeOf[Rest any]() modelType {
+	t := modelTypeOf[taggedSlot[Rest]]()
+	t.tagged = true
+	return t
+}
+
 // modelTypes are the types of pools, by the size of a slot. There are some for each of the three
 // sizes of pages, with links inside and outside of the page, and with one and several units of
-// Refs.
-var modelTypes = []struct {
-	size int
-	make func(...Option) api
-}{
-	{64, newAPI[[64]byte]},
-	{1000, newAPI[[1000]byte]},
-	{5000, newAPI[[5000]byte]},
-	{20000, newAPI[[20000]byte]},
-	{24, newAPI[[24]byte]},
-	{8192, newAPI[[8192]byte]},
-	{300000, newAPI[[300000]byte]},
-	{8, newAPI[[8]byte]},
-}
+// Refs. taggedTypes are similar ones with pointers.
+var (
+	modelTypes = [8]modelType{
+		modelTypeOf[[64]byte](), modelTypeOf[[1000]byte](), modelTypeOf[[5000]byte](), modelTypeOf[[20000]byte](),
+		modelTypeOf[[24]byte](), modelTypeOf[[8192]byte](), modelTypeOf[[300000]byte](), modelTypeOf[[8]byte](),
+	}
+	taggedTypes = [8]modelType{
+		taggedTypeOf[[48]byte](), taggedTypeOf[[984]byte](), taggedTypeOf[[4984]byte](), taggedTypeOf[[20000]byte](),
+		taggedTypeOf[[8]byte](), taggedTypeOf[[8176]byte](), taggedTypeOf[[300000]byte](), taggedTypeOf[[16]byte](),
+	}
+)
 
 // A pool has modelShards shards at first, and at most modelShardsMax.
 const (
@@ -154,17 +209,22 @@ const (
 	modelShardsMax = 6
 )
 
-// Bits of the byte that describes a pool. The other bits are its place in modelTypes.
+// Bits of the number that describes a pool. The other bits are its place in modelTypes.
 const (
 	configLimit     = 0x08 // three pages
 	configSame      = 0x10 // the type of the other pool
 	configLowLimit  = 0x18 // one page
 	configWarmPages = 0x20
 	configRefs      = 0x80 // for each third slot
+
+	configInit   = 0x100
+	configReset  = 0x200
+	configGoHeap = 0x400
+	configTagged = 0x800 // on the Go heap: with pointers
 )
 
-// newModel makes a model of two pools, each of which a byte of config describes.
-func newModel(t testing.TB, config [2]byte) *model {
+// newModel makes a model of two pools, each of which a number of config describes.
+func newModel(t testing.TB, config [2]uint16) *model {
 	oneP(t) // see on
 	m := &model{
 		t:      t,
@@ -181,6 +241,18 @@ func newModel(t testing.TB, config [2]byte) *model {
 	return m
 }
 
+// keepGarbage has garbage collected only where an operation says so, until the test ends.
+func (m *model) keepGarbage() {
+	if !m.onHeap {
+		m.onHeap = true
+		percent := debug.SetGCPercent(-1)
+		m.t.Cleanup(func() {
+			debug.SetGCPercent(percent)
+			runtime.GC()
+		})
+	}
+}
+
 func unitsInUse() int {
 	refs.mu.Lock()
 	defer refs.mu.Unlock()
@@ -188,13 +260,24 @@ func unitsInUse() int {
 }
 
 // newPool makes a pool that config describes. same is the type of the other pool.
-func (m *model) newPool(config byte, same int) *modelPool {
-	kind := int(config & 7)
+func (m *model) newPool(config uint16, same int) *modelPool {
+	p := &modelPool{model: m, kind: int(config & 7), out: make(map[unsafe.Pointer]bool)}
+	if config&configLowLimit == configSame {
+		p.kind = same
+	}
+	of := modelTypes[p.kind]
+	pageSize := int64(geometryOf(uintptr(of.size)).pageSize)
 	var opts []Option
-	pageSize := int64(geometryOf(uintptr(modelTypes[kind].size)).pageSize)
+	if config&configGoHeap != 0 {
+		m.keepGarbage()
+		if config&configTagged != 0 {
+			of = taggedTypes[p.kind]
+		}
+		opts = append(opts, WithGoHeap())
+		p.forgotten = make(map[uintptr]modelSlot)
+		pageSize = of.make(WithGoHeap()).core().pageBytes()
+	}
 	switch config & configLowLimit {
-	case configSame:
-		kind = same
 	case configLimit:
 		opts = append(opts, WithLimit(3*pageSize))
 	case configLowLimit:
@@ -203,8 +286,17 @@ func (m *model) newPool(config byte, same int) *modelPool {
 	if config&configWarmPages != 0 {
 		opts = append(opts, WithWarmPages(2))
 	}
-	a := modelTypes[kind].make(opts...)
-	p := &modelPool{model: m, api: a, c: a.core(), kind: kind, size: modelTypes[kind].size, out: make(map[unsafe.Pointer]bool)}
+	p.putting = make(map[uintptr]uint64)
+	if config&configInit != 0 {
+		p.kept = make(map[uintptr]keptObject)
+		opts = append(opts, of.init(p.onInit))
+	}
+	if config&configReset != 0 {
+		opts = append(opts, of.reset(p.onReset))
+	}
+	p.size, p.tagged = of.size, of.tagged
+	p.api = of.make(opts...)
+	p.c = p.core()
 	if config&configRefs != 0 {
 		p.refEach = 3
 	}
@@ -217,9 +309,12 @@ func (m *model) newPool(config byte, same int) *modelPool {
 	return p
 }
 
+// pageBytes returns the size of a page.
+func (c *core) pageBytes() int64 { return int64(c.geo.pageSize) }
+
 // addShard adds a P.
 func (p *modelPool) addShard() {
-	s := newShard(&p.c.spec, &p.c.depot, len(p.shards))
+	s := newShard(p.c.spec, &p.c.depot, len(p.shards))
 	s.raise(signalExhausted) // as grow does
 	if p.c.hasRefs.Load() {
 		s.raise(signalRefs)
@@ -235,6 +330,7 @@ var modelRegion []byte
 // by time.
 func arenaApart(t testing.TB) *arena {
 	needsOSMemory(t)
+	awaitForgotten(t)
 	if modelRegion == nil {
 		mem, err := osReserve(4*chunkSize + tableStep)
 		require.NoError(t, err)
@@ -314,31 +410,120 @@ func (p *modelPool) budget(n int) int {
 // bytesOf returns what the user of a slot may write.
 func (p *modelPool) bytesOf(x unsafe.Pointer) []byte { return unsafe.Slice((*byte)(x), p.size) }
 
+// tag is the pointer of a slot that has one. The number that it leads to is the slot's stamp.
+func tag(x unsafe.Pointer) **uint64 { return &(*taggedSlot[[8]byte])(x).tag }
+
+// write fills a slot.
+func (p *modelPool) write(x unsafe.Pointer, stamp uint64) {
+	b := p.bytesOf(x)
+	binary.NativeEndian.PutUint64(b, stamp)
+	binary.NativeEndian.PutUint64(b[len(b)-8:], stamp)
+	if p.tagged {
+		*tag(x) = &stamp
+	}
+}
+
+// holds reports whether a slot has what write wrote.
+func (p *modelPool) holds(x unsafe.Pointer, stamp uint64) bool {
+	b := p.bytesOf(x)
+	return binary.NativeEndian.Uint64(b) == stamp && binary.NativeEndian.Uint64(b[len(b)-8:]) == stamp &&
+		(!p.tagged || **tag(x) == stamp)
+}
+
+// isZero reports whether a slot is zero.
+func (p *modelPool) isZero(x unsafe.Pointer) bool {
+	return bytes.Equal(p.bytesOf(x), zeroSlot[:p.size])
+}
+
+// newStamp returns what no slot holds yet.
+func (m *model) newStamp() uint64 {
+	m.stamp++
+	return m.stamp
+}
+
+var errModel = errors.New("a function of the model has failed")
+
+// onInit is the pool's WithInit function.
+func (p *modelPool) onInit(x unsafe.Pointer) {
+	if before, ok := p.kept[uintptr(x)]; ok && before.page == pageOf(uintptr(x)) {
+		p.t.Fatalf("the object in slot %p is made again", x)
+	}
+	if p.out[x] || !p.isZero(x) {
+		p.t.Fatalf("an object is made in slot %p, which is in use or not zero", x)
+	}
+	stamp := p.newStamp()
+	p.write(x, stamp)
+	if p.failInits > 0 {
+		p.failInits--
+		panic(errModel)
+	}
+	p.keep(x, stamp)
+}
+
+// onReset is the pool's WithReset function.
+func (p *modelPool) onReset(x unsafe.Pointer) {
+	stamp, ok := p.putting[uintptr(x)]
+	if ok && !p.holds(x, stamp) || !ok && !p.undoing || p.out[x] {
+		p.t.Fatalf("slot %p is reset, which is in use, or not being put, or was reset before", x)
+	}
+	delete(p.putting, uintptr(x))
+	stamp = p.newStamp()
+	p.write(x, stamp)
+	p.keep(x, stamp)
+	if p.endReset != nil {
+		p.unkeep(x)
+		p.endReset(x)
+	}
+}
+
+// keep notes what a slot holds that has no user.
+func (p *modelPool) keep(x unsafe.Pointer, stamp uint64) {
+	if p.kept != nil {
+		p.kept[uintptr(x)] = keptObject{stamp, pageOf(uintptr(x))}
+	}
+}
+
+// unkeep notes that the object in a slot has to be made anew.
+func (p *modelPool) unkeep(x unsafe.Pointer) { delete(p.kept, uintptr(x)) }
+
 // got notes that a slot was handed out, and writes to it.
 func (p *modelPool) got(x unsafe.Pointer) {
 	pg := pageOf(uintptr(x))
-	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.spec != &p.c.spec {
+	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.spec != p.c.spec {
 		p.t.Fatalf("%p is no slot of the pool that handed it out", x)
 	}
 	if p.out[x] {
 		p.t.Fatalf("slot %p was handed out twice", x)
 	}
+	if _, ok := p.forgotten[uintptr(x)]; ok {
+		p.t.Fatalf("slot %p was handed out again, and nobody has put it", x)
+	}
+	switch object, ok := p.kept[uintptr(x)]; {
+	case p.kept == nil:
+		if p.tagged && !p.isZero(x) {
+			p.t.Fatalf("slot %p keeps what its last user left", x)
+		}
+	case !ok || object.page != pg:
+		p.t.Fatalf("the object in slot %p is not made", x)
+	case !p.holds(x, object.stamp):
+		p.t.Fatalf("the object in slot %p does not hold what it was left with", x)
+	default:
+		p.unkeep(x)
+	}
 	p.out[x] = true
-	p.stamp++
-	b := p.bytesOf(x)
-	binary.NativeEndian.PutUint64(b, p.stamp)
-	binary.NativeEndian.PutUint64(b[len(b)-8:], p.stamp)
-	p.live = append(p.live, modelSlot{x: x, stamp: p.stamp})
-	if p.refEach != 0 && p.stamp%p.refEach == 0 {
+	stamp := p.newStamp()
+	p.write(x, stamp)
+	p.live = append(p.live, modelSlot{x: x, stamp: stamp})
+	if p.refEach != 0 && stamp%p.refEach == 0 {
 		p.makeRef(len(p.live) - 1)
 	}
 }
 
-var zeroSlot [300000]byte
+var zeroSlot [400000]byte
 
-// gotZero is got for a slot that has to be zero.
+// gotZero is got for a slot that has to be zero, if Get clears it.
 func (p *modelPool) gotZero(x unsafe.Pointer) {
-	if !bytes.Equal(p.bytesOf(x), zeroSlot[:p.size]) {
+	if p.kept == nil && !p.isZero(x) {
 		p.t.Fatalf("slot %p is not zero", x)
 	}
 	p.got(x)
@@ -346,8 +531,7 @@ func (p *modelPool) gotZero(x unsafe.Pointer) {
 
 // intact verifies that a slot holds what its user wrote.
 func (p *modelPool) intact(s modelSlot) {
-	b := p.bytesOf(s.x)
-	if binary.NativeEndian.Uint64(b) != s.stamp || binary.NativeEndian.Uint64(b[len(b)-8:]) != s.stamp {
+	if !p.holds(s.x, s.stamp) {
 		p.t.Fatalf("slot %p has been overwritten", s.x)
 	}
 }
@@ -358,6 +542,8 @@ func (p *modelPool) takeBack(k, n int) []unsafe.Pointer {
 	for _, s := range p.live[k:][:n] {
 		p.intact(s)
 		delete(p.out, s.x)
+		p.putting[uintptr(s.x)] = s.stamp
+		p.keep(s.x, s.stamp)
 		if s.ref != 0 {
 			p.stale = append(p.stale, staleRef{p, s.ref})
 		}
@@ -371,7 +557,10 @@ func (p *modelPool) takeBack(k, n int) []unsafe.Pointer {
 }
 
 // makeRef makes a Ref of a live slot.
-func (p *modelPool) makeRef(k int) { p.noteRef(&p.live[k], p.ref(p.live[k].x)) }
+func (p *modelPool) makeRef(k int) {
+	p.noteRef(&p.live[k], p.ref(p.live[k].x))
+	p.live[k].given = true
+}
 
 // noteRef notes a Ref of a live slot.
 func (p *modelPool) noteRef(s *modelSlot, id uint64) {
@@ -398,22 +587,26 @@ func (p *modelPool) attempt(n int, get func() error) bool {
 	if p.constrained() {
 		p.settle() // otherwise Get waits for pages in transit
 	}
-	fired := p.fired
+	fired, failInits := p.fired, p.failInits
 	err := caught(get)
 	total := p.c.maxPages * p.slots()
+	inUse := len(p.live) + len(p.forgotten)
 	switch {
 	case err == nil:
-		if total != 0 && len(p.live)+n > total {
-			p.t.Fatalf("%d slots are beyond WithLimit", len(p.live)+n)
+		if total != 0 && inUse+n > total {
+			p.t.Fatalf("%d slots are beyond WithLimit", inUse+n)
 		}
 		return true
-	case len(p.live)+n <= len(p.c.depot.pages)*p.slots():
-		p.t.Fatalf("%v, with %d slots free", err, len(p.c.depot.pages)*p.slots()-len(p.live))
+	case errors.Is(err, errModel):
+		require.Equal(p.t, failInits-1, p.failInits)
+	case inUse+n <= len(p.c.depot.pages)*p.slots():
+		p.t.Fatalf("%v, with %d slots free", err, len(p.c.depot.pages)*p.slots()-inUse)
 	case errors.Is(err, ErrOutOfMemory):
 		require.Greater(p.t, p.fired, fired, "no system call has failed")
 	case !errors.Is(err, ErrLimit):
 		p.t.Fatal(err)
-	case total == 0 || len(p.live)+n <= total:
+	case total == 0 || inUse+n <= total:
+		require.False(p.t, p.c.goHeap, "there is no limit on the Go heap")
 		require.NotZero(p.t, p.arena.limit, "there is no limit")
 		require.Greater(p.t, p.leastFor(n), p.arena.limit, "there is room")
 		require.False(p.t, p.heldRun(p.c.geo.granules()), "there is memory for a page, which the system did not take back")
@@ -426,7 +619,7 @@ func (p *modelPool) leastFor(n int) int64 {
 	pages := (len(p.live) + n + p.slots() - 1) / p.slots()
 	granules := pages * p.c.geo.granules()
 	for _, other := range p.pools {
-		if other != p {
+		if other != p && !other.c.goHeap {
 			granules += len(other.c.depot.pages) * other.c.geo.granules()
 		}
 	}
@@ -476,30 +669,41 @@ func (p *modelPool) check() {
 	switch {
 	case err != nil:
 		p.t.Fatal(err)
-	case st.Live != len(p.live):
-		p.t.Fatalf("%d slots are live, and the pool says %d", len(p.live), st.Live)
+	case st.Live != len(p.live)+len(p.forgotten) || st.Lost != p.lost:
+		p.t.Fatalf("%d slots are live, %d forgotten and %d lost, and the pool says %d and %d", len(p.live), len(p.forgotten), p.lost, st.Live, st.Lost)
+	case len(p.putting) != 0 && p.c.reset != nil:
+		p.t.Fatalf("%d slots were put and not reset", len(p.putting))
 	case st.MappedBytes != int64(st.Pages)*int64(p.c.geo.pageSize), st.CommittedBytes > st.MappedBytes, st.WarmPages > st.Pages:
 		p.t.Fatalf("these do not agree: %+v", st)
 	case p.c.maxPages != 0 && st.Pages > p.c.maxPages:
 		p.t.Fatalf("%d pages are beyond WithLimit", st.Pages)
 	}
+	clear(p.putting)
 	for k := range min(len(p.live), 8) {
 		p.checkRef(p.live[k*len(p.live)/8%len(p.live)])
 	}
+	p.checkForgotten(8)
 	p.checkMemory()
 	p.checkStale(16)
 }
 
 // checkMemory verifies what ReadMemory returns.
 func (m *model) checkMemory() {
-	var inUse int64
+	var inUse, onHeap int64
 	for _, p := range m.pools {
-		inUse += int64(len(p.c.depot.pages)) * int64(p.c.geo.pageSize)
+		bytes := int64(len(p.c.depot.pages)) * int64(p.c.geo.pageSize)
+		if p.c.goHeap {
+			onHeap += bytes
+		} else {
+			inUse += bytes
+		}
 	}
 	got := ReadMemory()
 	switch limit := m.arena.limit; {
 	case got.InUse != inUse:
 		m.t.Fatalf("pools have %d bytes, and ReadMemory says %d", inUse, got.InUse)
+	case got.GoHeap < onHeap: // other tests may have left some
+		m.t.Fatalf("pools have %d bytes of the Go heap, and ReadMemory says %d", onHeap, got.GoHeap)
 	case got.Committed != got.InUse+got.Warm || got.Warm < 0 || got.Purged < m.purged:
 		m.t.Fatalf("these do not agree: %+v", got)
 	case limit != 0 && got.Committed > max(limit, m.committed):
@@ -520,6 +724,22 @@ func (p *modelPool) checkRef(s modelSlot) {
 		}
 		if got := q.deref(s.ref); got != want {
 			p.t.Fatalf("Ref %#x of slot %p resolves to %p", s.ref, s.x, got)
+		}
+	}
+}
+
+// checkForgotten verifies n slots that nobody has and that are not collected yet. By a Ref they can
+// be found.
+func (p *modelPool) checkForgotten(n int) {
+	for at, slot := range p.forgotten {
+		if n--; n < 0 {
+			return
+		}
+		if slot.ref == 0 {
+			continue
+		}
+		if x := p.deref(slot.ref); uintptr(x) != at || !p.holds(x, slot.stamp) {
+			p.t.Fatalf("Ref %#x of slot %#x, which is forgotten, resolves to %p", slot.ref, at, x)
 		}
 	}
 }
@@ -553,17 +773,27 @@ func (p *modelPool) checkAll() {
 		p.intact(s)
 		p.checkRef(s)
 	}
+	p.checkForgotten(len(p.forgotten))
 	p.checkStale(2 * len(p.stale))
 	if st := p.c.stats(); st.WarmPages > p.empties() {
 		p.t.Fatalf("%d pages are warm, and %d empty", st.WarmPages, p.empties())
 	}
 }
 
-// empties returns how many pages of p have no live slot.
-func (p *modelPool) empties() int {
-	used := make(map[*page]bool)
+// held returns the pages of live slots.
+func (p *modelPool) held() map[*page]bool {
+	held := make(map[*page]bool)
 	for _, s := range p.live {
-		used[pageOf(uintptr(s.x))] = true
+		held[pageOf(uintptr(s.x))] = true
+	}
+	return held
+}
+
+// empties returns how many pages of p have no slot in use.
+func (p *modelPool) empties() int {
+	used := p.held()
+	for _, s := range p.forgotten {
+		used[s.page] = true
 	}
 	return len(p.c.depot.pages) - len(used)
 }
@@ -578,6 +808,8 @@ func (m *model) end() {
 		p.check()
 		require.NoError(m.t, p.c.close())
 		require.Empty(m.t, p.c.depot.pages)
+		p.loseAll()
+		require.Equal(m.t, p.lost, p.c.stats().Lost)
 		m.checkStale(2 * len(m.stale))
 		if len(p.put) > 0 {
 			p.refuses(ErrClosed, func() { p.api.put(p.put[0]) })
@@ -591,10 +823,10 @@ func (m *model) end() {
 	require.Zero(m.t, ReadMemory().Committed)
 }
 
-// An input of the model has two bytes that describe its pools, and then two bytes for each
-// operation: an opcode and an argument. All 256 opcodes mean something.
+// An input of the model has two bytes for each of its pools, and then two bytes for each operation:
+// an opcode and an argument. All 256 opcodes mean something.
 const (
-	modelHeader = 2
+	modelHeader = 4
 	modelMaxOps = 400
 )
 
@@ -654,7 +886,7 @@ func runModel(t testing.TB, input []byte, tried map[string]int) {
 			t.Logf("input %q, pools %#x, failed in the last of these operations:\n%s", input, input[:modelHeader], &b)
 		}
 	})
-	m := newModel(t, [2]byte(input))
+	m := newModel(t, [2]uint16{binary.LittleEndian.Uint16(input), binary.LittleEndian.Uint16(input[2:])})
 	for k, s := range steps {
 		now = k
 		p := m.pools[s.pool()]
@@ -672,6 +904,11 @@ func runModel(t testing.TB, input []byte, tried map[string]int) {
 
 // A script is an input that is written by the names of operations.
 type script []byte
+
+// newScript returns a script without operations.
+func newScript(config0, config1 uint16) script {
+	return binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, config0), config1)
+}
 
 // op adds an operation.
 func (b script) op(name string, pool, shard, n int) script {
@@ -699,38 +936,55 @@ func seeds() []script {
 	return []script{
 		// Shards use the pages that idle shards have given up. A second Put of a slot in such a
 		// page is caught.
-		script{configRefs | 5, 0}.
+		newScript(configRefs|5, 0).
 			op("getNoZero", 0, 0, 0).op("tickAll", 0, 0, 0).op("tickAll", 0, 0, 0).op("doublePut", 0, 0, 0),
 		// Second Puts among slots that cross between shards.
-		script{1, 0}.
+		newScript(1, 0).
 			op("getMany", 0, 1, 21).op("doublePut", 0, 2, 0).op("doublePut", 0, 2, 2).op("putMany", 0, 1, 15).
 			op("getBatch", 0, 0, 1).op("putAllBut", 0, 1, 0).op("getBatch", 0, 2, 1).op("doublePut", 0, 2, 0),
 		// As many slots as a limit allows, and one more.
-		script{configLimit | configRefs | 6, 0}.
+		newScript(configLimit|configRefs|6, 0).
 			op("getMany", 0, 0, 31).op("put", 0, 1, 3).op("tryGet", 0, 2, 0).op("get", 0, 2, 0).op("getBatch", 0, 0, 1),
 		// Empty pages are released and purged, and another pool gets their memory.
-		script{0, configRefs | 1}.
+		newScript(0, configRefs|1).
 			op("getMany", 0, 0, 31).op("all", 0, 0, 1).op("putAllBut", 0, 1, 0).op("longIdle", 0, 0, 0).
 			op("getMany", 1, 0, 30).op("trim", 0, 0, 0).op("tryGetCore", 0, 0, 8).op("putAllBut", 1, 0, 0).op("trim", 1, 0, 0).
 			op("getBatch", 0, 2, 28).op("checkAll", 0, 0, 0),
 		// Memory that the system did not take back, at the limit of the process.
-		script{0, 3}.
+		newScript(0, 3).
 			op("getMany", 0, 0, 31).op("failPurge", 0, 0, 7).op("putAllBut", 0, 0, 0).op("trim", 0, 0, 0).
 			op("processLimit", 0, 0, 3|3<<2).op("getMany", 1, 0, 10).op("tryGetCore", 0, 1, 8).op("failCommit", 0, 0, 2).
 			op("processLimit", 0, 0, 0).op("getMany", 0, 0, 31),
 		// A pool is closed, and the next one gets its memory.
-		script{configRefs, configWarmPages | 4}.
+		newScript(configRefs, configWarmPages|4).
 			op("getMany", 0, 0, 26).op("ref", 0, 0, 7).op("close", 0, 0, 0).op("putAllBut", 0, 1, 0).op("close", 0, 0, 1).
 			op("getBatch", 1, 0, 26).op("get", 0, 0, 2).op("refMisuse", 0, 0, 9).op("doublePut", 0, 0, 9).op("putOther", 1, 0, 0),
 		// A slot that was parked on a shard is another pool's when it is put there again.
-		script{0, configSame}.
+		newScript(0, configSame).
 			op("getMany", 0, 0, 26).op("put", 0, 0, 0).op("getNoZero", 0, 0, 0).op("putAllBut", 0, 1, 0).op("tick", 0, 1, 31).
 			op("getMany", 1, 0, 25).op("doublePut", 0, 0, 1),
 		// Ps are added while pages of others are in transit.
-		script{configWarmPages | 7, configLowLimit | 2}.
+		newScript(configWarmPages|7, configLowLimit|2).
 			op("getMany", 0, 0, 31).op("stallPut", 0, 1, 29).op("addShard", 0, 0, 0).op("stallTick", 0, 0, 0).op("stallGet", 0, 0, 0).
 			op("getBatch", 0, 2, 21).op("settle", 0, 2, 0).op("putBatch", 0, 2, 31).op("putBadBatch", 0, 1, 9).op("putRef", 0, 1, 4).
 			op("getMany", 1, 1, 27).op("collectGarbage", 0, 0, 0).op("putAllBut", 1, 2, 1).op("close", 1, 0, 0),
+		// Slots of the Go heap are forgotten, found again, and lost. Others are put on another shard when
+		// their pages are weak, while one slot of each page is held.
+		newScript(configGoHeap|configTagged, configGoHeap|configRefs).
+			op("getMany", 0, 0, 31).op("getMany", 1, 0, 31).op("forget", 0, 0, 3).op("collectGarbage", 0, 0, 0).op("all", 0, 0, 1).
+			op("putMany", 0, 1, 20).op("tickAll", 0, 0, 0).op("forget", 1, 0, 0).op("lose", 1, 0, 0).op("lose", 0, 0, 4).
+			op("getMany", 0, 2, 26).op("putAllBut", 0, 0, 2).op("all", 1, 0, 1).op("trim", 1, 0, 0).op("close", 1, 0, 0),
+		// A limit on the Go heap counts lost slots until they are collected.
+		newScript(configGoHeap|configTagged|configLowLimit, configGoHeap|configLimit|configReset).
+			op("getMany", 0, 0, 31).op("forget", 0, 0, 0).op("get", 0, 1, 0).op("lose", 0, 0, 0).op("getMany", 0, 1, 31).
+			op("getMany", 1, 0, 31).op("putMany", 1, 1, 9).op("forget", 1, 0, 2).op("getBatch", 1, 2, 29).op("lose", 1, 0, 7).op("getBatch", 1, 2, 22),
+		// Objects are made once, are kept, and are made anew if a function has failed, or if their memory
+		// was released.
+		newScript(configInit|configReset|4, configGoHeap|configTagged|configInit|configReset|configRefs|1).
+			op("getMany", 0, 0, 17).op("failInit", 0, 0, 3).op("getBatch", 0, 0, 17).op("getMany", 0, 0, 17).op("tryGet", 0, 0, 0).
+			op("failReset", 0, 1, 0).op("failReset", 0, 1, 1).op("failReset", 0, 1, 2).op("putAllBut", 0, 1, 4).op("getBatchCore", 0, 0, 31).
+			op("getMany", 1, 0, 28).op("failInit", 1, 0, 2).op("getBatch", 1, 1, 27).op("failReset", 1, 2, 3).op("putAllBut", 1, 1, 0).
+			op("tickAll", 1, 0, 7).op("getMany", 1, 2, 29).op("putRef", 1, 0, 9).op("stallPut", 1, 1, 20).op("trim", 1, 0, 0).op("tryGetCore", 1, 0, 8),
 	}
 }
 
@@ -882,15 +1136,15 @@ type operation struct {
 // operations are what opcodes mean. The argument of an operation says on which pool and on which
 // shard it runs, and has a number n below 32 that says how much, or which.
 var operations = []operation{
-	{"get", 20, (*modelPool).opGet},
-	{"getNoZero", 14, (*modelPool).opGetNoZero},
-	{"tryGet", 14, (*modelPool).opTryGet},
+	{"get", 15, (*modelPool).opGet},
+	{"getNoZero", 12, (*modelPool).opGetNoZero},
+	{"tryGet", 11, (*modelPool).opTryGet},
 	{"tryGetCore", 10, (*modelPool).opTryGetCore},
-	{"getMany", 20, (*modelPool).opGetMany},
+	{"getMany", 18, (*modelPool).opGetMany},
 	{"getBatch", 12, (*modelPool).opGetBatch},
 	{"getBatchCore", 6, (*modelPool).opGetBatchCore},
-	{"put", 22, (*modelPool).opPut},
-	{"putMany", 18, (*modelPool).opPutMany},
+	{"put", 17, (*modelPool).opPut},
+	{"putMany", 16, (*modelPool).opPutMany},
 	{"putAllBut", 10, (*modelPool).opPutAllBut},
 	{"putBatch", 10, (*modelPool).opPutBatch},
 
@@ -921,7 +1175,12 @@ var operations = []operation{
 	{"failCommit", 3, (*modelPool).opFailCommit},
 	{"failPurge", 4, (*modelPool).opFailPurge},
 	{"checkAll", 2, (*modelPool).opCheckAll},
-	{"collectGarbage", 1, (*modelPool).opCollectGarbage},
+	{"collectGarbage", 4, (*modelPool).opCollectGarbage},
+
+	{"failInit", 3, (*modelPool).opFailInit},
+	{"failReset", 5, (*modelPool).opFailReset},
+	{"forget", 6, (*modelPool).opForget},
+	{"lose", 2, (*modelPool).opLose},
 }
 
 // amount returns how many slots n stands for.
@@ -1001,6 +1260,8 @@ func (p *modelPool) opTryGetCore(s *shard, n int) {
 // opGetBatch gets all slots of a batch or none.
 func (p *modelPool) opGetBatch(s *shard, n int) {
 	xs := make([]unsafe.Pointer, p.room(p.amount(n)))
+	p.undoing = true
+	defer func() { p.undoing = false }()
 	on(p.c, s, func() {
 		if p.attempt(len(xs), func() error { p.getBatch(xs); return nil }) {
 			for _, x := range xs {
@@ -1016,13 +1277,24 @@ func (p *modelPool) opGetBatch(s *shard, n int) {
 
 func (p *modelPool) opGetBatchCore(s *shard, n int) {
 	xs := make([]unsafe.Pointer, p.room(2*n+1))
+	p.undoing = true
+	defer func() { p.undoing = false }()
 	on(p.c, s, func() {
-		var got int
-		var zero uint64
-		all := p.attempt(len(xs), func() (err error) { got, zero, err = p.c.getBatch(xs); return err })
-		require.Equal(p.t, all, got == len(xs))
-		for k, x := range xs[:got] {
-			if zero>>k&1 != 0 {
+		var b batch
+		failInits := p.failInits
+		all := p.attempt(len(xs), func() (err error) {
+			if b, err = p.c.getBatch(xs); p.c.construct != nil {
+				err = cmp.Or(err, p.c.makeObjects(xs, 0, b))
+			}
+			return err
+		})
+		if p.failInits != failInits {
+			require.Equal(p.t, make([]unsafe.Pointer, b.n), xs[:b.n])
+			return
+		}
+		require.Equal(p.t, all, b.n == len(xs))
+		for k, x := range xs[:b.n] {
+			if b.fresh>>k&1 != 0 {
 				p.gotZero(x)
 			} else {
 				p.got(x)
@@ -1112,7 +1384,13 @@ func (p *modelPool) opAll(s *shard, n int) {
 		for k, slot := range p.live {
 			places[slot.x] = k
 		}
+		forgotten := len(p.forgotten)
 		for id, x := range p.all() {
+			if slot, ok := p.forgotten[uintptr(x)]; ok {
+				forgotten--
+				p.find(slot, id, x, n&1 != 0)
+				continue
+			}
 			k, ok := places[x]
 			if !ok {
 				p.t.Fatalf("All came to slot %p twice, or it is not live", x)
@@ -1121,11 +1399,15 @@ func (p *modelPool) opAll(s *shard, n int) {
 			p.noteRef(&p.live[k], id)
 		}
 		require.Empty(p.t, places, "All misses live slots")
+		require.Zero(p.t, forgotten, "All misses slots that are forgotten")
 		if n&3 != 0 {
 			return
 		}
 		left, i := len(p.live), 0
 		for id, x := range p.all() {
+			if _, ok := p.forgotten[uintptr(x)]; ok {
+				continue
+			}
 			if left--; i < 40 && left%(n/4+1) == 0 {
 				i++
 				p.takeBack(slices.IndexFunc(p.live, func(s modelSlot) bool { return s.x == x }), 1)
@@ -1134,6 +1416,21 @@ func (p *modelPool) opAll(s *shard, n int) {
 		}
 		require.Zero(p.t, left)
 	})
+}
+
+// find notes that All has found a slot that is forgotten, and may take it back.
+func (p *modelPool) find(slot modelSlot, id uint64, x unsafe.Pointer, takes bool) {
+	if !p.holds(x, slot.stamp) {
+		p.t.Fatalf("slot %p, which is forgotten, has been overwritten", x)
+	}
+	if p.noteRef(&slot, id); !takes {
+		p.forgotten[uintptr(x)] = slot
+		return
+	}
+	delete(p.forgotten, uintptr(x))
+	p.out[x] = true
+	slot.x, slot.page = x, nil
+	p.live = append(p.live, slot)
 }
 
 // opTick lets time pass for one shard.
@@ -1205,13 +1502,32 @@ func (p *modelPool) opStallPut(s *shard, n int) {
 		for _, x := range xs {
 			unwatch(uintptr(x))
 			p.c.endRefs(uintptr(x))
-			ok = s.putAt(uintptr(x)) == putDone && ok
+			if p.c.claims {
+				ok = p.tidy(x) && s.putLeaving(x) == putDone && ok
+			} else {
+				ok = s.putAt(x) == putDone && ok
+			}
 		}
 		out := s.takeOutbox()
 		s.unpin()
 		p.outboxes = append(p.outboxes, out)
 	})
 	require.True(p.t, ok)
+}
+
+// tidy does what a Put does to a slot before it is free. It reports false if the slot is not in use.
+func (p *modelPool) tidy(x unsafe.Pointer) bool {
+	pg, i, _ := p.c.find(uintptr(x))
+	if pg.claimSlot(i) == none {
+		return false
+	}
+	if p.c.reset != nil {
+		p.c.reset(x)
+	}
+	if p.c.clearsOnPut {
+		p.c.clear(x)
+	}
+	return true
 }
 
 // opStallGet takes a page for a shard, which loses its processor before it attaches the page.
@@ -1232,7 +1548,7 @@ func (p *modelPool) opSettle(s *shard, _ int) { on(p.c, s, p.settle) }
 // misused returns the error that a Put of x panics with. x is not a slot in use.
 func (p *modelPool) misused(x unsafe.Pointer) error {
 	pg := pageOf(uintptr(x))
-	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.spec != &p.c.spec {
+	if _, ok := pg.indexOf(uintptr(x)); !ok || pg.spec != p.c.spec {
 		return ErrForeignPut
 	}
 	return ErrDoublePut
@@ -1321,13 +1637,14 @@ func (p *modelPool) opRefMisuse(s *shard, n int) {
 	})
 }
 
-// opClose closes the pool. If no slot is in use, a new pool takes its place.
+// opClose closes the pool. If no slot is in use, or if it is on the Go heap, a new pool takes its
+// place.
 func (p *modelPool) opClose(_ *shard, n int) {
 	if n&1 == 0 {
 		p.settle()
 	}
 	err := p.c.close()
-	if len(p.live) > 0 {
+	if len(p.live) > 0 && !p.c.goHeap {
 		require.ErrorIs(p.t, err, ErrInUse)
 		p.checkAll()
 		return
@@ -1335,6 +1652,7 @@ func (p *modelPool) opClose(_ *shard, n int) {
 	require.NoError(p.t, err)
 	p.settle()
 	require.Empty(p.t, p.c.depot.pages)
+	p.loseAll()
 	require.Zero(p.t, p.c.stats().Live)
 	require.ErrorIs(p.t, p.c.close(), ErrClosed)
 	_, err = p.tryGet()
@@ -1342,14 +1660,34 @@ func (p *modelPool) opClose(_ *shard, n int) {
 	for _, x := range p.put {
 		p.refuses(ErrClosed, func() { p.api.put(x) })
 	}
-	q := p.newPool(byte(n<<2|len(p.put)&3), p.other().kind)
+	q := p.newPool(uint16(n<<2|len(p.put)&3)|uint16(p.stamp&15)<<8, p.other().kind)
 	for k := range p.pools {
 		if p.pools[k] == p {
 			p.pools[k] = q
 		}
 	}
-	q.put = p.put
+	q.put, p.put = p.put, nil
 	p.checkStale(2 * len(p.stale))
+}
+
+// loseAll notes that Close has lost all slots in use. The program still has those that it held.
+func (p *modelPool) loseAll() {
+	for _, slot := range p.live {
+		p.intact(slot)
+		p.put = append(p.put[max(0, len(p.put)-50):], slot.x)
+		p.loseOne(slot)
+	}
+	for _, slot := range p.forgotten {
+		p.loseOne(slot)
+	}
+	p.live, p.out, p.forgotten = nil, nil, nil
+}
+
+func (p *modelPool) loseOne(slot modelSlot) {
+	p.lost++
+	if slot.ref != 0 {
+		p.stale = append(p.stale, staleRef{p, slot.ref})
+	}
 }
 
 // opProcessLimit sets a limit that is near what the pools have.
@@ -1381,9 +1719,126 @@ func (p *modelPool) opFailPurge(_ *shard, n int) {
 
 func (p *modelPool) opCheckAll(*shard, int) { p.checkAll() }
 
+// opFailInit has the WithInit function fail some times.
+func (p *modelPool) opFailInit(_ *shard, n int) {
+	if p.kept != nil {
+		p.failInits = n & 3
+	}
+}
+
+// opFailReset puts a slot. The WithReset function panics, or ends its goroutine, or puts the slot
+// again.
+func (p *modelPool) opFailReset(s *shard, n int) {
+	if p.c.reset == nil || len(p.live) == 0 {
+		return
+	}
+	ends := []func(unsafe.Pointer){
+		func(unsafe.Pointer) { panic(errModel) },
+		func(unsafe.Pointer) { runtime.Goexit() },
+		p.api.put,
+	}
+	errs := []error{errModel, nil, ErrDoublePut}
+	p.endReset = ends[n%3]
+	defer func() { p.endReset = nil }()
+	on(p.c, s, func() {
+		k := p.which(n)
+		p.makeRef(k)
+		id := p.live[k].ref
+		x := p.takeBack(k, 1)[0]
+		puts := []func(){
+			func() { p.api.put(x) },
+			func() { p.putBatch([]unsafe.Pointer{x}) },
+			func() { p.putRef(id) },
+		}
+		done := make(chan error, 1)
+		go func() {
+			defer close(done)
+			done <- caught(func() error { puts[n/3%3](); return nil })
+		}()
+		err, returned := <-done
+		require.Equal(p.t, n%3 != 1, returned)
+		require.ErrorIs(p.t, err, errs[n%3])
+		p.refuses(p.misused(x), func() { p.api.put(x) })
+	})
+}
+
+// opForget forgets slots of the Go heap.
+func (p *modelPool) opForget(_ *shard, n int) {
+	if p.forgotten == nil {
+		return
+	}
+	keepEach := []int{0, 0, 2, 3, 5, 20, 64, 200}[n%8]
+	var left []modelSlot
+	for k, slot := range p.live {
+		p.intact(slot)
+		if keepEach != 0 && k%keepEach == 0 {
+			left = append(left, slot)
+			continue
+		}
+		x := slot.x
+		delete(p.out, x)
+		slot.x, slot.page = nil, pageOf(uintptr(x))
+		p.forgotten[uintptr(x)] = slot
+	}
+	clear(p.live)
+	p.live = left
+	for _, q := range p.pools {
+		q.put = nil
+	}
+}
+
+// opLose forgets slots, lets time pass, and collects garbage. Then those are lost of whose page the
+// program has nothing.
+func (p *modelPool) opLose(s *shard, n int) {
+	if p.forgotten == nil || p.collected >= 5 {
+		return
+	}
+	p.opForget(s, n)
+	p.settle()
+	p.tickAll(3 * windowSole)
+	p.collectGarbage()
+	held := p.held()
+	for at, slot := range p.forgotten {
+		if !held[slot.page] && slot.page.firstUnit() == nil {
+			p.t.Fatalf("nobody has a slot of the page of slot %#x, and the page is there", at)
+		}
+	}
+}
+
 func (p *modelPool) opCollectGarbage(*shard, int) {
-	if !p.collected {
-		p.collected = true
-		runtime.GC()
+	if p.collected < 2 {
+		p.collectGarbage()
+	}
+}
+
+// collectGarbage collects garbage, and waits until pools know of it.
+func (m *model) collectGarbage() {
+	m.collected++
+	runtime.GC()
+	for _, p := range m.pools {
+		p.awaitLost()
+	}
+}
+
+// awaitLost waits until the pool knows which pages are collected. No slot of these was held.
+func (p *modelPool) awaitLost() {
+	d := &p.c.depot
+	hasDead := func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return slices.ContainsFunc(d.pages, (*page).isDead)
+	}
+	for deadline := time.Now().Add(20 * time.Second); hasDead(); time.Sleep(100 * time.Microsecond) {
+		require.True(p.t, time.Now().Before(deadline), "the pool does not know that a page is collected")
+	}
+	for at, slot := range p.forgotten {
+		if d.has(slot.page) {
+			continue
+		}
+		if slot.given {
+			p.t.Fatalf("slot %#x is lost, and the program has a Ref of it", at)
+		}
+		delete(p.forgotten, at)
+		p.loseOne(slot)
 	}
 }

@@ -81,7 +81,7 @@ func (c *core) grow() {
 		shards = append(shards, &c.absent)
 	}
 	if shards[id] == &c.absent {
-		shards[id] = newShard(&c.spec, &c.depot, id)
+		shards[id] = newShard(c.spec, &c.depot, id)
 		shards[id].raise(signalExhausted) // it has nothing, whatever a search has found
 	}
 	t := &shardTable{core: c, shards: shards}

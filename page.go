@@ -45,19 +45,24 @@ type page struct {
 
 	remote atomic.Uint64 // a remoteState; any P
 
-	mem   run       // set once
+	mem   run       // set once; empty for a page of the Go heap
 	words wordBlock // of links; set once
 	guard *guard    // not nil for a guarded slot, see guard.go; set once
-	_     [64 - 8 - 40]byte
+	heap  *heapPage // not nil for a page of the Go heap; set once
+
+	unmade atomic.Bool // a slot on a list may be unmade; any P
+	_      [64 - 8 - 40 - 8 - 4]byte
 }
 
 // pageShared is set once, before the arena's table has the page, and any P reads it. Only owner and
-// refs change.
+// refs change, and base of a page of the Go heap.
 type pageShared struct {
-	base   unsafe.Pointer // first slot
-	links  []uint16       // one word for each slot; who may write a word is said at each use
-	spec   *spec          // of the pool that the page belongs to
-	recip  uint64         // geometry.recip
+	// base is the first slot. For a page of the Go heap it is what keeps the slots alive, and nil
+	// while the page is weak: see heappages.go. Whoever does not own the page reads it by first.
+	base   unsafe.Pointer
+	links  []uint16 // one word for each slot; who may write a word is said at each use
+	spec   *spec    // of the pool that the page belongs to
+	recip  uint64   // geometry.recip
 	stride uint32
 
 	// owner is the id of the shard that owns the page, or noOwner, or inTransit. Only the goroutine
@@ -79,7 +84,7 @@ type pageOwned struct {
 	reserved   uint32
 	list       pageList
 	retired    bool   // the page was kept although it was empty, and was not seen in use since
-	freeIsZero bool   // the bump range was never handed out since the system gave it zeroed
+	isFresh    bool   // the bump range was never handed out: it is zero, or its objects are not made
 	expires    uint32 // shard.now at which a retired page is released
 	next, prev *page
 
@@ -103,6 +108,33 @@ func inUse(word uint16) bool { return word == taken || word == watched }
 
 // isCounted reports whether the slot of a word that is on no list counts as used.
 func isCounted(word uint16) bool { return word >= leaving && word != none }
+
+// A word of a free slot whose object is not made, though the slot has been handed out before, has
+// the upper bits 01, and the index of the next free slot below them, or 1s for none. (Slots of the
+// bump range need no mark: see page.carve.) These slots come from a WithInit or WithReset function
+// that did not return. The fast path of Get leaves them to tryGet.
+const unmade = 1 << 14
+
+func isUnmade(word uint16) bool { return word>>14 == 1 }
+
+// nextOf returns where the word of a free slot leads.
+func nextOf(word uint16) uint32 {
+	if word == unmade|(unmade-1) {
+		return none
+	} else if isUnmade(word) {
+		return uint32(word) - unmade
+	}
+	return uint32(word)
+}
+
+// setNext makes slot i lead to next. It stays unmade if it is. The slot is the caller's.
+func (pg *page) setNext(i, next uint32) {
+	if word := pg.link(i); isUnmade(*word) {
+		*word = unmade | uint16(next)&(unmade-1)
+	} else {
+		*word = uint16(next)
+	}
+}
 
 // Owners that are no shard's id.
 const (
@@ -150,14 +182,15 @@ const (
 // slots and no pool, so that the fast paths need no check for nil. It is never written.
 var noPage = &page{pageOwned: pageOwned{free: none, localFree: none}}
 
-// newPage fills an empty header with the records for mem. It returns a page in transit.
-func newPage(sp *spec, pg *page, mem run) (*page, error) {
+// newPage fills an empty header with the records for the slots at base. It returns a page in
+// transit.
+func newPage(sp *spec, pg *page, base unsafe.Pointer) (*page, error) {
 	g := &sp.geo
 	words, err := theArena.allocWords(g.slots)
 	if err != nil {
 		return nil, err
 	}
-	pg.base = unsafe.Pointer(unsafe.SliceData(mem.mem(int(mem.n))))
+	pg.base = base
 	pg.links = unsafe.Slice((*uint16)(startOf(words.mem())), g.slots)
 	pg.spec = sp
 	pg.recip = g.recip
@@ -166,7 +199,6 @@ func newPage(sp *spec, pg *page, mem run) (*page, error) {
 	pg.free = none
 	pg.localFree = none
 	pg.reserved = g.slots
-	pg.mem = mem
 	pg.words = words
 	pg.remote.Store(uint64(remoteEmpty | remoteOwned))
 	return pg, nil
@@ -208,6 +240,9 @@ func (pg *page) setOwner(id uint32) { atomic.StoreUint32(&pg.owner, id) }
 // slot returns the address of slot i. i < reserved.
 func (pg *page) slot(i uint32) unsafe.Pointer { return slotAt(pg.base, i, pg.stride) }
 
+// addressOf returns the address of slot i as a number, also of a weak page.
+func (pg *page) addressOf(i uint32) uintptr { return pg.begin() + uintptr(i)*uintptr(pg.stride) }
+
 // slotAt returns the address of the slot that is i slots behind the one at first.
 func slotAt(first unsafe.Pointer, i, stride uint32) unsafe.Pointer {
 	return unsafe.Add(first, uintptr(i)*uintptr(stride))
@@ -219,13 +254,25 @@ func (pg *page) link(i uint32) *uint16 {
 	return (*uint16)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(pg.links)), uintptr(i)*2))
 }
 
+// first returns the first slot of a page that the caller need not own, or nil if the page is weak.
+// Any P.
+func (pg *page) first() unsafe.Pointer { return atomic.LoadPointer(&pg.base) }
+
+// begin returns the address of the first slot. Any P.
+func (pg *page) begin() uintptr {
+	if pg.heap != nil {
+		return pg.heap.addr
+	}
+	return uintptr(pg.base)
+}
+
 // indexOf returns the index of the slot at addr, and false if no slot starts there. For an offset
 // within the page, the upper half of offset*ceil(2^64/stride) is the quotient, and the lower half
 // is below ceil(2^64/stride) exactly if there is no remainder (Lemire, Kaser, Kurz: "Faster
 // Remainder by Direct Computation", 2019). For an offset beyond the last slot, and for a negative
 // one, the upper half is reserved or more.
 func (pg *page) indexOf(addr uintptr) (uint32, bool) {
-	hi, lo := bits.Mul64(uint64(addr-uintptr(pg.base)), pg.recip)
+	hi, lo := bits.Mul64(uint64(addr-pg.begin()), pg.recip)
 	return uint32(hi), lo < pg.recip && hi < uint64(pg.reserved)
 }
 
@@ -298,20 +345,21 @@ func (pg *page) popBumps(dst []unsafe.Pointer) int {
 // Two Puts of one slot that race can put it on two lists, and no check catches them for certain. So
 // a list ends where it leads out of the page, and where it leads to a slot that is in use: what
 // follows is lost, but no slot is handed out twice, and no other memory is reached.
-func (pg *page) popFree() unsafe.Pointer {
+func (pg *page) popFree() (x unsafe.Pointer, isFresh bool) {
 	i := pg.free
 	if i >= pg.reserved {
-		return nil
+		return nil, false
 	}
 	word := pg.link(i)
 	if isCounted(*word) {
 		pg.free = none
-		return nil
+		return nil, false
 	}
-	pg.free = uint32(*word)
+	isFresh = isUnmade(*word)
+	pg.free = nextOf(*word)
 	*word = taken
 	pg.used++
-	return pg.slot(i)
+	return pg.slot(i), isFresh
 }
 
 // ready reports whether there is a slot to pop. Owner only.
@@ -346,7 +394,7 @@ func (pg *page) pushRemote(first, last, n uint32) bool {
 		if !w.isOwned() {
 			return false
 		}
-		*pg.link(last) = uint16(w.head())
+		pg.setNext(last, w.head())
 		tail := last
 		if w.count() != 0 {
 			tail = w.tail()
@@ -379,7 +427,7 @@ func (pg *page) refill(n uint32) bool {
 		back = pg.capacity - min(pg.used, pg.capacity) // |localFree|
 		pg.useLocal()
 	} else if pg.free, _, back = pg.takeRemote(); back != 0 {
-		pg.freeIsZero = false
+		pg.isFresh = false
 	}
 	// Without this, a page whose carved slots are nearly all in use would come here again at once,
 	// and again, for as long as it stays so.
@@ -398,7 +446,7 @@ func (pg *page) refill(n uint32) bool {
 // ready.
 func (pg *page) useLocal() {
 	pg.free, pg.localFree = pg.localFree, none
-	pg.freeIsZero = false
+	pg.isFresh = false
 }
 
 // collect moves remoteFree to localFree and returns how many slots came home.
@@ -413,7 +461,7 @@ func (pg *page) collect() int {
 
 // splice puts a chain in front of localFree. Owner only; used is the caller's.
 func (pg *page) splice(first, last uint32) {
-	*pg.link(last) = uint16(pg.localFree)
+	pg.setNext(last, pg.localFree)
 	pg.localFree = first
 }
 
@@ -421,11 +469,13 @@ func (pg *page) splice(first, last uint32) {
 // may be more of them than used says. Owner only.
 func (pg *page) cameHome(n uint32) { pg.used -= min(n, pg.used) }
 
-// carve opens up to n more slots. Owner only, with an empty bump range.
+// carve opens up to n more slots. Owner only, with an empty bump range, and if the pool has a
+// WithInit function, for a Get that takes the slot at once (newSpec sees to it that n is 1 then). So
+// the fast path of Get finds no slot in a bump range whose object is not made.
 func (pg *page) carve(n uint32) {
 	if n = min(n, pg.reserved-pg.capacity); n != 0 {
 		pg.capacity += n
-		pg.freeIsZero = pg.mem.zeroed
+		pg.isFresh = pg.mem.zeroed || pg.heap != nil || pg.spec.keeps
 	}
 }
 
@@ -441,7 +491,7 @@ func (pg *page) reset() {
 	pg.bump = 0
 	pg.free = none
 	pg.localFree = none
-	pg.freeIsZero = false
+	pg.isFresh = false
 }
 
 // full reports whether no slot is free, as far as the owner can see without
@@ -467,15 +517,40 @@ func (pg *page) claim() bool {
 // returned true, the caller must not touch the page. The compare-and-swap publishes the owner-only
 // fields to the next claim. It fails if a slot has come home, so that a page without owner never
 // has a free slot that nobody will look for.
+//
+// A page of the Go heap is weak from then on: the collector takes it when nobody has any of its
+// slots.
 func (pg *page) disown() bool {
-	owner := pg.ownerID()
+	owner, base := pg.ownerID(), pg.base
+	for {
+		if pg.heap != nil {
+			pg.weaken()
+			yieldPoint()
+		}
+		if pg.disownFull() {
+			yieldPoint()
+			// A Put may have ended the last Ref after weaken has looked. It could not claim the page
+			// then, or it does so now.
+			if !pg.keepsInVain() || !pg.claim() {
+				return true
+			}
+		}
+		if pg.heap != nil {
+			pg.setBase(base)
+		}
+		pg.setOwner(owner)
+		if !pg.full() || pg.remoteState().count() != 0 {
+			return false
+		}
+	}
+}
+
+// disownFull is disown for a page that stays as it is, weak or not. If it reports false, the owner
+// has to be set again.
+func (pg *page) disownFull() bool {
 	pg.setOwner(noOwner)
 	yieldPoint()
-	if pg.setRemote(remoteEmpty|remoteOwned, remoteEmpty) {
-		return true
-	}
-	pg.setOwner(owner)
-	return false
+	return pg.setRemote(remoteEmpty|remoteOwned, remoteEmpty)
 }
 
 // disownSpare gives up a page that may have free slots. Owner only, and only when depot.spare has

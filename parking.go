@@ -75,14 +75,15 @@ func (l *parkingLot) hasRoom(pg *page) bool {
 // isFull reports whether there is room for no slot at all.
 func (l *parkingLot) isFull() bool { return l.n == l.room }
 
-// park parks slot i of pg, for which there is room. It reports false if the slot is not taken.
-func (l *parkingLot) park(pg *page, i uint32) bool {
+// park parks slot i of pg, which is at x, and for which there is room. It reports false if the slot
+// is not taken.
+func (l *parkingLot) park(pg *page, i uint32, x unsafe.Pointer) bool {
 	word := pg.link(i)
 	if *word != taken {
 		return false
 	}
 	*word = parking
-	l.places[l.n%lotSize] = parkedSlot{pg.slot(i), word}
+	l.places[l.n%lotSize] = parkedSlot{x, word}
 	l.n++
 	return true
 }
@@ -111,6 +112,7 @@ type chain struct {
 	pg          *page
 	first, last uint32
 	n           uint32
+	x           unsafe.Pointer // the first one, which keeps a weak page from the collector
 }
 
 // takeOldest takes all slots but the keep newest out of the lot and groups them by page. It fills
@@ -131,12 +133,12 @@ func (l *parkingLot) takeOldest(keep uint32, chains []chain) (n int) {
 			k++
 		}
 		if k == n {
-			chains[n] = chain{pg, i, i, 1}
+			chains[n] = chain{pg, i, i, 1, p.slot}
 			n++
 			continue
 		}
 		*pg.link(i) = uint16(chains[k].first)
-		chains[k].first = i
+		chains[k].first, chains[k].x = i, p.slot
 		chains[k].n++
 	}
 	copy(l.places[:], l.places[l.n-keep:l.n])

@@ -228,7 +228,7 @@ func TestParkingArmsTheTimer(t *testing.T) {
 	s := shards[0]
 	xs := simFill(t, c, s, 10)
 	for range 3 {
-		require.True(t, s.put(pageOf(xs[0]), 0))
+		require.True(t, s.put(pageOf(xs[0]), 0, pointerAt(xs[0])))
 		assert.True(t, s.takeOutbox().arm)
 		assert.Equal(t, uint32(1), s.lot.n)
 		require.Equal(t, xs[0], simGet(t, c, s))

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"reflect"
 	"unsafe"
 )
@@ -14,23 +15,27 @@ type Pool[T any] struct {
 	core core
 }
 
-// New makes a pool of T. It takes no memory for slots yet. It panics with a [*TypeError] if T
-// cannot live off-heap: if T holds a Go pointer at any depth, has size zero, or is larger than
-// [MaxSlotSize]. [CheckType] tells beforehand. It also panics, with another error, if an option's
-// value makes no sense. New is safe for concurrent use.
+// New makes a pool of T. It takes no memory for slots yet. It panics with a [*TypeError] if T does
+// not fit: if T has size zero, is larger than [MaxSlotSize], or holds a Go pointer at any depth and
+// [WithGoHeap] is not among the options. [CheckType] tells beforehand. It also panics, with another
+// error, if an option's value makes no sense. New is safe for concurrent use.
 //
 // A pool with slots in use lives until Close, even when nothing refers to it any more, because the
-// garbage collector knows nothing of slots.
+// garbage collector knows nothing of slots. A pool with WithGoHeap does not: it is collected when
+// nothing refers to it.
 func New[T any](opts ...Option) *Pool[T] {
 	t := reflect.TypeFor[T]()
-	if err := checkType(t); err != nil {
-		panic(err)
-	}
 	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
-	sp, err := newSpec(t.Size(), t.String(), o)
+	if err := checkType(t, o.goHeap); err != nil {
+		panic(err)
+	}
+	if err := cmp.Or(o.init.checkFor(t, "WithInit"), o.reset.checkFor(t, "WithReset")); err != nil {
+		panic(err)
+	}
+	sp, err := newSpec(t, o)
 	if err != nil {
 		panic(err)
 	}
@@ -38,26 +43,32 @@ func New[T any](opts ...Option) *Pool[T] {
 		o.startProfile()
 	}
 	p := new(Pool[T])
+	p.core.contents = contentsOf(sp, &o, clearSlot[T])
 	p.core.init(sp)
 	return p
 }
 
-// CheckType returns nil if New[T] would make a pool, and otherwise the [*TypeError] with which it
-// would panic. It is safe for concurrent use.
-func CheckType[T any]() error { return checkType(reflect.TypeFor[T]()) }
+// CheckType returns nil if New[T] would make a pool without [WithGoHeap], and otherwise the
+// [*TypeError] with which it would panic. With WithGoHeap, New accepts any T of 1 byte to
+// [MaxSlotSize]. CheckType is safe for concurrent use.
+func CheckType[T any]() error { return checkType(reflect.TypeFor[T](), false) }
 
-// Get returns a slot that is the caller's until Put, zeroed like new(T). If it cannot, it panics
-// with an error that wraps [ErrLimit], [ErrOutOfMemory] or [ErrClosed]. [Pool.TryGet] returns the
-// error instead.
+// Get returns a slot that is the caller's until Put, zeroed like new(T). If the pool has a function
+// for [WithInit], the slot holds what the function made of it, or what it held when it was Put. If
+// Get cannot return a slot, it panics with an error that wraps [ErrLimit], [ErrOutOfMemory] or
+// [ErrClosed]. [Pool.TryGet] returns the error instead.
 func (p *Pool[T]) Get() *T {
 	x := (*[1]T)(p.core.get())
-	clear(x[:]) // an array of one, because the compiler clears that in line
+	if p.core.clearsOnGet {
+		clear(x[:]) // an array of one, because the compiler clears that in line
+	}
 	return &x[0]
 }
 
 // GetNoZero is [Pool.Get] without the clearing, for callers that overwrite the whole slot. The slot
 // may hold anything: most likely what it held when it was Put, or what another pool's slot at the
-// same place held.
+// same place held. It is the same as Get where Get clears nothing: with [WithInit], and where Put
+// clears slots ([WithGoHeap]).
 func (p *Pool[T]) GetNoZero() *T {
 	return (*T)(p.core.get())
 }
@@ -66,11 +77,11 @@ func (p *Pool[T]) GetNoZero() *T {
 // and an error that wraps [ErrLimit], [ErrOutOfMemory] or [ErrClosed]. It takes some nanoseconds
 // longer.
 func (p *Pool[T]) TryGet() (*T, error) {
-	x, isZero, err := p.core.tryGet()
+	x, isFresh, err := p.core.tryGet()
 	if err != nil {
 		return nil, err
 	}
-	if !isZero {
+	if p.core.clearsOnGet && !isFresh {
 		zero((*T)(x))
 	}
 	return (*T)(x), nil
@@ -83,7 +94,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 // x is not a slot of this pool (both, if its page has been released since), and [ErrClosed] after
 // Close. The pool is unchanged then and remains usable. A second Put of a slot that has been handed
 // out again since goes unnoticed and frees the slot under its new user. [Pool.PutRef] does not do
-// that.
+// that. A function for [WithReset] that panics lets Put panic as well, and the slot is free then.
 //
 // Put(x) synchronizes before the Get that returns the same slot.
 func (p *Pool[T]) Put(x *T) {
@@ -97,19 +108,22 @@ func (p *Pool[T]) Put(x *T) {
 func (p *Pool[T]) GetBatch(dst []*T) {
 	for done := 0; ; {
 		part := dst[done:min(done+batchSize, len(dst))]
-		n, isZero, err := p.core.getBatch(pointers(part))
-		for k, x := range part[:n] {
-			if isZero>>k&1 == 0 {
-				zero(x)
-			}
+		b, err := p.core.getBatch(pointers(part))
+		if err == nil && b.fresh != 0 && p.core.construct != nil {
+			err = p.core.makeObjects(pointers(dst), done, b)
 		}
-		done += n
+		done += b.n
 		if err != nil {
-			if done > 0 {
-				p.PutBatch(dst[:done])
-			}
+			p.core.undoBatch(pointers(dst[:done]))
 			clear(dst)
 			panic(err)
+		}
+		if p.core.clearsOnGet {
+			for k, x := range part {
+				if b.fresh>>k&1 == 0 {
+					zero(x)
+				}
+			}
 		}
 		if done == len(dst) {
 			return
@@ -119,7 +133,8 @@ func (p *Pool[T]) GetBatch(dst []*T) {
 
 // PutBatch gives back all slots of xs as [Pool.Put] would, for less than as many Puts cost. They
 // need not come from one GetBatch. It skips nil and does not change xs. If it panics, as Put would,
-// the slots before the offending one have been put back, and those after it have not.
+// the slots before the offending one have been put back, and those after it have not. In a pool
+// that clears or resets in Put, it may save nothing.
 func (p *Pool[T]) PutBatch(xs []*T) {
 	for {
 		n := min(len(xs), batchSize)
@@ -137,7 +152,8 @@ func (p *Pool[T]) PutBatch(xs []*T) {
 func (p *Pool[T]) Stats() Stats { return p.core.stats() }
 
 // Trim brings every free slot home, releases all pages without a slot in use, warm ones too, and
-// gives their memory back to the OS. It returns how many bytes went back. Other calls wait while it
+// gives their memory back to the OS. It returns how many bytes went back. Pages of the Go heap
+// ([WithGoHeap]) are left to the garbage collector, and do not count. Other calls wait while Trim
 // collects. After Close it panics with an error that wraps [ErrClosed].
 func (p *Pool[T]) Trim() int64 {
 	n := p.core.trim("Trim")
@@ -150,6 +166,10 @@ func (p *Pool[T]) Trim() int64 {
 // Close ends the pool. Its memory goes to other pools, and if none wants it within a second, to the
 // OS. While slots are out, Close changes nothing and returns an error that wraps [ErrInUse]. If the
 // pool is closed already, it returns an error that wraps [ErrClosed].
+//
+// A pool with [WithGoHeap] leaves its memory to the garbage collector. Close ends it whatever is
+// out, and adds the slots that are out to [Stats].Lost. What they hold stays as long as the program
+// refers to it.
 //
 // After Close, TryGet returns an error that wraps ErrClosed, Deref returns nil, PutRef returns
 // false, and Stats returns what was counted. Put(nil) and Ref(nil) still do nothing. All other

@@ -15,8 +15,8 @@ import (
 )
 
 // The pools of the process, for calls that concern all of them. The references are weak: the
-// garbage collector takes a pool that was never closed, has no page, and is not referred to any
-// more. Then it is not here any more either.
+// garbage collector takes a pool that was never closed and is not referred to any more, if it has no
+// page, or its pages are on the Go heap. Then it is not here any more either.
 var pools struct {
 	mu    sync.Mutex
 	next  uint64 // id of the next pool
@@ -35,6 +35,9 @@ func register(c *core) {
 	pools.cores[id] = weak.Make(c)
 	c.id = id
 	runtime.AddCleanup(c, unregister, id)
+	if c.goHeap {
+		runtime.AddCleanup(c, (*heapPages).abandon, c.depot.onHeap)
+	}
 }
 
 func unregister(id uint64) {
@@ -74,8 +77,8 @@ func ReadStats() []Stats {
 	return all
 }
 
-// TrimAll calls [Pool.Trim] for all pools that are open, and returns how many bytes went back to the
-// OS. It is safe for concurrent use.
+// TrimAll calls [Pool.Trim] for all pools that are open, those on the Go heap included, and returns
+// how many bytes went back to the OS. It is safe for concurrent use.
 func TrimAll() (bytes int64) {
 	for _, c := range openPools() {
 		bytes += c.trim("TrimAll")
@@ -103,7 +106,8 @@ func takeFromOthers(c *core) bool {
 		return true // since this call
 	}
 	taking.begun.Add(1)
-	others := slices.DeleteFunc(openPools(), func(other *core) bool { return other == c })
+	// What is on the Go heap would not help.
+	others := slices.DeleteFunc(openPools(), func(other *core) bool { return other == c || other.goHeap })
 	for _, all := range []bool{false, true} {
 		released := false
 		for _, other := range others {
@@ -126,7 +130,7 @@ func takeFromOthers(c *core) bool {
 
 // Memory is what all pools of the process have together. All fields except SystemCalls are in
 // bytes. Where the memory is the system's ([Stats].OffHeap), the garbage collector's statistics and
-// GOMEMLIMIT know nothing of it.
+// GOMEMLIMIT know nothing of it. They do count GoHeap.
 type Memory struct {
 	Reserved  int64 // address space, most of it without memory behind it; never given back
 	Committed int64 // pages that may have memory behind them: InUse + Warm
@@ -137,6 +141,10 @@ type Memory struct {
 	// keeps.)
 	Warm   int64
 	Purged int64 // given back to the OS since the process started
+
+	// GoHeap counts pages that pools with WithGoHeap hold. They are part of the Go heap and of none
+	// of the other fields. What objects refer to is not counted.
+	GoHeap int64
 
 	// Records counts the two bytes that the library keeps for each slot of a page, in units of 4 KiB
 	// that may have memory behind them. They are no part of Committed, and no limit counts them.
@@ -161,6 +169,7 @@ func ReadMemory() Memory {
 		Warm:        int64(a.total.committed()-a.total.inUse) * granuleSize,
 		Purged:      a.total.purged,
 		Reserved:    a.reserved,
+		GoHeap:      heapBytes.Load(),
 		Records:     a.words.bytes(),
 		SystemCalls: a.sysCall,
 		WorldStops:  worldStops(),
@@ -171,8 +180,9 @@ func ReadMemory() Memory {
 
 // SetProcessLimit bounds the memory of all pools of the process together, in bytes:
 // [Memory].Committed, which changes in steps of whole pages of 64 KiB to 4 MiB, does not rise above
-// the limit. 0 means no limit and is the default. SetProcessLimit returns the previous limit. If
-// bytes is negative, it does nothing else, as with [runtime/debug.SetMemoryLimit].
+// the limit. It does not count pools on the Go heap ([WithGoHeap]), and GOMEMLIMIT does. 0 means no
+// limit and is the default. SetProcessLimit returns the previous limit. If bytes is negative, it does
+// nothing else, as with [runtime/debug.SetMemoryLimit].
 //
 // A Get that would exceed the limit first gives back what released pages hold, then takes what its
 // own pool has free on any P, and then the pages without a slot in use that other pools keep, those
@@ -211,7 +221,8 @@ func (l Leak) String() string {
 // Leaks returns all slots of all open pools that are in use, with the stacks that got them. Pools
 // come in the order in which they were made, and their slots by address. Leaks knows slots only in
 // builds with -tags pooldebug. In others it returns nil; [WithProfile] shows a sample of them
-// there. Leaks is safe for concurrent use.
+// there. Slots that the garbage collector has taken ([Stats].Lost) are not in use any more. Leaks is
+// safe for concurrent use.
 func Leaks() []Leak {
 	var all []Leak
 	for _, c := range openPools() {

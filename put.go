@@ -38,11 +38,12 @@ func (c *core) put(x unsafe.Pointer) {
 		pg     *page       // of x
 		hi, lo uint64      // hi is the index of the slot, if lo says that x is the address of one
 		word   *uint16     // of the slot
-		owner  uint32      // of the page
+		id     uint32      // of the P; then that of the page's owner
 		push   bool        // the slot goes on its page's list, and is not parked
 	)
 	m := getm()
-	switch id, t := m.p.id, c.fast.rest; {
+	id = m.p.id
+	switch t := c.fast.rest; {
 	case id < fewPs:
 		s = c.fast.few[id]
 	case t != nil && uint64(id) < uint64(len(t.shards)):
@@ -72,7 +73,7 @@ func (c *core) put(x unsafe.Pointer) {
 	//    page.indexOf). To try the page of an earlier Put first saves nothing: the table costs a few
 	//    loads from the cache, and a wrong guess costs more.
 	l = *(**leaf)(unsafe.Pointer(&tableRoot[uintptr(x)>>leafShift%rootEntries]))
-	if l == nil || sig&^signalRefs != 0 || m.curg.stackguard0 == stackPreempt {
+	if l == nil {
 		goto slow
 	}
 	pg = *(**page)(unsafe.Pointer(&l[uintptr(x)>>tableShift%leafEntries]))
@@ -80,20 +81,27 @@ func (c *core) put(x unsafe.Pointer) {
 		goto slow
 	}
 	hi, lo = bits.Mul64(uint64(uintptr(x)-uintptr(pg.base)), pg.recip)
-	if lo >= pg.recip || hi >= uint64(len(pg.links)) || pg.spec != &c.spec {
+	if lo >= pg.recip || hi >= uint64(len(pg.links)) || pg.spec != c.spec {
 		goto slow
 	}
 	word = &pg.links[hi]
-	if *word != taken {
+	if *word != taken || m.curg.stackguard0 == stackPreempt {
+		goto slow
+	}
+	if sig&^signalRefs != 0 {
+		if sig == signalClaims { // this is all that is done here of a Put that resets or clears
+			*word = leaving
+			k = claimed
+		}
 		goto slow
 	}
 	// 3. A slot of our own is pushed, or parked if the lot is empty; if its page may be empty then,
 	//    the slow path does it. Another shard's slot is parked if there is room. (parkingLot.wants,
 	//    hasRoom.) The clock has to know of parked slots.
-	owner = atomic.LoadUint32(&pg.owner)
-	push = owner == s.id && k != 0 && pg.used > 2
-	if !push && (owner == s.id && (k != 0 || pg.used == 1 && pg.localFree != none) ||
-		owner != s.id && k >= s.lot.room/4 && (k >= s.lot.room || owner == noOwner) ||
+	id = atomic.LoadUint32(&pg.owner)
+	push = id == s.id && k != 0 && pg.used > 2
+	if !push && (id == s.id && (k != 0 || pg.used == 1 && pg.localFree != none) ||
+		id != s.id && k >= s.lot.room/4 && (k >= s.lot.room || id == noOwner) ||
 		!s.lot.armed) {
 		goto slow
 	}
@@ -132,12 +140,97 @@ done:
 	}
 	return
 
+slow: // nothing has changed, or the slot is claimed
+	atomic.StoreUint32(&s.busy, 0)
+	if stepping {
+		stepUnpin()
+	}
+	if k == claimed {
+		c.putTidied(x, pg)
+		return
+	}
+	c.putSlow(x)
+}
+
+// claimed is more slots than a lot has.
+const claimed = 1 << 31
+
+// putClaimed takes back slot i of pg, which is at x, and whose word says leaving: its caller has
+// claimed it (contents.go). It is put without the steps that find the slot, and the rules for put
+// hold for it too.
+//
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func (c *core) putClaimed(x unsafe.Pointer, pg *page, i uint32) {
+	if !fastBuild {
+		c.putClaimedSlow(x)
+		return
+	}
+	var (
+		s     *shard
+		k     uint32
+		owner uint32
+		word  *uint16
+	)
+	m := getm()
+	switch id, t := m.p.id, c.fast.rest; {
+	case id < fewPs:
+		s = c.fast.few[id]
+	case t != nil && uint64(id) < uint64(len(t.shards)):
+		s = t.shards[id]
+	}
+	if s == nil {
+		c.putClaimedSlow(x)
+		return
+	}
+	s.busy = 1
+	if stepping {
+		yieldPoint()
+	}
+	k = s.lot.n
+	// Refs are ended by the slow path.
+	if atomic.LoadUint32(&s.signal) != signalClaims || uint64(i) >= uint64(len(pg.links)) || m.curg.stackguard0 == stackPreempt {
+		goto slow
+	}
+	word = &pg.links[i]
+	owner = atomic.LoadUint32(&pg.owner)
+	if *word != leaving {
+		goto slow
+	}
+	if owner == s.id && k != 0 && pg.used > 2 {
+		*word = uint16(pg.localFree)
+		pg.localFree = i
+		pg.used--
+	} else {
+		if owner == s.id && (k != 0 || pg.used == 1 && pg.localFree != none) ||
+			owner != s.id && k >= s.lot.room/4 && (k >= s.lot.room || owner == noOwner) ||
+			!s.lot.armed {
+			goto slow
+		}
+		*word = parking
+		s.lot.places[k%lotSize] = parkedSlot{x, word}
+		s.lot.n = k + 1
+	}
+	if stepping {
+		yieldPoint()
+	}
+	if storesInOrder {
+		s.busy = 0
+	} else {
+		atomic.StoreUint32(&s.busy, 0)
+	}
+	if stepping {
+		stepUnpin()
+	}
+	return
+
 slow: // nothing has changed
 	atomic.StoreUint32(&s.busy, 0)
 	if stepping {
 		stepUnpin()
 	}
-	c.putSlow(x)
+	c.putClaimedSlow(x)
 }
 
 // putSlow is put from the point where the fast path cannot take the slot. It has an ordinary
@@ -145,20 +238,58 @@ slow: // nothing has changed
 //
 //go:noinline
 func (c *core) putSlow(x unsafe.Pointer) {
-	addr := uintptr(x)
+	if err := c.putOne("Put", x); err != nil {
+		panic(err)
+	}
+}
+
+// putOne takes back the slot at x, for op.
+func (c *core) putOne(op string, x unsafe.Pointer) (err error) {
+	switch {
+	case c.shards.Load() == nil:
+		err = errNotNew
+	case c.claims:
+		err = c.putClaiming(op, x)
+	case c.isCollected(x):
+		err = c.errForeignPut(op, uintptr(x))
+	default:
+		err = c.putEntering(op, x)
+	}
+	runtime.KeepAlive(x) // a page of the Go heap must not go before its slot is free
+	return err
+}
+
+// putEntering takes back the slot at x on a shard.
+func (c *core) putEntering(op string, x unsafe.Pointer) error {
+	s, err := c.enter(op)
+	if err != nil {
+		return err
+	}
+	if c.hasRefs.Load() {
+		c.endRefs(uintptr(x))
+	}
+	how := s.putAt(x)
+	c.leave(s)
+	return c.finishPut(op, x, how)
+}
+
+// putClaimedSlow is putClaimed from the point where the fast path cannot take the slot.
+//
+//go:noinline
+func (c *core) putClaimedSlow(x unsafe.Pointer) {
 	s, err := c.enter("Put")
+	if err == nil {
+		if c.hasRefs.Load() {
+			c.endRefs(uintptr(x))
+		}
+		how := s.putLeaving(x)
+		c.leave(s)
+		err = c.finishPut("Put", x, how)
+	}
 	if err != nil {
 		panic(err)
 	}
-	if c.hasRefs.Load() {
-		c.endRefs(addr)
-	}
-	how := s.putAt(addr)
-	c.leave(s)
-	if err := c.finishPut("Put", addr, how); err != nil {
-		panic(err)
-	}
-	runtime.KeepAlive(x) // a page of the Go heap must not go before its slot is free
+	runtime.KeepAlive(x)
 }
 
 // putResult says how far a Put has come on its shard. finishPut does the rest.
@@ -171,30 +302,42 @@ const (
 	putDouble            // the slot is not in use
 )
 
-// putAt takes back the slot at addr on s: it parks it, sends others home to make room for it,
-// claims its page, or pushes it.
-func (s *shard) putAt(addr uintptr) putResult {
-	pg, i, ok := s.spec.find(addr)
+// putAt takes back the slot at x on s: it parks it, sends others home to make room for it, claims
+// its page, or pushes it.
+func (s *shard) putAt(x unsafe.Pointer) putResult {
+	pg, i, ok := s.spec.find(uintptr(x))
 	switch {
 	case !ok:
 		return putForeign
 	case *pg.link(i) == watched && pg.changeLink(i, watched, leaving):
 		return putWatched // only one Put of the slot comes here
-	case !s.put(pg, i):
+	case !s.put(pg, i, x):
 		return putDouble
 	}
 	return putDone
 }
 
+// putLeaving is putAt for a slot whose word says leaving. If it does not, another Put of the slot
+// has run at the same time.
+func (s *shard) putLeaving(x unsafe.Pointer) putResult {
+	pg, i, ok := s.spec.find(uintptr(x))
+	if !ok || *pg.link(i) != leaving {
+		return putDouble
+	}
+	*pg.link(i) = taken
+	s.put(pg, i, x)
+	return putDone
+}
+
 // finishPut does what is left of a Put, without a shard. op names the call, for the error.
-func (c *core) finishPut(op string, addr uintptr, how putResult) error {
+func (c *core) finishPut(op string, x unsafe.Pointer, how putResult) error {
 	switch how {
 	case putWatched:
-		return c.putWatched(op, addr)
+		return c.putWatched(op, x)
 	case putForeign:
-		return c.errForeignPut(op, addr)
+		return c.errForeignPut(op, uintptr(x))
 	case putDouble:
-		return c.errDoublePut(op, addr)
+		return c.errDoublePut(op, uintptr(x))
 	}
 	return nil
 }
@@ -202,6 +345,20 @@ func (c *core) finishPut(op string, addr uintptr, how putResult) error {
 // putBatch takes back the slots at xs, at most batchSize. On misuse it panics when those before the
 // misused one have been taken back.
 func (c *core) putBatch(xs []unsafe.Pointer) {
+	if c.shards.Load() == nil {
+		panic(errNotNew)
+	}
+	if c.claims || c.isAnyCollected(xs) {
+		for _, x := range xs {
+			if x == nil {
+				continue
+			}
+			if err := c.putOne("PutBatch", x); err != nil {
+				panic(err)
+			}
+		}
+		return
+	}
 	s, err := c.enter("PutBatch")
 	if err != nil {
 		panic(err)
@@ -222,9 +379,9 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 			}
 			continue
 		}
-		if how := s.putAt(addr); how != putDone {
+		if how := s.putAt(x); how != putDone {
 			c.leave(s)
-			if err = c.finishPut("PutBatch", addr, how); err == nil {
+			if err = c.finishPut("PutBatch", x, how); err == nil {
 				s, err = c.enter("PutBatch")
 			}
 			if err != nil {
@@ -233,7 +390,7 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 			pg = noPage
 			continue
 		}
-		if pg = pageOf(addr); pg.ownerID() != s.id || pg.spec != &c.spec {
+		if pg = pageOf(addr); pg.ownerID() != s.id || pg.spec != c.spec {
 			pg = noPage
 		}
 	}

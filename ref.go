@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,8 @@ import (
 // and [Pool.Deref] and [Pool.PutRef] take them.
 //
 // A Ref is a value and may be copied at will. It has a meaning only for the pool that made it, in
-// the same process. It does not keep the slot from being put.
+// the same process. It does not keep the slot from being put. (It does keep the garbage collector
+// from taking a slot on the Go heap: see [WithGoHeap].)
 //
 // A Ref has 32 bits for the slot and 32 bits for its generation. Each Put of the slot raises the
 // generation by one. After 2 to 4 billion Puts of its slot, an old Ref may be taken for a new one.
@@ -42,15 +44,15 @@ func (r Ref[T]) String() string {
 // that wraps [ErrForeignPut] if x is not a slot of this pool, [ErrDoublePut] if it is not in use
 // (both, if its page has been released since), and [ErrClosed] after Close.
 //
-// The first Ref in a page adds 4 bytes for each slot of the page, on the Go heap. From the first
-// Ref of a pool on, Put takes some nanoseconds longer. Four million pages of the process can have
-// Refs at a time (600,000 if they have the smallest slots). Beyond that, Ref panics with an error
-// that wraps [ErrLimit].
+// The first Ref in a page adds 4 bytes for each slot of the page, on the Go heap, and 8 bytes for
+// one of a pool with [WithGoHeap]. From the first Ref of a pool on, Put takes some nanoseconds
+// longer. Four million pages of the process can have Refs at a time (600,000 if they have the
+// smallest slots off the Go heap). Beyond that, Ref panics with an error that wraps [ErrLimit].
 func (p *Pool[T]) Ref(x *T) Ref[T] {
 	if x == nil {
 		return Ref[T]{}
 	}
-	return Ref[T]{p.core.ref(uintptr(unsafe.Pointer(x)))}
+	return Ref[T]{p.core.ref(unsafe.Pointer(x))}
 }
 
 // Deref returns the slot that r refers to. It returns nil if the slot was Put, if r is zero, if
@@ -85,6 +87,10 @@ func (p *Pool[T]) PutRef(r Ref[T]) bool {
 // while nobody else may get or put them. All stops the other users of the pool while it looks at a
 // page, for some ten microseconds if slots have 64 bytes. Each page with a slot in use gets what
 // [Pool.Ref] adds, within the same bound.
+//
+// On the Go heap, slots that the program has forgotten come as well, as long as the garbage
+// collector has not taken them, and the loop may put them. The Ref of a slot does not keep it
+// there; the pointer does.
 func (p *Pool[T]) All() iter.Seq2[Ref[T], *T] {
 	return func(yield func(Ref[T], *T) bool) {
 		for _, pg := range p.core.allPages() {
@@ -108,17 +114,17 @@ const (
 )
 
 // A refUnit is what the numbers of one unit refer to: all that Deref has to know, on one cache
-// line. Only gens and wrapped change.
+// line. Only gens and wrapped change, and first for a page of the Go heap.
 type refUnit struct {
 	spec  *spec
-	first unsafe.Pointer // the unit's first slot
+	first unsafe.Pointer // the unit's first slot, or nil: see start
 	// gens has the current generation of each slot of the unit. Whoever has the slot raises it,
 	// before the Put. Any P reads it.
 	gens    []uint32 // atomic: see gen
 	next    *refUnit // of the same page, for the slots that follow
 	number  uint32
-	wrapped uint32  // 1 if a generation has started over; atomic
-	_       [8]byte // 64 bytes on 64-bit systems, so that no unit of a slab is on two cache lines
+	wrapped uint32 // 1 if a generation has started over; atomic
+	page    *page  // 64 bytes on 64-bit systems, so that no unit of a slab is on two cache lines
 }
 
 // A refTable has the units of all pools. It is read without a lock.
@@ -167,8 +173,62 @@ func (u *refUnit) id(i uint32) uint64 {
 	return uint64(u.gen(i))<<32 | uint64(u.number*unitSlots+i)
 }
 
-// slot returns the address of slot i of u.
-func (u *refUnit) slot(i uint32) unsafe.Pointer { return slotAt(u.first, i, u.spec.geo.stride) }
+// slot returns the address of slot i of u, or nil if the collector has taken it. Any goroutine; if
+// the page is of the Go heap, one that has no shard.
+func (u *refUnit) slot(i uint32) unsafe.Pointer {
+	first := atomic.LoadPointer(&u.first)
+	if first == nil {
+		if first = u.page.held(); first == nil {
+			return nil
+		}
+	}
+	return slotAt(first, i, u.spec.geo.stride)
+}
+
+// given has the generation of each slot of u at which [Pool.Ref] has returned a Ref of it last. The
+// page is of the Go heap.
+func (u *refUnit) given() []uint32 { return u.gens[len(u.gens) : 2*len(u.gens)] }
+
+// keep notes that a Ref of slot i was given: the page stays until the slot is put. first is the first
+// slot of u. The order of the two stores is the reverse of what letGo does, so that one of the two
+// sees the other one.
+func (u *refUnit) keep(i uint32, first unsafe.Pointer) {
+	atomic.StoreUint32(&u.given()[i], u.gen(i))
+	yieldPoint()
+	atomic.StorePointer(&u.first, first)
+}
+
+// letGo lets the collector take the page of u, unless a Ref was given of a slot that is in use. It
+// reports whether the page is kept. The caller owns the page.
+func (u *refUnit) letGo() (kept bool) {
+	first := atomic.LoadPointer(&u.first)
+	if first == nil {
+		return false
+	}
+	atomic.StorePointer(&u.first, nil)
+	yieldPoint()
+	if u.isGiven() {
+		atomic.StorePointer(&u.first, first)
+		return true
+	}
+	return false
+}
+
+// isGiven reports whether a Ref was given of a slot that is in use. The page is of the Go heap.
+func (u *refUnit) isGiven() bool {
+	for i := range u.given() {
+		if gen := atomic.LoadUint32(&u.given()[i]); gen != 0 && gen == u.gen(uint32(i)) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepsInVain reports whether pg is weak, and kept all the same for a Ref that has ended. Any P.
+func (pg *page) keepsInVain() bool {
+	u := pg.firstUnit()
+	return pg.heap != nil && pg.first() == nil && u != nil && atomic.LoadPointer(&u.first) != nil && !u.isGiven()
+}
 
 // raise gives slot i of u the generation after gen. It reports false if the slot has another one
 // than gen. 0 is no generation, so that no Ref is zero.
@@ -194,8 +254,11 @@ func (r *refTable) make(pg *page) *refUnit {
 	for end := pg.reserved; end > 0; { // from the last unit on, so that each links to the next
 		begin := (end - 1) / unitSlots * unitSlots
 		f := r.take()
-		u := r.newUnit(int(end - begin))
-		u.spec, u.first, u.next, u.number = pg.spec, pg.slot(begin), first, f.number
+		u := r.newUnit(int(end-begin), pg.heap != nil)
+		u.spec, u.page, u.next, u.number = pg.spec, pg, first, f.number
+		if pg.heap == nil {
+			u.first = pg.slot(begin)
+		}
 		for i := range u.gens {
 			u.gens[i] = f.born // nobody else knows the unit yet
 		}
@@ -212,17 +275,21 @@ func (r *refTable) make(pg *page) *refUnit {
 	return first
 }
 
-// newUnit makes a unit of n slots. mu is held.
-func (r *refTable) newUnit(n int) *refUnit {
+// newUnit makes a unit of n slots, with room for given if that is wanted. mu is held.
+func (r *refTable) newUnit(n int, withGiven bool) *refUnit {
+	room := n
+	if withGiven {
+		room = 2 * n
+	}
 	if len(r.units) == 0 {
 		r.units = make([]refUnit, unitSlab)
 	}
-	if len(r.gens) < n {
+	if len(r.gens) < room {
 		r.gens = make([]uint32, unitSlab*unitSlots)
 	}
 	u := &r.units[0]
 	r.units = r.units[1:]
-	u.gens, r.gens = r.gens[:n:n], r.gens[n:]
+	u.gens, r.gens = r.gens[:n:room], r.gens[room:]
 	return u
 }
 
@@ -253,6 +320,9 @@ func (r *refTable) drop(pg *page) {
 	defer r.mu.Unlock()
 	for u := pg.firstUnit(); u != nil; u = u.next {
 		r.entry(u.number).Store(nil)
+		if pg.heap != nil {
+			atomic.StorePointer(&u.first, nil) // other units of its slab may be kept
+		}
 		latest := uint32(0)
 		for i := range u.gens {
 			latest = max(latest, u.gen(uint32(i)))
@@ -294,12 +364,13 @@ func (c *core) endRefs(addr uintptr) {
 	}
 }
 
-// ref returns the id of the slot at addr. It panics if that is not in use.
-func (c *core) ref(addr uintptr) uint64 {
+// ref returns the id of the slot at x. It panics if that is not in use.
+func (c *core) ref(x unsafe.Pointer) uint64 {
 	c.requireNew()
+	addr := uintptr(x)
 	pg, i, ok := c.find(addr)
 	switch {
-	case !ok:
+	case !ok || c.isCollected(x):
 		panic(c.errForeignPut("Ref", addr))
 	case !inUse(*pg.link(i)):
 		panic(c.errDoublePut("Ref", addr))
@@ -312,6 +383,9 @@ func (c *core) ref(addr uintptr) uint64 {
 			panic(c.errClosed("Ref"))
 		}
 		u = c.makeRefs(pg)
+	}
+	if pg.heap != nil {
+		u.keep(i, unsafe.Add(x, -int(addr-pg.heap.addr)))
 	}
 	return u.id(i)
 }
@@ -330,7 +404,7 @@ func (c *core) makeRefs(pg *page) *refUnit {
 
 // deref returns the slot with an id, or nil.
 func (c *core) deref(id uint64) unsafe.Pointer {
-	u, i := refs.find(&c.spec, id)
+	u, i := refs.find(c.spec, id)
 	if u == nil {
 		return nil
 	}
@@ -340,21 +414,36 @@ func (c *core) deref(id uint64) unsafe.Pointer {
 // putRef takes back the slot with an id, if there is one. Of several callers, the one whose
 // compare-and-swap ends the generation does it.
 func (c *core) putRef(id uint64) bool {
+	if c.shards.Load() == nil {
+		panic(errNotNew)
+	}
+	x := c.deref(id) // keeps the slot, until it is free
+	if x == nil {
+		return false
+	}
 	s, err := c.enter("PutRef")
 	if err != nil {
 		return false
 	}
-	u, i := refs.find(&c.spec, id)
+	u, i := refs.find(c.spec, id)
 	if u == nil || !u.raise(i, uint32(id>>32)) {
 		c.leave(s)
 		return false
 	}
-	addr := uintptr(u.slot(i))
-	how := s.putAt(addr)
-	c.leave(s)
-	if err := c.finishPut("PutRef", addr, how); err != nil {
+	if c.claims {
+		pg, place, _ := c.find(uintptr(x))
+		was := pg.claimSlot(place)
+		c.leave(s)
+		err = c.finishClaimed("PutRef", x, pg, place, was, true)
+	} else {
+		how := s.putAt(x)
+		c.leave(s)
+		err = c.finishPut("PutRef", x, how)
+	}
+	if err != nil {
 		panic(err) // a Put of the slot has just ended as well
 	}
+	runtime.KeepAlive(x)
 	return true
 }
 

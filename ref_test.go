@@ -106,7 +106,7 @@ func TestRefOutlivesPage(t *testing.T) {
 		for range 5 {
 			xs := simFill(t, c, shards[0], int(c.geo.slots)+3)
 			for _, x := range xs {
-				id := c.ref(x)
+				id := c.ref(pointerAt(x))
 				require.False(t, stale[id], "a new Ref is equal to a stale one")
 				require.Equal(t, x, uintptr(c.deref(id)))
 				stale[id] = true
@@ -335,8 +335,8 @@ func TestRefOfParkedSlot(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	xs := simFill(t, c, shards[0], 3)
 	require.True(t, simPut(c, shards[1], xs[0]))
-	requirePanic(t, ErrDoublePut, func() { c.ref(xs[0]) })
-	c.ref(xs[1])
+	requirePanic(t, ErrDoublePut, func() { c.ref(pointerAt(xs[0])) })
+	c.ref(pointerAt(xs[1]))
 }
 
 // A unit is not used again after the generation of one of its slots has wrapped, even if the

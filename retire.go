@@ -83,7 +83,11 @@ func (s *shard) emptied(pg *page) {
 // promote makes the next Get pop the free slots of an empty page. The two other ways are there for
 // comparison (docs/performance.md).
 func (s *shard) promote(pg *page) {
-	switch s.spec.promotion {
+	how := s.spec.promotion
+	if pg.unmade.Load() && how == hook.Reset {
+		how = hook.Move // the marks of unmade slots are on the lists
+	}
+	switch how {
 	case hook.Reset:
 		pg.reset()
 	case hook.Move:
@@ -159,6 +163,7 @@ func (s *shard) tick(idle bool) {
 	s.budget = max(budgetMin, s.turns+s.budget-s.budget/windowSeveral)
 	s.turns = 0
 	s.flush(0)
+	s.weakenAgain()
 	s.collectQueue(idle)
 	s.tickCurrent(idle)
 	for n := 0; s.retired.tail != nil && (idle || n < releasePages); n++ {

@@ -2,7 +2,12 @@
 
 package pool
 
+// #include <stdint.h>
 // #include <sanitizer/asan_interface.h>
+//
+// // Numbers, because Go checks what a pointer that is passed to C leads to.
+// static void unpoison(uintptr_t x, size_t n) { __asan_unpoison_memory_region((void *)x, n); }
+// static void poison(uintptr_t x, size_t n) { __asan_poison_memory_region((void *)x, n); }
 import "C"
 
 import "unsafe"
@@ -14,7 +19,7 @@ import "unsafe"
 const asanEnabled = true
 
 // asanGot makes memory accessible.
-func asanGot(x unsafe.Pointer, size int) { C.__asan_unpoison_memory_region(x, C.size_t(size)) }
+func asanGot(x unsafe.Pointer, size int) { C.unpoison(C.uintptr_t(uintptr(x)), C.size_t(size)) }
 
 // asanPut makes memory inaccessible.
-func asanPut(x unsafe.Pointer, size int) { C.__asan_poison_memory_region(x, C.size_t(size)) }
+func asanPut(x unsafe.Pointer, size int) { C.poison(C.uintptr_t(uintptr(x)), C.size_t(size)) }

@@ -59,7 +59,7 @@ func TestExhaustionEnds(t *testing.T) {
 	}{
 		{"Put", options{}, func(c *core, xs []unsafe.Pointer) { c.put(xs[0]) }},
 		{"PutBatch", options{}, func(c *core, xs []unsafe.Pointer) { c.putBatch(xs[:1]) }},
-		{"PutRef", options{}, func(c *core, xs []unsafe.Pointer) { require.True(t, c.putRef(c.ref(uintptr(xs[0])))) }},
+		{"PutRef", options{}, func(c *core, xs []unsafe.Pointer) { require.True(t, c.putRef(c.ref(xs[0]))) }},
 		{"Put of a sampled slot", profiled, func(c *core, xs []unsafe.Pointer) { c.put(xs[0]) }},
 		{"PutBatch of a sampled slot", profiled, func(c *core, xs []unsafe.Pointer) { c.putBatch(xs[:1]) }},
 		{"Put, and a tick", options{}, func(c *core, xs []unsafe.Pointer) {

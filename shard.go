@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"slices"
 	"sync/atomic"
 	"unsafe"
 )
@@ -45,6 +46,7 @@ type shardState struct {
 	turns   int       // pages taken into use since the last tick
 	outbox  outbox
 	counts  counts
+	strong  []strongPage // by strengthen, since the last tick; only on the Go heap
 
 	renewals    atomic.Uint32 // odd while interval, sampleIn and countedGets change: see sample.go
 	countedGets atomic.Uint64 // without those of the current interval
@@ -63,6 +65,7 @@ const (
 	signalClosed                // the pool is closed
 	signalForget                // a page is gone: see parkingLot.forget
 	signalRefs                  // the pool has Refs: Put has to end those of its slot
+	signalClaims                // Put has to claim slots: see contents.go; always or never
 	signalExhausted             // the pool had no free slot, and the shard has had none since: see core.isExhausted
 )
 
@@ -102,11 +105,17 @@ func newShard(sp *spec, d *depot, id int) *shard {
 	s.renew(sp.sampler.interval())
 	s.cur = noPage
 	s.budget = budgetMin
+	if sp.claims {
+		s.raise(signalClaims)
+	}
+	if sp.goHeap {
+		s.strong = make([]strongPage, 0, strongMost)
+	}
 	return s
 }
 
 // get takes a free slot, or returns nil when the shard has none.
-func (s *shard) get() (x unsafe.Pointer, isZero bool) {
+func (s *shard) get() (x unsafe.Pointer, isFresh bool) {
 	for s.lot.n != 0 {
 		if x = s.lot.unpark(); x != nil {
 			return x, false
@@ -115,18 +124,18 @@ func (s *shard) get() (x unsafe.Pointer, isZero bool) {
 	for s.find() {
 		pg := s.cur
 		if x = pg.popBump(); x != nil {
-			return x, pg.freeIsZero
+			return x, pg.isFresh
 		}
-		if x = pg.popFree(); x != nil {
-			return x, false
+		if x, isFresh = pg.popFree(); x != nil {
+			return x, isFresh
 		}
 	}
 	return nil, false
 }
 
-// getMany fills dst as far as the shard has slots, and returns how far. Bit k of zero says that
-// dst[k] is known to be zero.
-func (s *shard) getMany(dst []unsafe.Pointer) (n int, zero uint64) {
+// getMany fills dst as far as the shard has slots, and returns how far. Bit k of fresh says that
+// dst[k] is fresh.
+func (s *shard) getMany(dst []unsafe.Pointer) (n int, fresh uint64) {
 	for n < len(dst) && s.lot.n != 0 {
 		if x := s.lot.unpark(); x != nil {
 			dst[n] = x
@@ -134,33 +143,36 @@ func (s *shard) getMany(dst []unsafe.Pointer) (n int, zero uint64) {
 		}
 	}
 	for n < len(dst) && s.find() {
-		isZero := s.cur.freeIsZero
-		fresh := s.cur.popBumps(dst[n:])
-		if isZero {
-			zero |= (1<<fresh - 1) << n
+		isFresh := s.cur.isFresh
+		got := s.cur.popBumps(dst[n:])
+		if isFresh {
+			fresh |= (1<<got - 1) << n
 		}
-		n += fresh
+		n += got
 		for n < len(dst) {
-			x := s.cur.popFree()
+			x, isFresh := s.cur.popFree()
 			if x == nil {
 				break
+			}
+			if isFresh {
+				fresh |= 1 << n
 			}
 			dst[n] = x
 			n++
 		}
 	}
-	return n, zero
+	return n, fresh
 }
 
-// put takes back slot i of pg. It reports false if the slot is not taken.
-func (s *shard) put(pg *page, i uint32) bool {
+// put takes back slot i of pg, which is at x. It reports false if the slot is not taken.
+func (s *shard) put(pg *page, i uint32, x unsafe.Pointer) bool {
 	if *pg.link(i) != taken {
 		return false
 	}
 	s.refilled()
-	claimed := false
-	if pg.ownerID() != s.id && !s.lot.hasRoom(pg) {
-		if claimed = s.claim(pg); !claimed && s.lot.isFull() {
+	claimed := s.strengthen(pg, x)
+	if !claimed && pg.ownerID() != s.id && !s.lot.hasRoom(pg) {
+		if claimed = s.claim(pg, x); !claimed && s.lot.isFull() {
 			s.flush(s.lot.room / 2) // this may make the page ours
 		}
 	}
@@ -170,7 +182,7 @@ func (s *shard) put(pg *page, i uint32) bool {
 			s.lot.armed = true
 			s.outbox.arm = true
 		}
-		return s.lot.park(pg, i)
+		return s.lot.park(pg, i, x)
 	}
 	if !pg.push(i) {
 		return false
@@ -228,20 +240,85 @@ func (s *shard) sendHome(ch chain) {
 			s.outbox.arm = true
 			return
 		}
-		s.claim(pg)
+		s.claim(pg, ch.x)
 	}
 }
 
-// claim makes pg a page of s, unless somebody owns it.
-func (s *shard) claim(pg *page) bool {
+// claim makes pg a page of s, unless somebody owns it. A slot of it is at x.
+func (s *shard) claim(pg *page, x unsafe.Pointer) bool {
 	if !pg.claim() {
 		return false
 	}
 	yieldPoint()
+	pg.holdBy(x)
+	s.take(pg)
+	return true
+}
+
+// take makes a page that the caller has claimed one of s.
+func (s *shard) take(pg *page) {
+	s.refilled()
 	pg.setOwner(s.id)
 	s.queue.pushBack(pg, onQueue)
 	s.lot.takeBack(pg)
-	return true
+}
+
+// A strongPage is a page that strengthen has made strong, and a slot of it.
+type strongPage struct {
+	page *page
+	slot unsafe.Pointer
+}
+
+// strongMost is how many pages a shard makes strong between two ticks.
+const strongMost = 128
+
+// strengthen makes a weak page strong until the next tick, so that the next Puts of its slots are
+// fast. A slot of it is at x. If there is no room for that, it claims the page, and reports so: a
+// page that stays weak, with a Ref that ends now, would stay for ever if the slot is handed out
+// again by somebody who forgets it (refUnit.letGo).
+func (s *shard) strengthen(pg *page, x unsafe.Pointer) (claimed bool) {
+	if pg.heap == nil || pg.first() != nil {
+		return false
+	}
+	// The current page may be given up and made strong again many times between two ticks.
+	isListed := slices.ContainsFunc(s.strong, func(p strongPage) bool { return p.page == pg })
+	if len(s.strong) == cap(s.strong) && !isListed {
+		return s.claim(pg, x)
+	}
+	if !pg.claim() {
+		return false // whoever has claimed it does the same
+	}
+	pg.holdBy(x)
+	yieldPoint()
+	// A page with a free slot was spare. The depot may have noticed that it is claimed.
+	if !pg.full() || !pg.disownFull() { // or a slot has come home meanwhile
+		s.take(pg)
+		return false
+	}
+	if !isListed {
+		s.strong = append(s.strong, strongPage{pg, x})
+		s.outbox.arm = true
+	}
+	return false
+}
+
+// weakenAgain ends what strengthen has done.
+func (s *shard) weakenAgain() {
+	for _, p := range s.strong {
+		pg := p.page
+		if pg.first() == nil || !pg.claim() {
+			continue // whoever gives it up makes it weak
+		}
+		yieldPoint()
+		pg.holdBy(p.slot) // it may have been made weak between the two looks
+		if !pg.full() || !pg.disown() {
+			if s.take(pg); pg.used == 0 {
+				s.emptied(pg)
+			}
+		}
+	}
+	clear(s.strong)
+	s.strong = s.strong[:0]
 }
 
 // find makes the current page ready. It reports false if that takes a page that s does not have. It

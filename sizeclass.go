@@ -29,13 +29,17 @@ const (
 	// that.
 	maxAlign = 4096
 
+	// heapSlots is how many slots a page of the Go heap has, if they are not too large for that.
+	heapSlots = 64
+
 	// carveBytes is how much of a page is carved at a time, so that a pool with few slots in use
 	// touches few OS pages.
 	carveBytes = 4096
 )
 
-// MaxSlotSize is the size of the largest T that a pool can hold, in bytes (512 KiB). Larger objects
-// gain nothing from a pool: their page faults and their clearing cost more than any allocator.
+// MaxSlotSize is the size of the largest T that a pool can hold, in bytes (512 KiB), on the Go heap
+// too. What a pointer in T leads to does not count. Larger objects gain nothing from a pool: their
+// page faults and their clearing cost more than any allocator.
 const MaxSlotSize = largePageSize / 8
 
 // A geometry is the shape of all pages of a pool. It is set once, in New.
@@ -80,6 +84,38 @@ func geometryOf(size uintptr) geometry {
 	}
 	g.slots = g.pageSize / stride
 	g.carve = max(carveBytes/stride, 1)
+	return g
+}
+
+// geometryOnHeap returns the shape of pages on the Go heap for slots of size bytes, which the
+// garbage collector scans or not.
+//
+// A slot that the program holds keeps its whole page from the collector. So these pages are smaller
+// than others: the smallest of 8, 16, 32 and 64 KiB that has heapSlots slots, or, for slots above
+// 8 KiB, as much as eight of them take. Their sizes are such that Go gives each page 8 KiB blocks of
+// its own: up to 32 KiB, those of its size classes that have one object in a span, less the 8 bytes
+// in front of an object with pointers (internal/runtime/gc/sizeclasses.go, malloc.go), and above,
+// any (objects of that size have whole spans). Because of these 8 bytes, a page is above 32 KiB if
+// slots with pointers are to be aligned to more.
+func geometryOnHeap(size, align uintptr, scanned bool) geometry {
+	g := geometryOf(size)
+	slots := func(pageSize uint32) uint32 {
+		if scanned && pageSize <= 32<<10 {
+			pageSize -= 8
+		}
+		return pageSize / g.stride
+	}
+	g.pageSize = 8 << 10
+	if scanned && align > 8 {
+		g.pageSize = 40 << 10
+	}
+	for g.pageSize < 64<<10 && slots(g.pageSize) < heapSlots {
+		g.pageSize = min(2*g.pageSize, 64<<10)
+	}
+	if g.slots = slots(g.pageSize); g.slots < 8 {
+		g.slots = 8
+		g.pageSize = (8*g.stride + 8<<10 - 1) &^ (8<<10 - 1)
+	}
 	return g
 }
 

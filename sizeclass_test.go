@@ -79,10 +79,10 @@ func testAlign(t *testing.T, size uintptr, n int) {
 		if pageOf(uintptr(x)).guard != nil {
 			guards++
 		}
-		batch := make([]unsafe.Pointer, min(batchSize, c.geo.slots))
-		got, _, err := c.getBatch(batch)
+		more := make([]unsafe.Pointer, min(batchSize, c.geo.slots))
+		b, err := c.getBatch(more)
 		require.NoError(t, err)
-		xs = append(append(xs, c.get(), x), batch[:got]...)
+		xs = append(append(xs, c.get(), x), more[:b.n]...)
 		c.depot.mu.Lock()
 		pages = len(c.depot.pages)
 		c.depot.mu.Unlock()

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/warmpage/pool/internal/hook"
 )
@@ -10,8 +11,18 @@ import (
 // It is set once, in New, and every storey of the pool reads it. A page points to the spec of its
 // pool; that is how Put tells the slots of one pool from those of another.
 type spec struct {
-	geo        geometry
-	size       uintptr // of an object, in bytes; geo.stride is at least that
+	geo     geometry
+	size    uintptr      // of an object, in bytes; geo.stride is at least that
+	keeps   bool         // WithInit: Get and Put leave objects alone
+	claims  bool         // Put resets or clears: see contents.go
+	goHeap  bool         // WithGoHeap
+	scanned bool         // the garbage collector looks into slots: T has pointers
+	align   uintptr      // WithAlign, in bytes; 1: as the size says
+	slots   reflect.Type // of a slice of slots, for pages of the Go heap
+
+	// pool keeps a pool alive that is not on the Go heap, as long as it has a page.
+	pool *core
+
 	id         uint64  // no other pool of the process has it
 	name       string  // WithName
 	typeName   string  // T, as in main.Order
@@ -22,26 +33,44 @@ type spec struct {
 	promotion  uint32  // hook.Reset, except where its worth is measured
 }
 
-// newSpec returns the spec of a pool for objects of size bytes, or says which option makes no
-// sense.
-func newSpec(size uintptr, typeName string, o options) (spec, error) {
-	sp := spec{
+// newSpec returns the spec of a pool of t, or says which option makes no sense.
+func newSpec(t reflect.Type, o options) (*spec, error) {
+	size := t.Size()
+	sp := &spec{
 		size:      size,
+		keeps:     o.init.f != nil,
+		goHeap:    o.goHeap,
 		name:      o.name,
-		typeName:  typeName,
+		typeName:  t.String(),
 		warmPages: o.warmPages,
 		promotion: hook.Promotion.Load(),
 	}
-	if err := o.checkAlign(&sp); err != nil {
-		return sp, err
+	if err := o.checkAlign(sp); err != nil {
+		return nil, err
 	}
-	sp.geo = geometryOf(strideOf(size, uintptr(o.align)))
-	if err := o.check(&sp); err != nil {
-		return sp, err
+	if _, pointer := findPointer(t, ""); pointer != nil {
+		sp.scanned = true
+	}
+	sp.align = uintptr(max(o.align, 1))
+	if stride := strideOf(size, sp.align); sp.goHeap {
+		sp.geo = geometryOnHeap(stride, sp.align, sp.scanned)
+		if sp.keeps && sp.scanned && sp.geo.slots > 2*heapSlots {
+			sp.geo.slots = heapSlots // so that one slot in use keeps fewer buffers of others
+		}
+		sp.slots = slotsOf(t, uintptr(sp.geo.stride))
+	} else {
+		sp.geo = geometryOf(stride)
+	}
+	if sp.keeps {
+		sp.geo.carve = 1 // see page.carve
+	}
+	sp.claims = o.reset.f != nil || sp.clearedOnPut()
+	if err := o.check(sp); err != nil {
+		return nil, err
 	}
 	sp.maxPages = int(min(o.limit/int64(sp.geo.pageSize), maxInt))
 	sp.sampler = samplerOf(o.profileRate, sp.geo.stride)
-	if offHeap {
+	if offHeap && !sp.goHeap {
 		sp.guardEvery = uint32(o.guardEvery)
 	}
 	return sp, nil

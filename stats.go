@@ -10,12 +10,18 @@ type Stats struct {
 	SlotSize     int    // bytes from one slot to the next; at least the size of T, see WithAlign
 	SlotsPerPage int    // slots in a full page
 
-	Live      int // slots handed out and not yet Put
+	Live      int // slots handed out and not yet Put, without those in Lost
 	Pages     int // pages that the pool holds, one for each guarded slot included
 	WarmPages int // empty ones among them, kept for later, for a time or by WithWarmPages
 
+	// Lost counts slots of the Go heap that the program has forgotten without a Put, and that the
+	// garbage collector has taken: see WithGoHeap. They are not in Live any more. Until it takes
+	// them, a page at a time, they are: look at Live + Lost for a leak. Close adds those that are
+	// out then.
+	Lost uint64
+
 	// Gets counts Gets of all kinds, each slot of GetBatch, and also those that failed. Gets -
-	// FailedGets - Live slots were put.
+	// FailedGets - Live - Lost slots were put.
 	Gets uint64
 	// FailedGets counts Gets that got no slot, because of a limit or because the system refused
 	// memory.
@@ -42,9 +48,9 @@ type Stats struct {
 	PurgedBytes    int64 // released bytes that went back to the OS
 	LimitBytes     int64 // bound of MappedBytes by WithLimit, in whole pages; 0: no limit
 
-	// OffHeap says that slots lie outside of the Go heap. They lie inside with the race detector,
-	// and on systems other than Linux, macOS, the BSDs and Windows, such as js and wasip1. There
-	// they count in the heap's size, and nothing goes back to the OS.
+	// OffHeap says that slots lie outside of the Go heap. They lie inside with WithGoHeap, with the
+	// race detector, and on systems other than Linux, macOS, the BSDs and Windows, such as js and
+	// wasip1. There they count in the heap's size, and the pool gives nothing back to the OS.
 	OffHeap bool
 	// Access says how Get and Put get a part of the pool to themselves: "nosplit" if they cannot be
 	// preempted, which is fastest; "pinned" if they pin the goroutine to its P; "locked" if they
@@ -87,7 +93,8 @@ func (c *core) statsOf(shards []*shard) Stats {
 		GuardedGets:  c.guards.served,
 		Releases:     d.releases,
 		PurgedBytes:  d.purged.Load(),
-		OffHeap:      offHeap,
+		OffHeap:      offHeap && !c.goHeap,
+		Lost:         d.lostSlots,
 		Access:       access(),
 	}
 	for _, pg := range d.spare {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -99,6 +101,9 @@ func (w *walk) got(x unsafe.Pointer) {
 	if _, ok := w.owned[x]; ok {
 		w.fail("slot %p was handed out twice", x)
 	}
+	if w.c.construct != nil && *(*uint64)(unsafe.Add(x, 8)) != made {
+		w.fail("the object in slot %p is not made", x)
+	}
 	stamp := w.rng.Uint64()
 	w.owned[x] = stamp
 	for g := range w.most {
@@ -126,6 +131,9 @@ func (w *walk) requireStale(refs []uint64) {
 		}
 	}
 }
+
+// made is in the second word of each object that was made.
+const made = 0x6d616465
 
 // take takes a slot off the table.
 func (w *walk) take() unsafe.Pointer {
@@ -175,14 +183,17 @@ func (w *walk) act() {
 	case op < 75:
 		xs := make([]unsafe.Pointer, 1+w.rng.IntN(w.batch))
 		w.asked += uint64(len(xs))
-		n, _, err := w.c.getBatch(xs)
+		b, err := w.c.getBatch(xs)
+		if w.c.construct != nil {
+			_ = w.c.makeObjects(xs, 0, b)
+		}
 		w.served += uint64(len(xs))
 		if err != nil {
 			w.refused(err)
-		} else if n != len(xs) {
-			w.fail("GetBatch returned %d slots of %d", n, len(xs))
+		} else if b.n != len(xs) {
+			w.fail("GetBatch returned %d slots of %d", b.n, len(xs))
 		}
-		xs = xs[:n]
+		xs = xs[:b.n]
 		for _, x := range xs {
 			w.got(x)
 		}
@@ -199,13 +210,14 @@ func (w *walk) act() {
 		w.requireStale(refs)
 	case op < 84 && len(w.table) > 0:
 		x := w.take()
-		id := w.c.ref(uintptr(x))
+		id := w.c.ref(x)
 		w.refs = append(w.refs, id)
 		w.of[x] = append(w.of[x], id)
 		w.table = append(w.table, x)
 	case op < 92 && len(w.refs) > 0:
 		w.putRef(w.refs[w.rng.IntN(len(w.refs))])
 	case op < 96:
+		noteCollected()
 		w.c.tick()
 	case op < 98:
 		w.c.trim("Trim")
@@ -245,6 +257,14 @@ func (w *walk) putRef(id uint64) {
 			return
 		}
 	}
+}
+
+// shape returns the shape of the pages of a pool with these options.
+func (w *walk) shape(size uintptr, o options) geometry {
+	if o.goHeap {
+		return geometryOnHeap(size, 1, false)
+	}
+	return geometryOf(size)
 }
 
 // run does the whole walk.
@@ -311,9 +331,28 @@ func TestSteps(t *testing.T) {
 			o.guardEvery = 1 + rng.IntN(4)
 		}
 		size := sizes[rng.IntN(len(sizes))]
+		o.goHeap = rng.IntN(3) == 0
+		if rng.IntN(3) == 0 {
+			o.init.f = func(x unsafe.Pointer) {
+				if *(*uint64)(x) != 0 {
+					w.fail("the object in slot %p is made again", x)
+				}
+				yieldPoint()
+				*(*uint64)(unsafe.Add(x, 8)) = made
+			}
+		}
+		if rng.IntN(3) == 0 {
+			o.reset.f = func(x unsafe.Pointer) {
+				if w.owned[x] != 0 {
+					w.fail("slot %p is reset while it is in use", x)
+				}
+				*(*uint64)(x) = 1
+				yieldPoint()
+			}
+		}
 		if size > 64 && rng.IntN(3) == 0 {
 			w.batch = 2 // so that few slots are on their way at a time
-			o.limit = int64(1+rng.IntN(2)) * int64(geometryOf(size).pageSize)
+			o.limit = int64(1+rng.IntN(2)) * int64(w.shape(size, o).pageSize)
 		}
 		w.run(t, size, 2+rng.IntN(4), 20+rng.IntN(200), o)
 		steps += w.steps
@@ -425,9 +464,9 @@ func TestStepsOfFirstRef(t *testing.T) {
 		xs := getSome(c, 2)
 		var id uint64
 		var resolved unsafe.Pointer
-		first = func() { c.ref(uintptr(xs[0])) }
+		first = func() { c.ref(xs[0]) }
 		second = func() {
-			id = c.ref(uintptr(xs[1]))
+			id = c.ref(xs[1])
 			resolved = c.deref(id)
 			c.put(xs[1])
 		}
@@ -435,6 +474,28 @@ func TestStepsOfFirstRef(t *testing.T) {
 			require.Equal(t, xs[1], resolved)
 			require.Nil(t, c.deref(id))
 			c.put(xs[0])
+		}
+	})
+}
+
+// A page of the Go heap is not kept for a Ref that ends while the page is given up, even if its slot
+// is handed out again at once.
+func TestStepsOfLastRef(t *testing.T) {
+	duels(t, options{goHeap: true}, func(c *core) (first, second, verify func()) {
+		xs := getSome(c, int(c.geo.slots)) // the current page is full
+		pg := pageOf(uintptr(xs[0]))
+		c.ref(xs[0])
+		var x, y unsafe.Pointer
+		first = func() { x = c.get() } // gives it up
+		second = func() {
+			c.put(xs[0])
+			y = c.get()
+		}
+		return first, second, func() {
+			require.False(t, pg.keepsInVain())
+			for _, x := range append(xs[1:], x, y) {
+				c.put(x)
+			}
 		}
 	})
 }
@@ -477,6 +538,131 @@ func TestStepsOfPutBatch(t *testing.T) {
 			for _, id := range ids {
 				require.Nil(t, c.deref(id))
 			}
+		}
+	})
+}
+
+// giveUp puts slots, and gives up all pages of the P. What is spare fades at once, if now.
+func giveUp(c *core, xs []unsafe.Pointer, now bool) {
+	for _, x := range xs {
+		c.put(x)
+	}
+	s, err := c.enter("Put")
+	if err != nil {
+		panic(err)
+	}
+	s.flush(0)
+	s.giveUpAll()
+	c.leave(s)
+	c.depot.expire(now, 0)
+}
+
+// onSecondP calls f before the fight, on the P of the second goroutine.
+func onSecondP(f func()) {
+	d := stepper.(*duel)
+	d.current = 1
+	defer func() { d.current = 0 }()
+	f()
+}
+
+// A Put makes a page strong. Meanwhile another P claims the page and gives it up, or the depot looks
+// at it.
+func TestStepsOfStrengthen(t *testing.T) {
+	for name, isSpare := range map[string]bool{"full": false, "spare": true} {
+		t.Run(name, func(t *testing.T) {
+			duels(t, options{goHeap: true}, func(c *core) (first, second, verify func()) {
+				per := int(c.geo.slots)
+				xs := getSome(c, 2*per+1) // two full pages, which are weak
+				if isSpare {
+					onSecondP(func() { giveUp(c, xs[1:per/2], true) })
+					require.False(t, pageOf(uintptr(xs[0])).isStrong())
+				}
+				first = func() { c.put(xs[0]) }
+				second = func() {
+					if !isSpare {
+						giveUp(c, xs[1:per/2], true)
+					}
+					c.depot.expire(true, 0)
+				}
+				return first, second, func() { putAll(t, c, xs[per/2:]) }
+			})
+		})
+	}
+}
+
+// The same at the end of the time for which a Put has made a page strong.
+func TestStepsOfWeakenAgain(t *testing.T) {
+	for name, isSpare := range map[string]bool{"full": false, "spare": true} {
+		t.Run(name, func(t *testing.T) {
+			duels(t, options{goHeap: true}, func(c *core) (first, second, verify func()) {
+				per := int(c.geo.slots)
+				xs := getSome(c, 2*per+1)
+				c.put(xs[0])
+				require.Equal(t, xs[0], c.get())
+				if isSpare {
+					onSecondP(func() { giveUp(c, xs[:per/2], false) })
+				}
+				require.True(t, pageOf(uintptr(xs[0])).isStrong())
+				first = func() {
+					s, err := c.enter("Put")
+					require.NoError(t, err)
+					s.weakenAgain()
+					c.leave(s)
+				}
+				second = func() {
+					if !isSpare {
+						giveUp(c, xs[:per/2], true)
+					}
+					c.depot.expire(true, 0)
+				}
+				return first, second, func() { putAll(t, c, xs[per/2:]) }
+			})
+		})
+	}
+}
+
+// putAll puts the slots in use, all of them, and requires the pool to have nothing left.
+func putAll(t *testing.T, c *core, xs []unsafe.Pointer) {
+	require.Equal(t, len(xs), c.stats().Live)
+	for _, x := range xs {
+		c.put(x)
+	}
+	c.trim("Trim")
+	require.Zero(t, c.stats().Live)
+	require.Zero(t, c.stats().Pages)
+}
+
+// A Ref keeps its slot, whether a page becomes weak before or after it, or meanwhile.
+func TestStepsOfKeep(t *testing.T) {
+	t.Run("Ref first", func(t *testing.T) { stepsOfKeep(t, false) })
+	t.Run("Ref second", func(t *testing.T) { stepsOfKeep(t, true) })
+}
+
+func stepsOfKeep(t *testing.T, swapped bool) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	duels(t, options{goHeap: true}, func(c *core) (first, second, verify func()) {
+		per := int(c.geo.slots)
+		xs := getSome(c, per)
+		var id uint64
+		c.ref(xs[1]) // so that the page has a unit
+		c.put(xs[1])
+		xs[1] = c.get()
+		first = func() { id = c.ref(xs[0]) }
+		second = func() {
+			for range 3 {
+				c.tick() // gives the full page up
+			}
+		}
+		if swapped {
+			first, second = second, first
+		}
+		return first, second, func() {
+			pg := pageOf(uintptr(xs[0]))
+			require.False(t, pg.isStrong())
+			require.NotNil(t, atomic.LoadPointer(&pg.firstUnit().first), "a Ref does not keep its slot")
+			require.Equal(t, xs[0], c.deref(id))
+			c.trim("Trim")
+			putAll(t, c, xs)
 		}
 	})
 }

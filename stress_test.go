@@ -1,12 +1,14 @@
 package pool
 
 import (
+	"errors"
 	"flag"
 	"io"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -145,11 +147,44 @@ func (s *stress[T]) work(seed uint64, until time.Time) {
 }
 
 func stressPool[T any](t *testing.T, opts ...Option) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	s := &stress[T]{t: t, p: New[T](opts...), owners: new(ownerTable)}
 	for i := range s.shared {
 		s.shared[i] = make(chan held[T], 1)
 	}
+	keep := s.p.Get() // so that Close fails
+	amid(s.work, func() {
+		s.p.Trim()
+		s.p.Stats()
+		assert.ErrorIs(t, s.p.Close(), ErrInUse)
+	})
+	s.p.Put(keep)
+
+	require.NoError(t, s.p.core.checkInvariants())
+	for _, c := range s.shared {
+		select {
+		case h := <-c:
+			s.p.Put(s.release(h))
+		default:
+		}
+	}
+	st := s.p.Stats()
+	assert.Zero(t, st.Live)
+	assert.Positive(t, s.ops.Load())
+	if runtime.GOARCH != "wasm" && *stressTime >= time.Second { // wasm has one P, and in less time it may not happen
+		assert.Positive(t, st.RemotePuts, "no slot went from one P to another")
+	}
+	t.Logf("%d slots; %+v", s.ops.Load(), st)
+	s.p.Trim()
+	assert.Zero(t, s.p.Stats().Pages)
+	assert.Positive(t, s.p.Stats().Releases)
+	require.NoError(t, s.p.core.checkInvariants())
+	require.NoError(t, s.p.Close())
+}
+
+// amid has 64 goroutines work for stressTime, each until a time and with a seed of its own. Meanwhile
+// Ps come and go, garbage is collected, threads are interrupted, and disturb is called.
+func amid(work func(seed uint64, until time.Time), disturb func()) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	until := time.Now().Add(*stressTime)
 	var workers, others group
 	for i := range 64 {
@@ -158,7 +193,7 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					s.work(uint64(i)<<32+k, time.Now().Add(min(300*time.Millisecond, time.Until(until))))
+					work(uint64(i)<<32+k, time.Now().Add(min(300*time.Millisecond, time.Until(until))))
 				}()
 				<-done
 			}
@@ -186,35 +221,10 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 	if pprof.StartCPUProfile(io.Discard) == nil { // sends each thread a signal every 10 ms
 		defer pprof.StopCPUProfile()
 	}
-	every(7*time.Millisecond, func(int) { s.p.Trim() })
-	every(5*time.Millisecond, func(int) { s.p.Stats() })
-	every(300*time.Millisecond, func(int) { assert.ErrorIs(t, s.p.Close(), ErrInUse) })
-	keep := s.p.Get() // so that Close fails
+	every(7*time.Millisecond, func(int) { disturb() })
 	workers.Wait()
 	close(stop)
 	others.Wait()
-	s.p.Put(keep)
-
-	require.NoError(t, s.p.core.checkInvariants())
-	for _, c := range s.shared {
-		select {
-		case h := <-c:
-			s.p.Put(s.release(h))
-		default:
-		}
-	}
-	st := s.p.Stats()
-	assert.Zero(t, st.Live)
-	assert.Positive(t, s.ops.Load())
-	if runtime.GOARCH != "wasm" && *stressTime >= time.Second { // wasm has one P, and in less time it may not happen
-		assert.Positive(t, st.RemotePuts, "no slot went from one P to another")
-	}
-	t.Logf("%d slots; %+v", s.ops.Load(), st)
-	s.p.Trim()
-	assert.Zero(t, s.p.Stats().Pages)
-	assert.Positive(t, s.p.Stats().Releases)
-	require.NoError(t, s.p.core.checkInvariants())
-	require.NoError(t, s.p.Close())
 }
 
 func TestStress(t *testing.T) {
@@ -222,4 +232,260 @@ func TestStress(t *testing.T) {
 	t.Run("64", func(t *testing.T) { stressPool[[64]byte](t) })
 	t.Run("64 sampled", func(t *testing.T) { stressPool[[64]byte](t, WithProfile(1000), WithGuardSampling(20)) })
 	t.Run("9000", func(t *testing.T) { stressPool[[9000]byte](t) })
+	t.Run("Go heap", func(t *testing.T) { stressHeap(t, WithProfile(2000)) })
+	t.Run("Go heap, kept", func(t *testing.T) { stressHeap(t, WithInit(makeStressObject)) })
+	t.Run("Go heap, reset", func(t *testing.T) { stressHeap(t, WithReset(resetStressObject)) })
+	t.Run("Go heap, kept and reset, limit", func(t *testing.T) {
+		stressHeap(t, WithInit(makeStressObject), WithReset(resetStressObject), WithLimit(2<<20))
+	})
+}
+
+// A stressObject belongs to owner, which the pool knows nothing of.
+type stressObject struct {
+	owner atomic.Uint64 // 0: nobody
+	tag   *stressTag    // of the owner
+	made  *stressTag    // by WithInit
+	next  *stressObject // itself
+	text  string        // the owner
+	_     [5]uint64
+}
+
+// A stressTag is what objects refer to. If the collector has taken it, something else is there.
+type stressTag struct {
+	self *stressTag
+	id   uint64
+}
+
+func newStressTag(id uint64) *stressTag {
+	tag := &stressTag{id: id}
+	tag.self = tag
+	return tag
+}
+
+const stressMade = 1 << 63 // id of the tags that WithInit makes
+
+// makeStressObject makes an object. Now and then it panics.
+func makeStressObject(x *stressObject) {
+	if x.owner.Load() != 0 || x.tag != nil || x.made != nil || x.next != nil || x.text != "" {
+		panic("an object is made of what is not zero")
+	}
+	x.made = newStressTag(stressMade)
+	if rand.IntN(50) == 0 {
+		panic(errBroken)
+	}
+}
+
+// resetStressObject undoes what a user of an object has done. Now and then it panics.
+func resetStressObject(x *stressObject) {
+	if x.owner.Load() != 0 {
+		panic("an object is reset that is in use")
+	}
+	x.tag, x.next, x.text = nil, nil, ""
+	if rand.IntN(50) == 0 {
+		panic(errBroken)
+	}
+}
+
+// A heapStress is a stress of pools on the Go heap, of one kind. Slots are forgotten, and so are
+// pools.
+type heapStress struct {
+	t    *testing.T
+	opts []Option
+	pool atomic.Pointer[Pool[stressObject]] // the present one
+
+	shared                      [256]chan heldObject // for exchange; each has at most one object
+	owners                      atomic.Uint64
+	ops, lost, broken, poolLost atomic.Int64
+}
+
+// A heldObject is an object in use. If x is nil, its Ref keeps it.
+type heldObject struct {
+	p  *Pool[stressObject]
+	x  *stressObject
+	r  Ref[stressObject]
+	id uint64
+}
+
+// try calls f, which may panic with the error of a function that is broken. It reports whether f has
+// returned.
+func (s *heapStress) try(f func()) bool {
+	err := caught(func() error { f(); return nil })
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, errBroken):
+		s.broken.Add(1)
+	case !errors.Is(err, ErrLimit):
+		panic(err)
+	}
+	return false
+}
+
+// hold makes an object that was handed out the caller's.
+func (s *heapStress) hold(p *Pool[stressObject], x *stressObject) heldObject {
+	id := s.owners.Add(1)
+	isKept, isReset := p.core.construct != nil, p.core.reset != nil
+	switch {
+	case !x.owner.CompareAndSwap(0, id):
+		s.t.Errorf("object %p was handed out twice", x)
+	case isKept && (x.made == nil || x.made.self != x.made || x.made.id != stressMade):
+		s.t.Errorf("object %p is not made", x)
+	case !isKept && x.made != nil, (isReset || !isKept) && (x.tag != nil || x.next != nil || x.text != ""):
+		s.t.Errorf("object %p has something of its last user", x)
+	}
+	x.tag, x.next, x.text = newStressTag(id), x, strconv.FormatUint(id, 10)
+	return heldObject{p: p, x: x, id: id}
+}
+
+// check verifies an object in use, which is at x.
+func (s *heapStress) check(h heldObject, x *stressObject) {
+	if x.owner.Load() != h.id || x.tag.self != x.tag || x.tag.id != h.id || x.next != x || x.text != strconv.FormatUint(h.id, 10) {
+		s.t.Errorf("object %p is not what its user has made of it", x)
+	}
+}
+
+// put puts an object.
+func (s *heapStress) put(h heldObject, inBatch bool) {
+	x := h.x
+	if x == nil {
+		if x = h.p.Deref(h.r); x == nil {
+			s.t.Errorf("%v does not keep its object", h.r)
+			return
+		}
+	}
+	s.check(h, x)
+	x.owner.Store(0)
+	s.try(func() {
+		switch {
+		case h.x == nil:
+			if !h.p.PutRef(h.r) {
+				s.t.Errorf("%v is stale, and nobody has put its object", h.r)
+			}
+		case inBatch:
+			h.p.PutBatch([]*stressObject{nil, x})
+		default:
+			h.p.Put(x)
+		}
+	})
+}
+
+// get gets up to 100 objects.
+func (s *heapStress) get(p *Pool[stressObject], rng *rand.Rand) (hs []heldObject) {
+	if xs := make([]*stressObject, 1+rng.IntN(100)); rng.IntN(10) == 0 {
+		if p.core.reset == nil && s.try(func() { p.GetBatch(xs) }) {
+			for _, x := range xs {
+				hs = append(hs, s.hold(p, x))
+			}
+		}
+		return hs
+	}
+	for range 1 + rng.IntN(20) {
+		var x *stressObject
+		if s.try(func() {
+			switch rng.IntN(3) {
+			case 0:
+				x = p.Get()
+			case 1:
+				x = p.GetNoZero()
+			default:
+				x, _ = p.TryGet()
+			}
+		}) && x != nil {
+			hs = append(hs, s.hold(p, x))
+		}
+	}
+	return hs
+}
+
+// work is what one goroutine does.
+func (s *heapStress) work(seed uint64, until time.Time) {
+	rng := rand.New(rand.NewPCG(seed, 8))
+	var hs []heldObject
+	for time.Now().Before(until) && !s.t.Failed() {
+		if len(hs) < 200 {
+			hs = append(hs, s.get(s.pool.Load(), rng)...)
+		}
+		if rng.IntN(20) == 0 {
+			for range 10 {
+				s.lost.Add(int64(len(s.get(s.pool.Load(), rng)))) // whole pages of them
+			}
+		}
+		rng.Shuffle(len(hs), func(i, j int) { hs[i], hs[j] = hs[j], hs[i] })
+		var left []heldObject
+		for _, h := range hs {
+			s.ops.Add(1)
+			switch way := rng.IntN(20); {
+			case way < 7:
+				s.put(h, way == 0)
+			case way < 8:
+				s.lost.Add(1) // unless a Ref keeps it
+			case way < 10 && h.x != nil:
+				s.check(h, h.x)
+				if h.r = h.p.Ref(h.x); way == 9 {
+					h.x = nil
+				}
+				left = append(left, h)
+			case way < 13:
+				c := s.shared[rng.IntN(len(s.shared))]
+				select {
+				case other := <-c:
+					left = append(left, other)
+				default:
+				}
+				select {
+				case c <- h:
+				default:
+					left = append(left, h)
+				}
+			default:
+				left = append(left, h)
+			}
+		}
+		hs = left
+		if p := s.pool.Load(); rng.IntN(3000) == 0 && s.pool.CompareAndSwap(p, New[stressObject](s.opts...)) {
+			s.poolLost.Add(1)
+		}
+	}
+	for _, h := range hs {
+		s.put(h, false)
+	}
+}
+
+// stressHeap is stressPool for pools on the Go heap.
+func stressHeap(t *testing.T, opts ...Option) {
+	s := &heapStress{t: t, opts: append(opts, WithGoHeap())}
+	s.pool.Store(New[stressObject](s.opts...))
+	for i := range s.shared {
+		s.shared[i] = make(chan heldObject, 1)
+	}
+	var collected uint64
+	amid(s.work, func() {
+		p := s.pool.Load()
+		p.Trim()
+		collected = max(collected, p.Stats().Lost)
+		for range p.All() {
+			break
+		}
+	})
+	for _, c := range s.shared {
+		select {
+		case h := <-c:
+			s.put(h, false)
+		default:
+		}
+	}
+	p := s.pool.Load()
+	require.NoError(t, p.core.checkInvariants())
+	st := p.Stats()
+	t.Logf("%d objects, %d forgotten, %d pools forgotten, %d calls broken; %d collected; %+v", s.ops.Load(), s.lost.Load(), s.poolLost.Load(), s.broken.Load(), collected, st)
+	assert.Positive(t, s.ops.Load())
+	assert.LessOrEqual(t, int64(st.Live)+int64(st.Lost), s.lost.Load(), "objects are lost that nobody has forgotten")
+	if *stressTime >= time.Second && !watchAll { // what watches slots keeps them, or takes too long
+		assert.Positive(t, collected, "nothing was lost")
+	}
+	if p.core.construct != nil || p.core.reset != nil {
+		assert.Positive(t, s.broken.Load())
+	}
+	require.NoError(t, p.Close())
+	assert.Zero(t, p.Stats().Live)
 }

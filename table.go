@@ -65,7 +65,7 @@ func pageOf(addr uintptr) *page {
 		return noPage
 	}
 	pg := at[page](l.entry(addr))
-	if pg == nil || (addr^uintptr(pg.base))&^lowerBits != 0 {
+	if pg == nil || (addr^pg.begin())&^lowerBits != 0 {
 		return noPage
 	}
 	return pg
@@ -76,8 +76,11 @@ func pageOf(addr uintptr) *page {
 func (sp *spec) find(addr uintptr) (pg *page, i uint32, ok bool) {
 	pg = pageOf(addr)
 	i, ok = pg.indexOf(addr)
-	return pg, i, ok && pg.spec == sp
+	return pg, i, ok && pg.spec == sp && !pg.isOver()
 }
+
+// isOver reports whether pg is a page of the Go heap that its pool has released.
+func (pg *page) isOver() bool { return pg.heap != nil && pg.heap.over.Load() }
 
 // publish makes pageOf answer pg for the memory of r.
 func (r run) publish(pg *page) {
@@ -99,10 +102,17 @@ func (r run) enter(header uintptr) {
 	}
 }
 
-// makeLeaves makes the leaves for a chunk that are not there yet. arena.mu is held.
-func (a *arena) makeLeaves(mem []byte) error {
-	first := addressOf(mem)
-	for _, addr := range []uintptr{first, first + uintptr(len(mem)) - 1} { // a leaf has no less than a chunk
+// makeLeaves makes the leaves for size bytes at first.
+func makeLeaves(first, size uintptr) error {
+	theArena.mu.Lock()
+	defer theArena.mu.Unlock()
+	return theArena.makeLeaves(first, size)
+}
+
+// makeLeaves makes the leaves for size bytes at first that are not there yet, a chunk at most. mu is
+// held.
+func (a *arena) makeLeaves(first, size uintptr) error {
+	for _, addr := range []uintptr{first, first + size - 1} { // a leaf has no less than a chunk
 		if leafOf(addr) != nil {
 			continue
 		}

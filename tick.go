@@ -129,7 +129,7 @@ func tick(pools []*core) {
 	out := stop(room.out[:0], idle, func() {
 		for _, s := range idle {
 			s.tick(true)
-			s.settled = s.hasNothing()
+			s.settled = s.hasNothing() && len(s.strong) == 0
 		}
 	})
 	for _, c := range ticking {

@@ -5,8 +5,8 @@ import (
 	"reflect"
 )
 
-// A TypeError says why a type cannot live in a pool. [New] panics with a *TypeError, and
-// [CheckType] returns one.
+// A TypeError says why a type cannot live in a pool, or only in one with [WithGoHeap]. [New] panics
+// with a *TypeError, and [CheckType] returns one.
 type TypeError struct {
 	Type string // the type, as in main.Order
 	// Path leads to the first field or element that holds a Go pointer, and ends with its type, as
@@ -17,18 +17,22 @@ type TypeError struct {
 
 // Error returns Type, Path and Reason in one line.
 func (e *TypeError) Error() string {
-	return fmt.Sprintf("pool: %s cannot live off-heap: %s %s", e.Type, e.Path, e.Reason)
+	place := "off-heap"
+	if e.Path == e.Type { // its size is wrong
+		place = "in a pool"
+	}
+	return fmt.Sprintf("pool: %s cannot live %s: %s %s", e.Type, place, e.Path, e.Reason)
 }
 
-// checkType returns an error if values of t cannot live off-heap. The garbage collector does not
+// checkType returns an error if values of t cannot live in a pool. The garbage collector does not
 // look into off-heap memory, so it would free what only a slot refers to.
-func checkType(t reflect.Type) error {
+func checkType(t reflect.Type, goHeap bool) error {
 	fail := func(path, reason string) error {
 		return &TypeError{Type: t.String(), Path: path, Reason: reason}
 	}
-	if path, culprit := findPointer(t, t.String()); culprit != nil {
+	if path, culprit := findPointer(t, t.String()); culprit != nil && !goHeap {
 		return fail(fmt.Sprintf("%s (%s)", path, culprit),
-			"is or contains a Go pointer, which the garbage collector cannot see there; store an index, a fixed-size array or an integer handle instead")
+			"is or contains a Go pointer, which the garbage collector cannot see there; make the pool with WithGoHeap(), or store an index, a fixed-size array or an integer handle instead")
 	}
 	switch size := t.Size(); {
 	case size == 0:

@@ -22,6 +22,8 @@ const watchAll = debugging || raceEnabled || asanEnabled
 type watches struct {
 	spec    *spec    // set once
 	transit *transit // set once
+	//lint:ignore U1000 for the debug build
+	clear func(unsafe.Pointer) // contents.clear; set once
 
 	mu      sync.Mutex
 	samples map[uintptr]stack // where each sampled slot was got
@@ -29,7 +31,9 @@ type watches struct {
 	history history
 }
 
-func (w *watches) init(sp *spec, t *transit) { w.spec, w.transit = sp, t }
+func (w *watches) init(sp *spec, t *transit, clear func(unsafe.Pointer)) {
+	w.spec, w.transit, w.clear = sp, t, clear
+}
 
 // got is told of a watched slot that a Get is about to hand out. It returns an error if the slot
 // shows that it was misused since its last Put.
@@ -54,34 +58,51 @@ func (w *watches) put(op string, x unsafe.Pointer) (free bool, err error) {
 	return true, nil
 }
 
-// forget is told of a page that goes back to the arena, and that has no slot in use.
+// drop is told of a watched slot that was put, and that goes back to its page at once.
+func (w *watches) drop(x unsafe.Pointer) {
+	w.dropSample(uintptr(x))
+	w.debugDrop(x)
+	racePut(x, int(w.spec.size))
+	asanPut(x, int(w.spec.geo.stride))
+}
+
+// forget is told of a page that goes back to the arena, and that has no slot in use; or of one that
+// the collector has taken.
 func (w *watches) forget(pg *page) {
-	asanGot(pg.base, int(w.spec.geo.pageSize))
+	if pg.heap != nil && w.spec.sampler.mean != 0 {
+		w.dropSamples(pg)
+	}
+	if base := pg.first(); base != nil {
+		asanGot(base, int(pg.reserved*pg.stride))
+	}
 	w.debugForget(pg)
 }
 
-// watch marks a slot that s has taken for its caller and that is to be watched. The caller owns s:
-// who has seized all shards looks at the words of pages.
-func (s *shard) watch(x unsafe.Pointer) {
+// mark changes the word of the slot at x, which the caller has got. The caller owns s: who has
+// seized all shards looks at the words of pages.
+func (s *shard) mark(x unsafe.Pointer, word uint16) {
 	pg := pageOf(uintptr(x))
 	i, _ := pg.indexOf(uintptr(x))
-	*pg.link(i) = watched
+	*pg.link(i) = word
 }
 
 // got is the end of a Get of a watched slot. It panics if the slot was misused.
 func (c *core) got(op string, x unsafe.Pointer, sampled bool) {
 	if err := c.watches.got(op, x, sampled); err != nil {
-		c.put(x)
+		c.undoBatch([]unsafe.Pointer{x})
 		panic(err)
 	}
 }
 
-// gotBatch leaves s after a batch of Gets. Those of xs are watched whose bits are set, or all.
-func (c *core) gotBatch(s *shard, xs []unsafe.Pointer, sampled uint64) {
+// gotBatch leaves s after a batch of Gets. Those of xs are watched whose bits in sampled are set, or
+// all. The objects of those in unmade are not made yet.
+func (c *core) gotBatch(s *shard, xs []unsafe.Pointer, sampled, unmade uint64) {
 	isWatched := func(k int) bool { return watchAll || sampled>>k&1 != 0 }
 	for k, x := range xs {
-		if isWatched(k) {
-			s.watch(x)
+		if unmade>>k&1 != 0 {
+			s.mark(x, leaving)
+		} else if isWatched(k) {
+			s.mark(x, watched)
 		}
 	}
 	c.leave(s)
@@ -94,41 +115,34 @@ func (c *core) gotBatch(s *shard, xs []unsafe.Pointer, sampled uint64) {
 
 // putWatched is the Put of a watched slot. putAt has changed its word to leaving, so that no other
 // Put of the slot comes here while this one looks at it, poisons it, or takes its memory away.
-func (c *core) putWatched(op string, addr uintptr) error {
-	pg, i, ok := c.find(addr)
+func (c *core) putWatched(op string, x unsafe.Pointer) error {
+	pg, i, ok := c.find(uintptr(x))
 	if !ok || *pg.link(i) != leaving {
-		return c.errDoublePut(op, addr)
+		return c.errDoublePut(op, uintptr(x))
 	}
 	if pg.guard != nil {
-		c.watches.dropSample(addr)
-		err := c.watches.debugPutGuarded(op, pg.slot(i))
+		c.watches.dropSample(uintptr(x))
+		err := c.watches.debugPutGuarded(op, x)
 		c.guards.put(pg)
 		return err
 	}
-	free, err := c.watches.put(op, pg.slot(i))
+	free, err := c.watches.put(op, x)
 	if free {
-		return c.putBack(op, addr)
+		return c.putBack(op, x)
 	}
 	return cmp.Or(err, c.putQuarantined(op, c.watches.overdue()))
 }
 
 // putBack makes a slot free whose word says leaving. If it does not, another Put of the slot has
 // run at the same time.
-func (c *core) putBack(op string, addr uintptr) error {
+func (c *core) putBack(op string, x unsafe.Pointer) error {
 	s, err := c.enter(op)
 	if err != nil {
 		return err // a slot that is leaving counts as in use: there was another Put
 	}
-	pg, i, ok := c.find(addr)
-	if ok = ok && *pg.link(i) == leaving; ok {
-		*pg.link(i) = taken
-		ok = s.put(pg, i)
-	}
+	how := s.putLeaving(x)
 	c.leave(s)
-	if !ok {
-		return c.errDoublePut(op, addr)
-	}
-	return nil
+	return c.finishPut(op, x, how)
 }
 
 // endQuarantine ends all quarantine, for op. It panics if it finds damage.
@@ -142,7 +156,7 @@ func (c *core) endQuarantine(op string) {
 func (c *core) putQuarantined(op string, slots []quarantinedSlot) (err error) {
 	for _, q := range slots {
 		err = cmp.Or(err, c.watches.checkQuarantined(op, q))
-		err = cmp.Or(err, c.putBack(op, q.addr))
+		err = cmp.Or(err, c.putBack(op, q.x))
 		c.watches.leftQuarantine()
 	}
 	return err

@@ -242,7 +242,7 @@ func TestLateWritesMissTheRecords(t *testing.T) {
 				var n uint32
 				get := func() uintptr {
 					x := uintptr(c.get())
-					require.False(t, out[x], "%s: handed out twice", &c.spec)
+					require.False(t, out[x], "%s: handed out twice", c.spec)
 					out[x] = true
 					return x
 				}
@@ -255,15 +255,15 @@ func TestLateWritesMissTheRecords(t *testing.T) {
 					delete(out, x)
 				}
 				late.write(b)
-				require.NoError(t, c.checkInvariants(), &c.spec)
+				require.NoError(t, c.checkInvariants(), c.spec)
 				for range n - n/2 {
 					get()
 				}
 				for x := range out {
 					c.put(pointerAt(x))
 				}
-				require.NoError(t, c.checkInvariants(), &c.spec)
-				require.NoError(t, c.close(), &c.spec)
+				require.NoError(t, c.checkInvariants(), c.spec)
+				require.NoError(t, c.close(), c.spec)
 			}
 		}
 	}

@@ -15,6 +15,9 @@ const stepping = false
 // come in between: see yield_on.go.
 func yieldPoint() {}
 
+// whenCollected is the cleanup of the slots of pg: see yield_on.go.
+func whenCollected(pg *page) { pg.collected() }
+
 // A mutex is a lock that may be held across yield points.
 type mutex = sync.Mutex
 

@@ -49,3 +49,28 @@ func getm() *mLayout {
 }
 
 func stepUnpin() { stepper.unpin() }
+
+// collectedPages are those whose slots the collector has taken. The runtime's goroutine only notes them,
+// and a goroutine of the test does the rest: nobody else may come to a yield point.
+var collectedPages struct {
+	mu    sync.Mutex
+	pages []*page
+}
+
+// whenCollected is the cleanup of the slots of pg.
+func whenCollected(pg *page) {
+	collectedPages.mu.Lock()
+	defer collectedPages.mu.Unlock()
+	collectedPages.pages = append(collectedPages.pages, pg)
+}
+
+// noteCollected does what the runtime's goroutine has left.
+func noteCollected() {
+	collectedPages.mu.Lock()
+	pages := collectedPages.pages
+	collectedPages.pages = nil
+	collectedPages.mu.Unlock()
+	for _, pg := range pages {
+		pg.collected()
+	}
+}

@@ -56,7 +56,9 @@ func TestPublish(t *testing.T) {
 	var pools []map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(members["Pools"], &pools))
 	assert.Contains(t, pools[0], "SlotSize", "members are named like the fields")
+	assert.Contains(t, pools[0], "Lost")
 	assert.Contains(t, fields(t, string(members["Memory"])), "InUse")
+	assert.Contains(t, fields(t, string(members["Memory"])), "GoHeap")
 
 	p.Put(x)
 	require.NoError(t, p.Close())
