@@ -25,7 +25,10 @@ import (
 )
 
 // docImports is what the code in documents may use without importing it.
-var docImports = []string{"fmt", "io", "log", "net/netip", "runtime/debug", "sync", "time", "github.com/warmpage/pool"}
+var docImports = []string{
+	"bytes", "compress/gzip", "crypto/sha256", "errors", "fmt", "hash", "io", "log", "math/rand/v2", "net/netip", "runtime/debug",
+	"sync", "sync/atomic", "time", "github.com/warmpage/pool",
+}
 
 // docContext has the declarations that a piece of code needs, by how the code begins.
 var docContext = map[string]string{
