@@ -135,6 +135,28 @@ func TestProcessMemory(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
+// A pool on the Go heap forgets slots, and what the collector has taken of them moves from the live
+// slots to the lost ones.
+func TestLostSlots(t *testing.T) {
+	r := registered(t, NewCollector())
+	p := pool.New[[64]byte](pool.WithName("forgets"), pool.WithGoHeap())
+	n := 10 * p.Stats().SlotsPerPage
+	p.GetBatch(make([]*[64]byte, n))
+	const labels, lost, live = "forgets [64]uint8", "warmpage_pool_lost_slots_total", "warmpage_pool_live_slots"
+	m := p.Stats().MappedBytes
+	assert.NotZero(t, m)
+	assert.Equal(t, float64(m), gather(t, r, "warmpage_memory_go_heap_bytes")[""])
+	assert.Zero(t, gather(t, r, "warmpage_memory_in_use_bytes")[""])
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return gather(t, r, lost)[labels] >= float64(n/2)
+	}, time.Minute, 10*time.Millisecond)
+	assert.Equal(t, float64(n), gather(t, r, live)[labels]+gather(t, r, lost)[labels])
+	assert.Less(t, gather(t, r, "warmpage_memory_go_heap_bytes")[""], float64(m))
+	require.NoError(t, p.Close())
+	assert.Zero(t, gather(t, r, "warmpage_memory_go_heap_bytes")[""])
+}
+
 // Every number in Stats and in Memory is the value of exactly one metric. A new field in either
 // needs a new metric.
 func TestEveryNumber(t *testing.T) {

@@ -65,6 +65,10 @@ var poolCounters = described([]metric[pool.Stats]{
 		help: "Slots Put on a P that does not own their page, and sent to the one that does.",
 		of:   func(st *pool.Stats) uint64 { return st.RemotePuts },
 	}, {
+		name: "warmpage_pool_lost_slots_total",
+		help: "Slots that the program forgot without a Put and that the garbage collector has taken (WithGoHeap).",
+		of:   func(st *pool.Stats) uint64 { return st.Lost },
+	}, {
 		name: "warmpage_pool_promotions_total",
 		help: "Times an empty page was put in order so that the next Get is fast.",
 		of:   func(st *pool.Stats) uint64 { return st.Promotions },
@@ -188,6 +192,10 @@ var memoryGauges = described([]metric[memory]{
 		name: "warmpage_memory_records_bytes",
 		help: "The two bytes that the library keeps for each slot of a page; not part of the committed bytes.",
 		of:   func(m *memory) uint64 { return uint64(m.Records) },
+	}, {
+		name: "warmpage_memory_go_heap_bytes",
+		help: "Pages of pools with WithGoHeap; part of the Go heap, and not of the committed bytes.",
+		of:   func(m *memory) uint64 { return uint64(m.GoHeap) },
 	}, {
 		name:         "warmpage_memory_limit_bytes",
 		help:         "Upper bound on committed bytes, set by SetProcessLimit; absent if there is no limit.",

@@ -41,7 +41,7 @@ func TestReadmeTable(t *testing.T) {
 func TestReadmeAlerts(t *testing.T) {
 	names := known(t)
 	alerts := regexp.MustCompile(`(?m)^ +expr: (.*)$`).FindAllStringSubmatch(readReadme(t), -1)
-	assert.GreaterOrEqual(t, len(alerts), 3)
+	assert.GreaterOrEqual(t, len(alerts), 4)
 	for _, a := range alerts {
 		checkExpr(t, a[1], names)
 	}
