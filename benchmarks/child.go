@@ -43,6 +43,9 @@ func buildWorker(ctx context.Context, dir string, seed int, baseline string) (st
 			return "", err
 		}
 		args = append(args, "-modfile="+modfile)
+		if !hasGoHeap(baseline) {
+			args = append(args, "-tags=nogoheap")
+		}
 	}
 	cmd := command(ctx, "go", append(args, "-o", path, workerPackage)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -52,6 +55,12 @@ func buildWorker(ctx context.Context, dir string, seed int, baseline string) (st
 		return "", fmt.Errorf("building the worker (run this in the module's directory): %w\n%s", err, out)
 	}
 	return path, nil
+}
+
+// hasGoHeap reports whether the library in a checkout has what the goheap study is about.
+func hasGoHeap(baseline string) bool {
+	text, _ := os.ReadFile(filepath.Join(baseline, "options.go"))
+	return bytes.Contains(text, []byte("func WithGoHeap("))
 }
 
 // writeBaselineModule writes a go.mod that takes the library from the baseline, with

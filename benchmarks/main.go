@@ -1,7 +1,7 @@
 // Benchmarks compares the pool with what else people use: sync.Pool, other pools
 // and allocators, hand-written free lists and the plain heap.
 //
-//	go run . [-quick] [-study all|peers|stops|promotion|memory|growth|none] [-processes N] [-out DIR]
+//	go run . [-quick] [-study all|peers|stops|promotion|memory|growth|goheap|none] [-processes N] [-out DIR]
 //	go run . [-workload REGEXP] [-size 64,256] [-sides pool,syncx] [-baseline DIR] [-processes N] [-out DIR]
 //
 // It builds its worker anew for each process, with functions in another order,
@@ -72,12 +72,13 @@ const (
 	studyPromotion = "promotion"
 	studyMemory    = "memory"
 	studyGrowth    = "growth"
+	studyGoHeap    = "goheap"
 	studyAll       = "all"
 	studyNone      = "none" // tables and charts of what an earlier run has left
 )
 
 // allStudies are those of studyAll, in the order of the tables.
-var allStudies = []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth}
+var allStudies = []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap}
 
 type options struct {
 	studies   []string
@@ -86,6 +87,7 @@ type options struct {
 	promotion promotionPlan
 	memory    memoryPlan
 	growth    growthPlan
+	goHeap    goHeapPlan
 	out       string
 	command   string
 }
@@ -95,24 +97,36 @@ func (o options) has(study string) bool { return slices.Contains(o.studies, stud
 // full and quick are all that -quick changes.
 var (
 	full = options{
-		peers: plan{processes: 5, sizes: catalog.Sizes, together: 200, attempts: 4, timing: wire.Timing{
+		peers: plan{processes: 5, modes: catalog.Modes, sizes: catalog.Sizes, together: 200, attempts: 4, timing: wire.Timing{
 			Slices: 500, Slice: 100 * time.Microsecond, Limit: 20 * time.Second, Rounds: 15, Round: 5 * time.Millisecond,
 		}},
 		stops:     stopsPlan{processes: 5, turns: 50, stops: 40},
 		promotion: promotionPlan{processes: 11, rounds: 9, target: 5 * time.Millisecond},
 		memory:    memoryPlan{objects: 2_000_000, idle: 4 * time.Second},
 		growth:    growthPlan{rounds: 5, target: 20 * time.Millisecond, maxLive: 100_000_000},
-		out:       "results",
+		goHeap: goHeapPlan{
+			processes: 11, warm: 10_000, pauses: []time.Duration{0, 50 * time.Millisecond, time.Second}, forgotten: 2_000_000,
+			collections: 1_000_000, collectionRounds: 21, retention: 1_000_000, losses: wire.LossesSpec{
+				Live: 2_000, Rounds: 3_600, Gets: 10_000, CollectEvery: 10,
+			},
+		},
+		out: "results",
 	}
 	quick = options{
-		peers: plan{processes: 1, sizes: []int{64}, together: 5, attempts: 1, timing: wire.Timing{
+		peers: plan{processes: 1, modes: catalog.Modes, sizes: []int{64}, together: 5, attempts: 1, timing: wire.Timing{
 			Slices: 10, Slice: 50 * time.Microsecond, Limit: 100 * time.Millisecond, Rounds: 1, Round: 500 * time.Microsecond,
 		}},
 		stops:     stopsPlan{processes: 1, turns: 2, stops: 10},
 		promotion: promotionPlan{processes: 1, rounds: 1, target: 500 * time.Microsecond},
 		memory:    memoryPlan{objects: 200_000, idle: time.Second},
 		growth:    growthPlan{rounds: 1, target: 2 * time.Millisecond, maxLive: 1_000_000},
-		out:       filepath.Join("results", "quick"),
+		goHeap: goHeapPlan{
+			processes: 1, warm: 10_000, pauses: []time.Duration{0, 50 * time.Millisecond, 150 * time.Millisecond}, forgotten: 200_000,
+			collections: 100_000, collectionRounds: 3, retention: 100_000, losses: wire.LossesSpec{
+				Live: 200, Rounds: 360, Gets: 1_000, CollectEvery: 10,
+			},
+		},
+		out: filepath.Join("results", "quick"),
 	}
 )
 
@@ -121,12 +135,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var (
 		fs        = flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 		isQuick   = fs.Bool("quick", false, "under two minutes: a little of everything, figures worth nothing")
-		study     = fs.String("study", "", "only this `study`: peers, stops, promotion, memory or growth; or all, or none (default all, with -workload or -size peers)")
+		study     = fs.String("study", "", "only this `study`: peers, stops, promotion, memory, growth or goheap; or all, or none (default all, with -workload or -size peers)")
 		workload  = fs.String("workload", "", "only workloads whose name matches this `regexp`")
 		sizes     = fs.String("size", "", "only these object `sizes`, of 16,64,256,1024")
 		sides     = fs.String("sides", "", "only these `sides`, and sync.Pool: "+sideNames())
 		baseline  = fs.String("baseline", "", "another checkout of the library, `directory` to compare with")
-		processes = fs.Int("processes", 0, "`number` of processes for each figure (default 5, promotion 11, with -quick 1)")
+		processes = fs.Int("processes", 0, "`number` of processes for each figure (default 5, promotion and goheap 11, with -quick 1)")
 		attempts  = fs.Int("attempts", 0, "measure a workload `number` times at most in each process, until it was quiet (default 4, with -quick 1)")
 		out       = fs.String("out", "", "`directory` for what is written (default results, with -quick results/quick, for a part of the comparison results/part)")
 	)
@@ -155,9 +169,11 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		opts.out = filepath.Join(opts.out, "part")
 	}
 	opts.peers.baseline = *baseline
+	opts.goHeap.onlyTimes = part
 	opts.command = strings.Join(append([]string{"go run ."}, args...), " ")
 	if *processes > 0 {
 		opts.peers.processes, opts.stops.processes, opts.promotion.processes = *processes, *processes, *processes
+		opts.goHeap.processes = *processes
 	}
 	if *attempts > 0 {
 		opts.peers.attempts = *attempts
@@ -170,6 +186,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return opts, err
 	}
 	if opts.peers.workloads, err = parseWorkloads(*workload); err != nil {
+		return opts, err
+	}
+	if err := opts.planGoHeap(); err != nil {
 		return opts, err
 	}
 	if opts.peers.sides, err = parseSides(*sides); err != nil {
@@ -196,7 +215,7 @@ func parseStudy(name string, filtered bool) ([]string, error) {
 	case slices.Contains(allStudies, name):
 		return []string{name}, nil
 	}
-	return nil, fmt.Errorf("-study must be peers, stops, promotion, memory, growth, all or none, not %q", name)
+	return nil, fmt.Errorf("-study must be peers, stops, promotion, memory, growth, goheap, all or none, not %q", name)
 }
 
 func parseWorkloads(pattern string) ([]catalog.Workload, error) {
@@ -308,7 +327,7 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		}
 		promotion.Run, results.Promotion = stop(), promotion
 	}
-	if !opts.has(studyMemory) && !opts.has(studyGrowth) {
+	if !opts.has(studyMemory) && !opts.has(studyGrowth) && !opts.has(studyGoHeap) {
 		return nil
 	}
 	pr.step("build", buildTime)
@@ -332,6 +351,14 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		}
 		growth.Run, results.Growth = stop(), growth
 	}
+	if opts.has(studyGoHeap) {
+		stop := startRun(opts.command, time.Now())
+		goHeap, err := measureGoHeap(ctx, opts.goHeap, dir, worker, pr)
+		if err != nil {
+			return err
+		}
+		goHeap.Run, results.GoHeap = stop(), goHeap
+	}
 	return nil
 }
 
@@ -351,6 +378,9 @@ func (o options) expectAll() time.Duration {
 	}
 	if o.has(studyGrowth) {
 		sum += o.growth.expectAll()
+	}
+	if o.has(studyGoHeap) {
+		sum += o.goHeap.expectAll()
 	}
 	return sum
 }

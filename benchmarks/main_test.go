@@ -181,7 +181,7 @@ func TestBadFlags(t *testing.T) {
 		{"-size 65", `-size must be of [16 64 256 1024], with commas between, not "65"`},
 		{"-size 64,", "-size must be of"},
 		{"-sides pool,glue", `-sides must be of pool,batch,syncpool,syncx,modernc,moderncmutex,bytebuffer,mutexslice,channel,new,floor,mimalloc, not "glue"`},
-		{"-study life", `-study must be peers, stops, promotion, memory, growth, all or none, not "life"`},
+		{"-study life", `-study must be peers, stops, promotion, memory, growth, goheap, all or none, not "life"`},
 		{"-turbo", "flag provided but not defined: -turbo"},
 		{"now", `unexpected argument "now"`},
 	} {
@@ -200,19 +200,62 @@ func TestStudies(t *testing.T) {
 		args string
 		want []string
 	}{
-		{"", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth}},
+		{"", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap}},
 		{"-study growth", []string{studyGrowth}},
 		{"-workload larson", []string{studyPeers}},
 		{"-sides new", []string{studyPeers}},
 		{"-baseline ..", []string{studyPeers}},
 		{"-study promotion", []string{studyPromotion}},
 		{"-study none", nil},
-		{"-size 64 -study all", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth}},
+		{"-size 64 -study all", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap}},
 	} {
 		opts, err := parse(strings.Fields(test.args), io.Discard)
 		require.NoError(t, err)
 		assert.Equal(t, test.want, opts.studies, test.args)
 	}
+}
+
+// All of the study, through child processes.
+func TestGoHeapStudy(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-study", "goheap", "-out", out)
+	require.Equal(t, 0, code, stderr)
+	for _, row := range []string{
+		"| workload | ns | kept | reset | cleared | sync.Pool, cleared | new |",
+		"| larson |", "| kept, WithWarmPages | 50ms |", "| pool, 200000 |", "| 99 % | a buffer of 256 bytes |", "| new, 0.1 % |",
+	} {
+		assert.Contains(t, stdout, row)
+	}
+	r, err := load(out)
+	require.NoError(t, err)
+	assert.Len(t, r.GoHeap.Times, len(catalog.HeapWorkloads)*len(catalog.HeapSides))
+	for _, c := range r.GoHeap.Collections {
+		assert.Positive(t, c.Millis.Median, c.Side)
+	}
+	for _, l := range r.GoHeap.Losses {
+		assert.Less(t, l.MiB[len(l.MiB)-1], 2.0, "%s, %v", l.Side, l.Share)
+	}
+}
+
+// Times only, against the library around this module. A library without WithGoHeap is left to the
+// other studies.
+func TestGoHeapBaseline(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-study", "goheap", "-workload", "^ping-pong$", "-baseline", "..", "-out", out)
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stdout, "| workload | ns | kept | kept, baseline | reset |")
+	assert.NotContains(t, stdout, "## Retention")
+
+	code, _, stderr = runWith(t.Context(), "-study", "goheap", "-baseline", t.TempDir(), "-out", out)
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, stderr, "has no WithGoHeap")
+	code, _, stderr = runWith(t.Context(), "-study", "goheap", "-workload", "request", "-out", out)
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, stderr, "-workload matches none of the study goheap")
+
+	cmd := command(t.Context(), "go", "build", "-tags=nogoheap", "-o", filepath.Join(out, "worker"), workerPackage)
+	text, err := cmd.CombinedOutput()
+	assert.NoError(t, err, string(text))
 }
 
 func TestNoMimalloc(t *testing.T) {
@@ -231,7 +274,7 @@ func TestSpread(t *testing.T) {
 
 // somePeers has one workload, in which sync.Pool takes 10 and 20 ns.
 func somePeers() *Peers {
-	p := plan{workloads: catalog.Workloads[:1], sizes: []int{16, 64}}
+	p := plan{workloads: catalog.Workloads[:1], modes: catalog.Modes, sizes: []int{16, 64}}
 	c := cell{p.workloads[0], 64, catalog.Zeroed}
 	other := cell{p.workloads[0], 16, catalog.Zeroed}
 	quiet := func(xs ...float64) (all []sample) {
@@ -252,7 +295,7 @@ func somePeers() *Peers {
 
 // Figures are those of quiet processes, if there is one.
 func TestQuiet(t *testing.T) {
-	p := plan{workloads: catalog.Workloads[:1], sizes: []int{64}, baseline: "."}
+	p := plan{workloads: catalog.Workloads[:1], modes: catalog.Modes, sizes: []int{64}, baseline: "."}
 	c := cell{p.workloads[0], 64, catalog.Zeroed}
 	all := samples{
 		{c, catalog.Pool, false}:     {{6, true}, {10, false}, {8, true}},
@@ -318,7 +361,7 @@ func TestResults(t *testing.T) {
 		}}},
 	}
 	var stdout strings.Builder
-	require.NoError(t, r.write(options{out: dir, studies: []string{studyMemory, studyGrowth}}, &stdout))
+	require.NoError(t, r.write(options{out: dir, studies: []string{studyMemory, studyGrowth, studyGoHeap}}, &stdout))
 	assert.NotContains(t, stdout.String(), "ping-pong")
 	assert.Contains(t, stdout.String(), "| pool | 4 | 40 | 6 | 41 | 7 | 20.0 | 10.0 |")
 	assert.Contains(t, stdout.String(), "| 1e+06 | pool | 12.5 |")

@@ -23,6 +23,7 @@ type plan struct {
 	attempts int
 
 	workloads []catalog.Workload
+	modes     []catalog.Mode
 	sizes     []int
 	sides     []catalog.Side // sync.Pool is one of them
 	baseline  string         // a checkout of the library; none if empty
@@ -40,7 +41,7 @@ func (p plan) cells() []cell {
 	var all []cell
 	for _, w := range p.workloads {
 		for _, size := range p.sizes {
-			for _, m := range catalog.Modes {
+			for _, m := range p.modes {
 				all = append(all, cell{w, size, m})
 			}
 		}
@@ -302,7 +303,7 @@ func cellFigures(c cell, baseline bool, all samples) []Figure {
 		return ns
 	}
 	var figures []Figure
-	for _, s := range catalog.Sides {
+	for _, s := range catalog.SidesOf(c.mode) {
 		xs := of(s)
 		if len(xs) == 0 {
 			continue

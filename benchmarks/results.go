@@ -27,6 +27,7 @@ type Results struct {
 	Promotion *Promotion `json:"promotion,omitempty"`
 	Memory    *Memory    `json:"memory,omitempty"`
 	Growth    *Growth    `json:"growth,omitempty"`
+	GoHeap    *GoHeap    `json:"goheap,omitempty"`
 }
 
 // A Run says where and how a study was made.
@@ -125,6 +126,30 @@ type GoroutinesRow struct {
 	PairsPerS  map[catalog.Side]float64 `json:"pairsPerS"`
 }
 
+// GoHeap is what pools on the Go heap cost, and what becomes of slots that nobody puts.
+type GoHeap struct {
+	Run
+	Processes   int              `json:"processes"`
+	Method      string           `json:"method"`
+	Times       []Figure         `json:"times"`
+	Warm        []wire.Warm      `json:"warm,omitempty"`
+	Forgotten   []wire.Forgotten `json:"forgotten,omitempty"`
+	Collections []CollectionsRow `json:"collections,omitempty"`
+	Retention   []wire.Retention `json:"retention,omitempty"`
+	Losses      []wire.Losses    `json:"losses,omitempty"`
+}
+
+// A CollectionsRow is one side, over the processes.
+type CollectionsRow struct {
+	Side      catalog.Side `json:"side"`
+	Objects   int          `json:"objects"`
+	Rounds    int          `json:"rounds"` // in each process
+	Millis    Spread       `json:"millis"`
+	CPUMillis Spread       `json:"cpuMillis"`
+	PauseUS   Spread       `json:"pauseUS"`
+	LowUS     Spread       `json:"lowUS"`
+}
+
 const (
 	resultsFile = "results.json"
 	tableFile   = "table.md"
@@ -143,6 +168,8 @@ func (r *Results) drop(study string) {
 		r.Memory = nil
 	case studyGrowth:
 		r.Growth = nil
+	case studyGoHeap:
+		r.GoHeap = nil
 	}
 }
 
@@ -169,7 +196,7 @@ func (r Results) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, start := range []string{`{"workload"`, `{"holder"`, `{"side"`, `{"size"`, `"peers"`, `"stops":{`, `"promotion"`, `"memory"`, `"growth"`} {
+	for _, start := range []string{`{"workload"`, `{"holder"`, `{"side"`, `{"size"`, `"peers"`, `"stops":{`, `"promotion"`, `"memory"`, `"growth"`, `"goheap"`} {
 		text = bytes.ReplaceAll(text, []byte(start), []byte("\n"+start))
 	}
 	return os.WriteFile(filepath.Join(dir, resultsFile), append(text, '\n'), 0o666)

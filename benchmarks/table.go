@@ -36,6 +36,9 @@ func writeTables(out io.Writer, r Results) {
 	if r.Growth != nil {
 		writeGrowth(out, r.Growth)
 	}
+	if r.GoHeap != nil {
+		writeGoHeap(out, r.GoHeap)
+	}
 }
 
 func writePeers(out io.Writer, p *Peers) {

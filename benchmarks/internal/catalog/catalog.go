@@ -13,15 +13,21 @@ import (
 // Sizes are those of the objects, in bytes.
 var Sizes = []int{16, 64, 256, 1024}
 
+// HeapSize is that of the objects of the goheap study, which hold pointers.
+const HeapSize = 96
+
 // A Mode says what an object holds when it is handed out.
 type Mode string
 
 const (
 	Zeroed Mode = "zeroed" // zeros: Get and new clear it, every other side's user does
 	Raw    Mode = "raw"    // anything; new clears it all the same
+
+	// Pointers is the mode of the goheap study. An object holds what the name of its side says.
+	Pointers Mode = "pointers"
 )
 
-// Modes are all of them.
+// Modes are those of the comparison.
 var Modes = []Mode{Zeroed, Raw}
 
 // The lengths that a workload fixes, here so that the C side can be given the
@@ -101,6 +107,15 @@ func workloads() []Workload {
 	)
 }
 
+// HeapWorkloads are those of the goheap study.
+var HeapWorkloads = slices.DeleteFunc(slices.Clone(Workloads), func(w Workload) bool {
+	switch w.Kind {
+	case PingPong, Churn:
+		return w.Parallel || w.Objects > 1024
+	}
+	return w.Kind != Exchange && w.Kind != Larson
+})
+
 // Find returns the workload of that name.
 func Find(name string) (Workload, error) {
 	i := slices.IndexFunc(Workloads, func(w Workload) bool { return w.Name == name })
@@ -127,6 +142,25 @@ const (
 	Floor       Side = "floor"    // free list over mmap, by one goroutine
 	Mimalloc    Side = "mimalloc" // in C; not a side of the worker
 )
+
+// The sides of the goheap study, besides SyncPool, whose objects keep what they hold, and New.
+const (
+	Kept            Side = "kept"               // pages of the Go heap, WithInit
+	Reset           Side = "reset"              // the same, WithReset
+	Cleared         Side = "cleared"            // pages of the Go heap, and no other option
+	SyncPoolCleared Side = "sync.Pool, cleared" // *x = T{} before Put
+)
+
+// HeapSides are all of them, in the order of the tables.
+var HeapSides = []Side{Kept, Reset, Cleared, SyncPool, SyncPoolCleared, New}
+
+// SidesOf returns the sides that there are in mode m.
+func SidesOf(m Mode) []Side {
+	if m == Pointers {
+		return HeapSides
+	}
+	return Sides
+}
 
 // GoSides are those that the worker has, in the order of the tables.
 var GoSides = []Side{Pool, PoolBatch, SyncPool, Syncx, Modernc, ModerncLock, ByteBuffer, FreeList, Channel, New, Floor}

@@ -81,18 +81,41 @@ func generate() (map[string][]byte, error) {
 			}
 		}
 		all = append(all, variants...)
-		text, err := execute(loopsTemplate, map[string]any{"Imports": s.allImports(), "Variants": variants})
+		text, err := execute(loopsTemplate, map[string]any{"Imports": allImports(s), "Variants": variants})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		files["loops_"+strings.ToLower(s.ident)+"_gen.go"] = text
 	}
-	text, err := execute(registryTemplate, map[string]any{"Sizes": catalog.Sizes, "Variants": all})
+	text, err := execute(registryTemplate, map[string]any{"Makers": "makers", "Sizes": catalog.Sizes, "Variants": all})
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
 	files["registry_gen.go"] = text
-	return files, nil
+	return files, generateHeap(files)
+}
+
+// generateHeap adds the files of the goheap study. Some baselines cannot build them.
+func generateHeap(files map[string][]byte) error {
+	const constraint = "//go:build !nogoheap\n\n"
+	var variants []variant
+	for _, s := range heapSides {
+		variants = append(variants, s.variant(catalog.HeapSize, catalog.Pointers))
+	}
+	loops, err := execute(loopsTemplate, map[string]any{
+		"Constraint": constraint, "Imports": allImports(heapSides...), "Variants": variants,
+	})
+	if err != nil {
+		return fmt.Errorf("goheap: %w", err)
+	}
+	registry, err := execute(registryTemplate, map[string]any{
+		"Constraint": constraint, "Makers": "heapMakers", "Variants": variants,
+	})
+	if err != nil {
+		return fmt.Errorf("registry of goheap: %w", err)
+	}
+	files["loops_goheap_gen.go"], files["registry_goheap_gen.go"] = loops, registry
+	return nil
 }
 
 func execute(text string, data any) ([]byte, error) {

@@ -101,11 +101,48 @@ var sides = []side{
 	},
 }
 
-// allImports are those of the side's file, standard library first.
-func (s side) allImports() []string {
-	paths := append([]string{"sync/atomic", "github.com/warmpage/pool/benchmarks/internal/catalog"}, s.imports...)
+// heapSides are those of the goheap study. What makes their pools is in goheap.go of the worker.
+var heapSides = []side{
+	{
+		name: catalog.Kept, ident: "heapKept", imports: []string{"github.com/warmpage/pool"},
+		poolType: "*pool.Pool[T]", make: "newKept()", close: closeErr,
+		get: "x := p.Get()", put: "p.Put(x)",
+	},
+	{
+		name: catalog.Reset, ident: "heapReset", imports: []string{"github.com/warmpage/pool"},
+		poolType: "*pool.Pool[T]", make: "newReset()", close: closeErr,
+		get: "x := p.Get()", put: "p.Put(x)",
+	},
+	{
+		name: catalog.Cleared, ident: "heapCleared", imports: []string{"github.com/warmpage/pool"},
+		poolType: "*pool.Pool[T]", make: "newCleared()", close: closeErr,
+		get: "x := p.Get()", put: "p.Put(x)",
+	},
+	{
+		name: catalog.SyncPool, ident: "heapSyncPool", imports: []string{"sync"},
+		poolType: "*sync.Pool", make: "newSyncKept()",
+		get: "x := p.Get().(*T)", put: "p.Put(x)",
+	},
+	{
+		name: catalog.SyncPoolCleared, ident: "heapSyncCleared", imports: []string{"sync"},
+		poolType: "*sync.Pool", make: "&sync.Pool{New: func() any { return new(T) }}",
+		get: "x := p.Get().(*T)", put: zeroObject + "\np.Put(x)",
+	},
+	{
+		name: catalog.New, ident: "heapNew", bare: true,
+		poolType: "struct{}", make: "struct{}{}",
+		get: "x := new(T)", put: "l.keep = x",
+	},
+}
+
+// allImports are those of a file with some sides, standard library first.
+func allImports(sides ...side) []string {
+	paths := []string{"sync/atomic", "github.com/warmpage/pool/benchmarks/internal/catalog"}
+	for _, s := range sides {
+		paths = append(paths, s.imports...)
+	}
 	slices.Sort(paths)
-	return paths
+	return slices.Compact(paths)
 }
 
 func (s side) variant(size int, mode catalog.Mode) variant {
@@ -138,6 +175,9 @@ func (s side) variant(size int, mode catalog.Mode) variant {
 // that no side gets away without the cache misses that a user would have.
 func (s side) touch(size int) (write, read string) {
 	const line, words = 64, 8
+	if size == catalog.HeapSize { // these words of it are in its two cache lines
+		return "x.n[0], x.n[4] = uint64(i), uint64(i)", "sum += x.n[0] + x.n[4]"
+	}
 	write, read, end, step := "x[%s] = uint64(i)", "sum += x[%s]", "len(x)", words
 	if s.bytes {
 		write, read = "binary.NativeEndian.PutUint64(x.B[%s:], uint64(i))", "sum += binary.NativeEndian.Uint64(x.B[%s:])"

@@ -17,6 +17,12 @@ const (
 	VerbMemory     = "memory"     // MemorySpec, answers Memory
 	VerbPromotion  = "promotion"  // PromotionSpec, answers Promotion
 	VerbStops      = "stops"      // StopsSpec, answers Stops
+
+	VerbWarm        = "warm"        // WarmSpec, answers Warm
+	VerbForgotten   = "forgotten"   // ForgottenSpec, answers Forgotten
+	VerbCollections = "collections" // CollectionsSpec, answers Collections
+	VerbRetention   = "retention"   // RetentionSpec, answers Retention
+	VerbLosses      = "losses"      // LossesSpec, answers Losses
 )
 
 // A CellSpec asks for one workload with one size and mode.

@@ -24,6 +24,14 @@ type variant struct {
 // it is a parallel one.
 type maker func(w catalog.Workload, workers int) runner
 
+// makerOf returns nil if there is none.
+func makerOf(v variant) maker {
+	if make := makers[v]; make != nil {
+		return make
+	}
+	return heapMakers[v]
+}
+
 // warmShare of a slice or round comes before it, untimed: the side before has filled
 // the caches with its own things, and a collection may have emptied a sync.Pool.
 const warmShare = 10
@@ -46,7 +54,7 @@ func measureCell(spec wire.CellSpec) (wire.Cell, error) {
 	}
 	var short, long []*contender
 	for _, s := range spec.Sides {
-		make := makers[variant{s, spec.Size, spec.Mode}]
+		make := makerOf(variant{s, spec.Size, spec.Mode})
 		if make == nil {
 			return wire.Cell{}, fmt.Errorf("%s has no %d bytes %s", s, spec.Size, spec.Mode)
 		}
