@@ -263,56 +263,68 @@ func TestPutBatchEndsRefs(t *testing.T) {
 // A Put that parks a slot after the last tick arms the clock, so that the slot does not wait there
 // for good. The shard owns the slot, and was on its fast path.
 func TestPutArmsClock(t *testing.T) {
-	oneP(t)
-	p := newStill[[64]byte](t)
-	held := []*[64]byte{p.Get(), p.Get()}
-	for range 2 {
-		p.core.tick()
-		held = append(held, p.Get()) // answers the tick
-		p.core.alarm.left.Store(0)
-		p.Put(held[len(held)-1])
-		assert.EqualValues(t, armedTicks, p.core.alarm.left.Load())
-		held = held[:len(held)-1]
-	}
-	p.PutBatch(held)
+	eachPut(t, func(t *testing.T, opts ...Option) {
+		oneP(t)
+		p := newStill[[64]byte](t, opts...)
+		held := []*[64]byte{p.Get(), p.Get()}
+		for range 2 {
+			p.core.tick()
+			held = append(held, p.Get()) // answers the tick
+			p.core.alarm.left.Store(0)
+			p.Put(held[len(held)-1])
+			assert.EqualValues(t, armedTicks, p.core.alarm.left.Load())
+			held = held[:len(held)-1]
+		}
+		p.PutBatch(held)
+	})
+}
+
+// eachPut runs a test with pools whose Puts end in put, and in putClaimed.
+func eachPut(t *testing.T, test func(t *testing.T, opts ...Option)) {
+	t.Run("put", func(t *testing.T) { test(t) })
+	t.Run("putClaimed", func(t *testing.T) { test(t, WithReset(func(*[64]byte) {})) })
 }
 
 // A Put answers a tick, whichever way it takes its slot back.
 func TestPutAnswersTick(t *testing.T) {
-	oneP(t)
-	p := newStill[[64]byte](t)
-	xs := simBatch(p, 8)
-	s := p.core.shards.Load().present()[0]
-	for _, x := range xs { // the first is parked, the others are pushed
+	eachPut(t, func(t *testing.T, opts ...Option) {
+		oneP(t)
+		p := newStill[[64]byte](t, opts...)
+		xs := simBatch(p, 8)
+		s := p.core.shards.Load().present()[0]
+		for _, x := range xs { // the first is parked, the others are pushed
+			s.raise(signalTick)
+			p.Put(x)
+			assert.Zero(t, s.signals()&signalTick)
+		}
+		x := p.Get()
 		s.raise(signalTick)
-		p.Put(x)
+		p.Put(x) // to where it came from
 		assert.Zero(t, s.signals()&signalTick)
-	}
-	x := p.Get()
-	s.raise(signalTick)
-	p.Put(x) // to where it came from
-	assert.Zero(t, s.signals()&signalTick)
+	})
 }
 
 // The last slot of a page is not parked, even if the lot is empty: its page is empty then, and is
 // kept in order or released.
 func TestLastPutEmptiesPage(t *testing.T) {
-	oneP(t)
-	p := newStill[[64]byte](t)
-	xs := simBatch(p, 3)
-	p.Put(xs[0])
-	p.Put(xs[1])
-	p.core.stopped(func(shards []*shard) {
-		for _, s := range shards {
-			s.flush(0)
-		}
-	})
-	p.Put(xs[2])
-	p.core.stopped(func(shards []*shard) {
-		for _, s := range shards {
-			assert.Zero(t, s.lot.n, "slots parked")
-			assert.Zero(t, s.cur.used, "slots in use")
-		}
+	eachPut(t, func(t *testing.T, opts ...Option) {
+		oneP(t)
+		p := newStill[[64]byte](t, opts...)
+		xs := simBatch(p, 3)
+		p.Put(xs[0])
+		p.Put(xs[1])
+		p.core.stopped(func(shards []*shard) {
+			for _, s := range shards {
+				s.flush(0)
+			}
+		})
+		p.Put(xs[2])
+		p.core.stopped(func(shards []*shard) {
+			for _, s := range shards {
+				assert.Zero(t, s.lot.n, "slots parked")
+				assert.Zero(t, s.cur.used, "slots in use")
+			}
+		})
 	})
 }
 

@@ -15,7 +15,7 @@ var (
 // contents are the tests of what slots hold and of pools on the Go heap, and duels those of a few
 // steps of these that others come between.
 var (
-	contents = []string{"-short", "-failfast", "-timeout", "90s", "-stress", "1s", "-run", "TestGoHeap|TestInit|TestReset|TestContents|TestModel|TestInvariants|TestFaultsOnHeap|TestStress/Go", "."}
+	contents = []string{"-short", "-failfast", "-timeout", "90s", "-stress", "1s", "-run", "TestGoHeap|TestInit|TestReset|TestContents|TestPut|TestLastPut|TestModel|TestInvariants|TestFaultsOnHeap|TestStress/Go", "."}
 	duels    = []string{"-tags", "poolyield", "-run", "TestSteps", "-steptime", "10s", "."}
 )
 
