@@ -224,6 +224,7 @@ func TestRacingPutsOfWatchedSlot(t *testing.T) {
 	require.ErrorIs(t, c.finishPut("Put", pointerAt(addr), second), ErrDoublePut)
 	y := p.Get()
 	require.ErrorIs(t, c.finishPut("Put", pointerAt(addr), putWatched), ErrDoublePut, "the slot has another user")
+	require.ErrorIs(t, c.putBack("Put", pointerAt(addr)), ErrDoublePut, "the slot has another user")
 	if !watchAll {
 		assert.Len(t, c.watches.samples, 1, "the sample of the other user")
 	}
