@@ -221,17 +221,18 @@ func (pg *page) held() unsafe.Pointer {
 	return unsafe.Pointer(pg.heap.weak.Value())
 }
 
-// collected is told that the collector has taken the slots of pg.
+// collected is told that the collector has taken the slots of pg. The pool forgets the page before the
+// table does: from then on, another page may have the addresses, and be known by them.
 func (pg *page) collected() {
+	if c := coreOf(pg.spec); c != nil {
+		c.depot.lost(pg)
+	}
 	for addr := pg.heap.addr &^ (tableStep - 1); addr < pg.end(); addr += tableStep {
 		atomic.CompareAndSwapUintptr(leafOf(addr).entry(addr), address(pg), 0)
 	}
 	// Somebody may have loaded the number just before. The store makes the collector mark the header in
 	// this cycle, as publish has it for other pages.
 	lastCollected.Store(pg)
-	if c := coreOf(pg.spec); c != nil {
-		c.depot.lost(pg)
-	}
 }
 
 // release lets go of a page that the pool does not want any more. It reports false if that was done

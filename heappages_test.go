@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -873,4 +874,24 @@ func TestGoHeapPagesOfKeptObjects(t *testing.T) {
 	type medium [8]*int
 	assert.LessOrEqual(t, New[medium](WithGoHeap(), WithInit(func(*medium) {})).Stats().SlotsPerPage, 128)
 	assert.Greater(t, New[small](WithGoHeap()).Stats().SlotsPerPage, 128)
+}
+
+// The pool forgets a page that is lost before another one can have its addresses.
+func TestGoHeapLostBeforeSuccessor(t *testing.T) {
+	p := New[heapNode](WithGoHeap())
+	var dropped, inTable atomic.Int32
+	p.core.depot.dropping = func(pg *page) {
+		dropped.Add(1)
+		if at[page](leafOf(pg.heap.addr).entry(pg.heap.addr)) == pg {
+			inTable.Add(1)
+		}
+		p.core.dropping(pg)
+	}
+	p.GetBatch(make([]*heapNode, 10*p.Stats().SlotsPerPage))
+	if debugging {
+		return
+	}
+	gcUntil(t, func() bool { return dropped.Load() >= 5 })
+	assert.Equal(t, dropped.Load(), inTable.Load())
+	runtime.KeepAlive(p)
 }
