@@ -174,6 +174,7 @@ func TestGoHeapLost(t *testing.T) {
 
 // One slot that the program has keeps its page, and can be put.
 func TestGoHeapWeakPageComesBack(t *testing.T) {
+	oneP(t) // so that pages are filled one after the other
 	p := New[heapNode](WithGoHeap())
 	per := p.Stats().SlotsPerPage
 	var kept []*heapNode
@@ -203,6 +204,7 @@ func TestGoHeapWeakPageComesBack(t *testing.T) {
 
 // A Ref keeps its page as long as its slot is in use. What All says keeps nothing.
 func TestGoHeapRefs(t *testing.T) {
+	oneP(t) // so that pages are filled one after the other
 	p := New[heapNode](WithGoHeap())
 	per := p.Stats().SlotsPerPage
 	var refs []Ref[heapNode]
