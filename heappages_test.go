@@ -132,6 +132,7 @@ func TestGoHeapMisuse(t *testing.T) {
 
 // Slots that the program forgets are collected with their page, and counted.
 func TestGoHeapLost(t *testing.T) {
+	oneP(t) // so that pages are filled one after the other
 	p := New[heapNode](WithGoHeap(), WithProfile(1), WithLimit(1<<20))
 	per := p.Stats().SlotsPerPage
 	xs := make([]*heapNode, 20*per+per/2)
@@ -287,6 +288,7 @@ func TestOffHeapForgottenPool(t *testing.T) {
 // A program that puts only some of its slots gets the memory of the others back. Pages with free slots
 // go too, when they have been spare for a while.
 func TestGoHeapMostAreLost(t *testing.T) {
+	oneP(t) // so that pages are filled one after the other
 	noQuarantine(t)
 	p := New[heapNode](WithGoHeap())
 	per := p.Stats().SlotsPerPage
@@ -865,6 +867,7 @@ func TestGoHeapAllFindsForgottenSlots(t *testing.T) {
 
 // A slot in use keeps what is in 127 others at most.
 func TestGoHeapPagesOfKeptObjects(t *testing.T) {
+	oneP(t) // so that pages are filled one after the other
 	type small [1]*int
 	p := New[small](WithGoHeap(), WithInit(func(*small) {}))
 	assert.Equal(t, 64, p.Stats().SlotsPerPage)
