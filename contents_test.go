@@ -417,3 +417,44 @@ func TestResetPanicsInPutBatch(t *testing.T) {
 		})
 	}
 }
+
+// A function may close its pool of the Go heap: the Put says so, and a Get that fails has nothing to
+// take back.
+func TestFunctionsCloseTheirPool(t *testing.T) {
+	if watchAll {
+		t.Skip("the quarantine of the pool that is closed is checked")
+	}
+	t.Run("reset", func(t *testing.T) {
+		var p *Pool[heapNode]
+		p = New[heapNode](WithGoHeap(), WithReset(func(*heapNode) { require.NoError(t, p.Close()) }))
+		p.core.stopClock()
+		x := p.Get()
+		requirePanic(t, ErrClosed, func() { p.Put(x) })
+	})
+	t.Run("init", func(t *testing.T) {
+		var p *Pool[heapNode]
+		p = New[heapNode](WithGoHeap(), WithInit(func(*heapNode) {
+			require.NoError(t, p.Close())
+			panic(errBroken)
+		}))
+		p.core.stopClock()
+		assert.Equal(t, errBroken, caught(func() error { p.Get(); return nil }))
+		requirePanic(t, ErrClosed, func() { p.Get() })
+	})
+	t.Run("reset with Refs", func(t *testing.T) {
+		broken := true
+		p := newStill[heapNode](t, WithGoHeap(), WithReset(func(*heapNode) {
+			if broken {
+				panic(errBroken)
+			}
+		}))
+		x := p.Get()
+		r := p.Ref(x)
+		assert.Equal(t, errBroken, caught(func() error { p.Put(x); return nil }))
+		assert.Nil(t, p.Deref(r))
+		broken = false
+		y := p.Get()
+		assert.True(t, p.PutRef(p.Ref(y)))
+		requirePanic(t, ErrForeignPut, func() { p.Put(new(heapNode)) })
+	})
+}

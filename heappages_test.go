@@ -900,3 +900,18 @@ func TestGoHeapLostBeforeSuccessor(t *testing.T) {
 	assert.Equal(t, dropped.Load(), inTable.Load())
 	runtime.KeepAlive(p)
 }
+
+// If Go allocates no array that will do, a Get gets an error, and a later one tries again.
+func TestGoHeapRefusesArrays(t *testing.T) {
+	p := newStill[heapNode](t, WithGoHeap())
+	align := p.core.align
+	p.core.align = 1 << 30 // as if arrays began in the middle of a step of the table
+	_, err := p.TryGet()
+	require.ErrorIs(t, err, ErrOutOfMemory)
+	assert.ErrorContains(t, err, "Go allocates no array of")
+	assert.Zero(t, p.Stats().Pages)
+	require.NoError(t, p.core.checkInvariants())
+	p.core.align = align
+	p.Put(p.Get())
+	require.NoError(t, p.core.checkInvariants())
+}
