@@ -81,7 +81,7 @@
 //     off the Go heap.
 //   - [WithWarmPages]: how many empty pages to keep between bursts. Others go within a second.
 //   - [WithGoHeap]: pages of the Go heap, for types with pointers, and for programs that do not put
-//     all slots. The garbage collector takes pages of which the program has no slot in use.
+//     all slots. The garbage collector takes a page if the program has none of its slots.
 //   - [WithInit]: a function that makes objects, which then keep what they hold.
 //   - [WithReset]: a function that runs in Put.
 //   - [WithAlign]: slots at multiples of up to 4096 bytes, for cache lines or O_DIRECT.

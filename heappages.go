@@ -192,7 +192,7 @@ func (pg *page) setBase(base unsafe.Pointer) { atomic.StorePointer(&pg.base, bas
 // holdBy makes pg strong, which the caller has claimed. A slot of it is at x.
 func (pg *page) holdBy(x unsafe.Pointer) {
 	if pg.heap != nil && pg.base == nil {
-		pg.setBase(unsafe.Add(x, -int(uintptr(x)-pg.heap.addr)))
+		pg.setBase(pg.firstBy(x))
 	}
 }
 

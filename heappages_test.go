@@ -36,7 +36,7 @@ func gcUntil(t testing.TB, f func() bool) {
 		if f() {
 			return
 		}
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	require.True(t, f(), "after many collections")
 }

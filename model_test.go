@@ -1828,7 +1828,7 @@ func (p *modelPool) awaitLost() {
 		defer d.mu.Unlock()
 		return slices.ContainsFunc(d.pages, (*page).isDead)
 	}
-	for deadline := time.Now().Add(20 * time.Second); hasDead(); time.Sleep(100 * time.Microsecond) {
+	for deadline := time.Now().Add(20 * time.Second); hasDead(); runtime.Gosched() {
 		require.True(p.t, time.Now().Before(deadline), "the pool does not know that a page is collected")
 	}
 	for at, slot := range p.forgotten {

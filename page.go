@@ -258,6 +258,11 @@ func (pg *page) link(i uint32) *uint16 {
 // Any P.
 func (pg *page) first() unsafe.Pointer { return atomic.LoadPointer(&pg.base) }
 
+// firstBy returns the first slot of a page that may be weak. A slot of it is at x. Any P.
+func (pg *page) firstBy(x unsafe.Pointer) unsafe.Pointer {
+	return unsafe.Add(x, -int(uintptr(x)-pg.begin()))
+}
+
 // begin returns the address of the first slot. Any P.
 func (pg *page) begin() uintptr {
 	if pg.heap != nil {

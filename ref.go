@@ -385,7 +385,7 @@ func (c *core) ref(x unsafe.Pointer) uint64 {
 		u = c.makeRefs(pg)
 	}
 	if pg.heap != nil {
-		u.keep(i, unsafe.Add(x, -int(addr-pg.heap.addr)))
+		u.keep(i, pg.firstBy(x))
 	}
 	return u.id(i)
 }

@@ -326,7 +326,7 @@ var mutations = []mutation{
 	{name: "bytes of released pages count", file: "heappages.go",
 		old: "\theapBytes.Add(-int64(pg.spec.geo.pageSize))\n", new: "", tests: contents},
 	{name: "a page begins where its slot is", file: "heappages.go",
-		old: "\t\tpg.setBase(unsafe.Add(x, -int(uintptr(x)-pg.heap.addr)))\n", new: "\t\tpg.setBase(x)\n", tests: contents},
+		old: "\t\tpg.setBase(pg.firstBy(x))\n", new: "\t\tpg.setBase(x)\n", tests: contents},
 	{name: "the depot claims a page that is taken", file: "heappages.go",
 		old: "if first == nil {", new: "if first == nil && pg.isOver() {", tests: contents},
 	{name: "a successor leaves its predecessor's records", file: "heappages.go",

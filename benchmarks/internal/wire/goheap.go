@@ -87,8 +87,8 @@ type Retention struct {
 	LeftMiB float64 `json:"leftMiB"`
 }
 
-// LossesSpec asks for rounds of replacements in a window of live objects. What is replaced is put,
-// but for a share of it that is dropped.
+// LossesSpec asks for rounds of replacements in a window of live objects. A share of what is
+// replaced is dropped, and the rest is put.
 type LossesSpec struct {
 	Side         catalog.Side `json:"side"`
 	Share        float64      `json:"share"`

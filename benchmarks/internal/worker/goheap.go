@@ -175,7 +175,7 @@ func measureForgotten(spec wire.ForgottenSpec) (wire.Forgotten, error) {
 	return result, nil
 }
 
-// measureCollections holds all objects, each of which has pointers to two others.
+// measureCollections holds all objects. Each has pointers to two others.
 func measureCollections(spec wire.CollectionsSpec) (wire.Collections, error) {
 	src, err := newHeapSource(spec.Side)
 	if err != nil {
