@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"math/bits"
 	"slices"
 	"sync"
@@ -56,7 +57,7 @@ const (
 type run struct {
 	chunk  *chunk
 	first  uint16 // granule in chunk
-	n      uint16 // granules: 1, 8 or 64
+	n      uint16 // granules
 	zeroed bool   // never written since the system gave it zeroed
 }
 
@@ -84,12 +85,15 @@ type chunk struct {
 	mem   []byte // set once
 
 	// Under arena.mu.
-	busy      [chunkGranules / 64]uint64 // granules in a run, released ones included, or past the end
-	dirty     [chunkGranules / 64]uint64 // granules that may hold old data
-	held      [chunkGranules / 64]uint64 // free granules whose memory the system did not take back
-	used      [chunkGranules / 64]uint64 // granules that were ever in a run
-	committed uint32                     // one bit for each step of commitGranules
+	busy      granules // in a run, released ones included, or past the end
+	dirty     granules // that may hold old data
+	held      granules // free ones whose memory the system did not take back
+	used      granules // that were ever in a run
+	committed uint32   // one bit for each step of commitGranules
 }
+
+// granules is a set of granules of a chunk.
+type granules [chunkGranules / 64]uint64
 
 // A region is one reservation for pages.
 type region struct {
@@ -100,12 +104,12 @@ type region struct {
 type arena struct {
 	mu       sync.Mutex
 	regions  []*region
-	reserved int64                                     // bytes of address space, leaves and words included
-	open     []*chunk                                  // all chunks, in the order of their creation
-	from     [largePageSize/granuleSize + 1]int        // by granules: no chunk of open before this one has room
-	released [largePageSize/granuleSize + 1][]released // by granules, oldest first
-	sealed   []released                                // inaccessible memory of guards that are gone
-	now      uint32                                    // ticks; wraps
+	reserved int64                         // bytes of address space, leaves and words included
+	open     []*chunk                      // all chunks, in the order of their creation
+	from     [chunkGranules + 1]int        // by granules: no chunk of open before this one has room
+	released [chunkGranules + 1][]released // by granules, oldest first
+	sealed   []released                    // inaccessible memory of guards that are gone
+	now      uint32                        // ticks; wraps
 
 	limit int64  // bytes; 0: none
 	total totals // for ReadMemory
@@ -154,15 +158,18 @@ var theArena = new(arena)
 // reserve reserves size bytes of address space, aligned to tableStep, or half of it, and so on, but
 // no less than least. mu is held.
 func (a *arena) reserve(size, least uintptr) (mem []byte, err error) {
-	for ; size >= least; size /= 2 {
+	for {
 		a.sysCall++
 		if mem, err = system.Load().reserve(size + tableStep); err == nil {
 			a.reserved += int64(len(mem))
 			skip := -addressOf(mem) % tableStep
 			return mem[skip:][:size], nil
 		}
+		if size == least {
+			return nil, err
+		}
+		size = max(size/2, least)
 	}
-	return nil, err
 }
 
 // usable reserves and commits size bytes. What the system refuses to commit stays in reserved, for
@@ -181,8 +188,8 @@ func (a *arena) usable(size uintptr, reserved *[]byte) (mem []byte, err error) {
 	return mem, nil
 }
 
-// alloc returns a run of n granules (1, 8 or 64), aligned to its size. It may call the system, so
-// the caller must not have a shard to itself.
+// alloc returns a run of n granules, a chunk at most. It may call the system, so the caller must not
+// have a shard to itself.
 func (a *arena) alloc(n int) (run, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -210,17 +217,17 @@ func (a *arena) alloc(n int) (run, error) {
 			return run{}, fmt.Errorf("%w: all pools together have %d KiB, and SetProcessLimit allows %d; Put slots, Trim pools, or raise the limit", ErrLimit, a.total.committed()*(granuleSize>>10), a.limit>>10)
 		}
 	}
-	for ; a.from[n] < len(a.open); a.from[n]++ {
-		ch := a.open[a.from[n]]
-		if i := ch.find(n); i >= 0 {
-			return a.take(ch, i, n)
+	for {
+		for ; a.from[n] < len(a.open); a.from[n]++ {
+			ch := a.open[a.from[n]]
+			if i := ch.busy.find(n); i >= 0 {
+				return a.take(ch, i, n)
+			}
+		}
+		if err := a.grow(n); err != nil {
+			return run{}, err
 		}
 	}
-	ch, err := a.grow()
-	if err != nil {
-		return run{}, err
-	}
-	return a.take(ch, ch.find(n), n) // a new chunk has room for the largest page
 }
 
 // over reports whether n more granules would exceed the limit. mu is held.
@@ -344,6 +351,9 @@ func (a *arena) purge(chosen func(released) bool) int64 {
 				total += int64(r.size())
 			}
 		}
+		for n, from := range a.from {
+			a.from[n] = min(from, first.chunk.index)
+		}
 		a.purging -= n
 		a.mu.Unlock()
 		victims = victims[k:]
@@ -358,9 +368,9 @@ func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
 	a.mu.Lock()
 	for _, ch := range a.open {
 		for i := range chunkGranules {
-			if m := mask(i, 1); ch.held[i/64]&m != 0 {
-				ch.held[i/64] &^= m
-				ch.busy[i/64] |= m
+			if ch.held.has(i) {
+				ch.held.remove(i, 1)
+				ch.busy.add(i, 1)
 				a.total.held--
 				a.total.waiting++
 				runs = append(runs, released{run: run{chunk: ch, first: uint16(i), n: 1}, at: a.now, held: true, purged: purged})
@@ -375,22 +385,25 @@ func (a *arena) purgeHeld(purged *atomic.Int64) int64 {
 	return a.purge(func(r released) bool { return r.held })
 }
 
-// grow opens one more chunk, in a new region if the last one is full. mu is held.
-func (a *arena) grow() (*chunk, error) {
+// grow opens one more chunk, in a new region if the last one is full. A new region has a chunk with
+// room for n granules. mu is held.
+func (a *arena) grow(n int) error {
 	if len(a.regions) == 0 || a.regions[len(a.regions)-1].isFull() {
-		mem, err := a.reserve(a.nextRegion(), smallestRegion)
+		least := uintptr(max(n*granuleSize, smallestRegion))
+		mem, err := a.reserve(max(a.nextRegion(), least), least)
 		if err != nil {
-			return nil, fmt.Errorf("%w: no more address space: %w", ErrOutOfMemory, err)
+			return fmt.Errorf("%w: no more address space: %w", ErrOutOfMemory, err)
 		}
 		a.regions = append(a.regions, &region{mem: mem})
 	}
 	r := a.regions[len(a.regions)-1]
 	mem := r.mem[r.opened:min(r.opened+chunkSize, len(r.mem))]
 	if err := a.makeLeaves(addressOf(mem), uintptr(len(mem))); err != nil {
-		return nil, err
+		return err
 	}
 	r.opened += len(mem)
-	return a.newChunk(mem), nil
+	a.newChunk(mem)
+	return nil
 }
 
 // nextRegion returns how many bytes the next region is to have. mu is held.
@@ -412,14 +425,10 @@ func (r *region) isFull() bool { return r.opened == len(r.mem) }
 func (a *arena) newChunk(mem []byte) *chunk {
 	ch := &chunk{mem: mem, index: len(a.open)}
 	a.open = append(a.open, ch)
-	for i := len(mem) / granuleSize; i < chunkGranules; i++ {
-		ch.busy[i/64] |= 1 << (i % 64)
-	}
+	n := len(mem) / granuleSize
+	ch.busy.add(n, chunkGranules-n)
 	return ch
 }
-
-// find returns the first granule of a free run of n, aligned to n, or -1.
-func (ch *chunk) find(n int) int { return findRun(&ch.busy, n) }
 
 // takeHeld takes a free run of n granules that are all held. mu is held.
 func (a *arena) takeHeld(n int) (run, bool) {
@@ -427,11 +436,11 @@ func (a *arena) takeHeld(n int) (run, bool) {
 		return run{}, false
 	}
 	for _, ch := range a.open {
-		others := ch.held
+		others := ch.held // these are free
 		for w := range others {
-			others[w] = ^others[w] // held granules are free
+			others[w] = ^others[w]
 		}
-		if i := findRun(&others, n); i >= 0 {
+		if i := others.find(n); i >= 0 {
 			r, err := a.take(ch, i, n)
 			return r, err == nil
 		}
@@ -439,37 +448,79 @@ func (a *arena) takeHeld(n int) (run, bool) {
 	return run{}, false
 }
 
-// findRun returns the first of n clear bits in a bitmap, aligned to n, or -1.
-func findRun(bitmap *[chunkGranules / 64]uint64, n int) int {
-	for w, busy := range bitmap {
-		switch n {
-		case 1:
-			if b := bits.TrailingZeros64(^busy); b < 64 {
-				return w*64 + b
-			}
-		case 64:
-			if busy == 0 {
-				return w * 64
-			}
-		default:
-			for b := 0; b < 64; b += n {
-				if busy>>b&(1<<n-1) == 0 {
-					return w*64 + b
-				}
-			}
+// find returns the first of n granules that are not in the set, or -1. Runs begin at such places that
+// small ones do not break up the space for others: one granule anywhere, 64 at a multiple of 64, and
+// others at a multiple of 8.
+func (g *granules) find(n int) int {
+	step := 8
+	if n == 1 || n == 64 {
+		step = n
+	}
+	for i := 0; i+n <= chunkGranules; {
+		last := g.last(i, n)
+		if last < 0 {
+			return i
 		}
+		i = (last/step + 1) * step
 	}
 	return -1
 }
 
-// mask returns the bits of a run within its word of a bitmap. A run of up to 64 granules, aligned
-// to its size, is in one word.
-func mask(first, n int) uint64 { return (1<<n - 1) << (first % 64) }
+// last returns the last of n granules from first on that is in the set, or -1.
+func (g *granules) last(first, n int) int {
+	found := -1
+	for w, mask := range bitsOf(first, n) {
+		if in := g[w] & mask; in != 0 {
+			found = w*64 + bits.Len64(in) - 1
+		}
+	}
+	return found
+}
+
+// bitsOf yields the words of a set that have the n granules from first on, and which bits these are.
+func bitsOf(first, n int) iter.Seq2[int, uint64] {
+	return func(yield func(int, uint64) bool) {
+		for end := first + n; first < end; {
+			w, bit := first/64, first%64
+			count := min(64-bit, end-first)
+			if !yield(w, (1<<count-1)<<bit) {
+				return
+			}
+			first += count
+		}
+	}
+}
+
+func (g *granules) has(i int) bool { return g[i/64]>>(i%64)&1 != 0 }
+
+// add adds n granules from first on.
+func (g *granules) add(first, n int) {
+	for w, mask := range bitsOf(first, n) {
+		g[w] |= mask
+	}
+}
+
+// remove removes n granules from first on.
+func (g *granules) remove(first, n int) {
+	for w, mask := range bitsOf(first, n) {
+		g[w] &^= mask
+	}
+}
+
+// count returns how many of n granules from first on are in the set.
+func (g *granules) count(first, n int) (in int) {
+	for w, mask := range bitsOf(first, n) {
+		in += bits.OnesCount64(g[w] & mask)
+	}
+	return in
+}
 
 // take commits a free run that was found, and marks it busy. mu is held.
 func (a *arena) take(ch *chunk, first, n int) (run, error) {
-	step := first / commitGranules
-	if ch.committed&(1<<step) == 0 {
+	for step := first / commitGranules; step*commitGranules < first+n; step++ {
+		if ch.committed&(1<<step) != 0 {
+			continue
+		}
 		begin := step * commitGranules * granuleSize
 		a.sysCall++
 		if err := system.Load().commit(ch.mem[begin:min(begin+commitGranules*granuleSize, len(ch.mem))]); err != nil {
@@ -477,31 +528,27 @@ func (a *arena) take(ch *chunk, first, n int) (run, error) {
 		}
 		ch.committed |= 1 << step
 	}
-	w, m := first/64, mask(first, n)
-	a.total.held -= bits.OnesCount64(ch.held[w] & m)
+	a.total.held -= ch.held.count(first, n)
 	a.total.inUse += n
-	ch.held[w] &^= m
-	ch.busy[w] |= m
-	ch.used[w] |= m
-	return run{chunk: ch, first: uint16(first), n: uint16(n), zeroed: ch.dirty[w]&m == 0}, nil
+	ch.held.remove(first, n)
+	ch.busy.add(first, n)
+	ch.used.add(first, n)
+	return run{chunk: ch, first: uint16(first), n: uint16(n), zeroed: ch.dirty.count(first, n) == 0}, nil
 }
 
 // reuse marks the granules of r free, after a purge with this outcome. mu is held.
 func (a *arena) reuse(r run, gone, zeroed bool) {
-	ch, w, m := r.chunk, r.first/64, mask(int(r.first), int(r.n))
-	ch.busy[w] &^= m
-	ch.dirty[w] &^= m
+	ch, first, n := r.chunk, int(r.first), int(r.n)
+	ch.busy.remove(first, n)
+	ch.dirty.remove(first, n)
 	if !zeroed {
-		ch.dirty[w] |= m
+		ch.dirty.add(first, n)
 	}
-	a.total.waiting -= int(r.n)
+	a.total.waiting -= n
 	if gone {
 		a.total.purged += int64(r.size())
 	} else {
-		ch.held[w] |= m
-		a.total.held += int(r.n)
-	}
-	for n, from := range a.from {
-		a.from[n] = min(from, ch.index)
+		ch.held.add(first, n)
+		a.total.held += n
 	}
 }

@@ -27,12 +27,11 @@ func TestArenaRuns(t *testing.T) {
 	id := 0
 	for step := range 3000 {
 		if step%500 < 300 {
-			n := []int{1, 1, 1, 8, 8, 64}[rand.IntN(6)]
+			n := []int{1, 1, 1, 1, 1, 1, 8, 8, 8, 8, 64, 64, 9, 16, 100, 1 + rand.IntN(chunkGranules)}[rand.IntN(16)]
 			r, err := a.alloc(n)
 			require.NoError(t, err)
 			id++
 			mem := r.mem(n)
-			require.Zero(t, (addressOf(mem)-addressOf(r.chunk.mem))%uintptr(n*granuleSize), "aligned")
 			for g := range n {
 				at := addressOf(mem) + uintptr(g*granuleSize)
 				require.Zero(t, owner[at], "granule in two runs")
@@ -117,8 +116,7 @@ func TestPoolInLaterRegion(t *testing.T) {
 	a := newArena(t)
 	p := newStill[[64]byte](t)
 	for range 4 {
-		_, err := a.grow() // the rest of the last region
-		require.NoError(t, err)
+		require.NoError(t, a.grow(1)) // the rest of the last region
 		x := p.Get()
 		p.Put(x)
 		assert.Panics(t, func() { p.Put(x) })
@@ -152,7 +150,7 @@ func TestDroppedPool(t *testing.T) {
 // A page is found by each address in it, and by no other.
 func TestTable(t *testing.T) {
 	a := newArena(t)
-	for _, n := range []int{1, 8, 64} {
+	for _, n := range []int{1, 8, 64, 9, 200, chunkGranules} {
 		r, err := a.alloc(n)
 		require.NoError(t, err)
 		before, after := pageOf(addressOf(r.mem(n))-1), pageOf(addressOf(r.mem(n))+uintptr(r.size()))
@@ -200,12 +198,12 @@ func TestPartialChunk(t *testing.T) {
 	a := new(arena)
 	ch := a.newChunk(make([]byte, 5*granuleSize))
 	for i := range 5 {
-		require.Equal(t, i, ch.find(1))
-		ch.busy[0] |= mask(i, 1)
+		require.Equal(t, i, ch.busy.find(1))
+		ch.busy.add(i, 1)
 	}
-	assert.Equal(t, -1, ch.find(1))
-	assert.Equal(t, -1, ch.find(8))
-	assert.Equal(t, -1, ch.find(64))
+	for _, n := range []int{1, 8, 9, 64, chunkGranules} {
+		assert.Equal(t, -1, ch.busy.find(n))
+	}
 }
 
 // Memory that the system did not take back is used again, is not taken for zero, and goes back with

@@ -131,7 +131,7 @@ var misuses = []crash{
 	{"New of a type with a string", "pool: pool.order cannot live off-heap: pool.order.Items[].Name (string) " + isPointer, func() { New[order]() }},
 	{"New of size 0", "pool: struct {} cannot live in a pool: struct {} has size 0: there is nothing to pool; use the type's zero value",
 		func() { New[struct{}]() }},
-	{"New of a type too large", "pool: [524289]uint8 cannot live in a pool: [524289]uint8 has 524289 bytes, and a slot at most 524288 (MaxSlotSize); pool its parts, or allocate it with new",
+	{"New of a type too large", "pool: [67108865]uint8 cannot live in a pool: [67108865]uint8 has 67108865 bytes, and a slot at most 67108864 (MaxSlotSize); pool its parts, or allocate it with new",
 		func() { New[[MaxSlotSize + 1]byte]() }},
 	{"negative limit", quotes + "WithLimit(-1): a page of this pool takes 65536 bytes; allow at least that, or 0 for no limit",
 		func() { quotePool(WithLimit(-1)) }},

@@ -186,12 +186,14 @@ func (d *depot) receive(pages *page) {
 
 // receiveLocked is receive with mu held.
 func (d *depot) receiveLocked(pages *page) {
-	if d.closed.Load() {
-		return // Close has released them with the others
-	}
 	for pg := pages; pg != nil; {
 		next := pg.next
 		pg.next = nil
+		if d.closed.Load() { // Close has released it with the others
+			d.transit.leave()
+			pg = next
+			continue
+		}
 		if pg.listed == 0 {
 			d.spare = append(d.spare, sparePage{})
 			pg.listed = uint32(len(d.spare))

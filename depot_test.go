@@ -171,6 +171,7 @@ func TestAdoptedPageEmpties(t *testing.T) {
 	c.settle(b.takeOutbox())
 	require.NoError(t, c.checkInvariants())
 	simDrain(t, c, b, xs[5:])
+	b.flush(0)
 	assert.Equal(t, 1, c.stats().WarmPages)
 }
 

@@ -140,13 +140,11 @@ func (g *guards) take() *page {
 // guardGranules returns how many granules a guard takes: the slot's OS pages, and an inaccessible
 // one behind them.
 func guardGranules(stride uint32) int {
-	need := osPages(stride) + osPageSize
-	for _, n := range []int{1, 8} {
-		if need <= n*granuleSize {
-			return n
-		}
+	need := (osPages(stride) + osPageSize + granuleSize - 1) / granuleSize
+	if need > 1 {
+		return max(need, mediumPageSize/granuleSize)
 	}
-	return largePageSize / granuleSize
+	return 1
 }
 
 // osPages rounds bytes up to whole OS pages.

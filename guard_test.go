@@ -129,7 +129,8 @@ func TestGuard(t *testing.T) {
 	t.Run("4096", testGuard[[4096]byte])
 	t.Run("24 aligned", func(t *testing.T) { testAlignedGuard[[24]byte](t, 256) })
 	t.Run("5000 aligned", func(t *testing.T) { testAlignedGuard[[5000]byte](t, 4096) })
-	t.Run("512K", testGuard[[MaxSlotSize - redZone]byte])
+	t.Run("512K", testGuard[[512<<10 - redZone]byte])
+	t.Run("2M", testGuard[[2 << 20]byte])
 }
 
 // Guarded slots count for the limit, and make room if no other slot is free.

@@ -39,6 +39,15 @@ func newStill[T any](t testing.TB, opts ...Option) *Pool[T] {
 // tick is one tick of the pool.
 func (c *core) tick() { tick([]*core{c}) }
 
+// flush sends all parked slots of the pool home.
+func (c *core) flush() {
+	c.stopped(func(shards []*shard) {
+		for _, s := range shards {
+			s.flush(0)
+		}
+	})
+}
+
 // stopClock keeps the clock of c from ticking: it looks armed, so that nobody arms it.
 func (c *core) stopClock() { c.alarm.armed.Store(true) }
 

@@ -1112,9 +1112,9 @@ func TestInvariantsAreChecked(t *testing.T) {
 			c, shards := sim(t, 64, 2)
 			s := shards[0]
 			xs := simFill(t, c, s, 5)
-			for _, x := range xs[2:] { // one is parked
-				require.True(t, simPut(c, s, x))
-			}
+			simDrain(t, c, s, xs[3:])
+			s.flush(0)
+			simDrain(t, c, s, xs[2:3]) // parked
 			pg := pageOf(xs[0])
 			require.NoError(t, c.checkInvariants())
 			undo := damage.do(c, s, pg)

@@ -6,12 +6,12 @@ import "unsafe"
 // are handed out before all others, the last one first: goroutines migrate, and a slot that was
 // used here a moment ago is in this core's cache.
 //
-// The rule. A slot is parked by wants and hasRoom:
-//
-//   - The slot of a page that the shard does not own is parked as long as there is room. A full lot
-//     first sends its older half home, with one compare-and-swap for each page.
-//   - The shard's own slot is parked if the lot is empty, and its page would not become empty. A
-//     program that puts one object and gets one in turns does nothing else.
+// The rule. Every slot is parked as long as there is room, whosever page it is of. A slot that finds
+// no room goes to its page if the shard owns that, or can claim it because nobody does. For one of
+// another shard's page, the lot first sends its older half home, with one compare-and-swap for each
+// page. So a program that gets and puts no more slots at a time than the lot has room for does
+// nothing else, and its pages stay as they are, whatever the size of slots. A parked slot counts as
+// used: it hides from its page that it is free, and each tick sends all of them home.
 //
 // The marks. The word of a parked slot says parking instead of taken, so that a second Put is found
 // out on whichever P it comes.
@@ -24,7 +24,6 @@ import "unsafe"
 type parkingLot struct {
 	n     uint32 // slots parked
 	room  uint32 // slots that may be parked; set once
-	owner uint32 // id of the shard; set once
 	armed bool   // a slot was parked since the last tick, and the clock knows
 	spec  *spec  // set once
 
@@ -44,35 +43,19 @@ const (
 	// of each, and for two batches of 64. (With 64, batches of 1 KiB slots that cross between Ps
 	// took twice as long.)
 	lotSize = 128
-	// lotBytes limits what large slots keep from other shards in this way.
-	lotBytes = 128 << 10
+	// lotBytes limits what large slots keep from other shards in this way, until the next tick.
+	lotBytes = 64 << 20
+	// lotLeast is how many slots a lot has room for, however large they are.
+	lotLeast = 2
 )
 
-// init makes l the lot of the shard with this id.
-func (l *parkingLot) init(sp *spec, owner uint32) {
+// init makes l a lot for slots of sp.
+func (l *parkingLot) init(sp *spec) {
 	l.spec = sp
-	l.owner = owner
-	l.room = max(min(lotBytes/sp.geo.stride, lotSize-1), 2)
+	l.room = max(min(lotBytes/sp.geo.stride, lotSize-1), lotLeast)
 }
 
-// wants reports whether a slot of pg is one to park. The shard's own page must not hide in the lot
-// that it is empty: an empty page has its slots put in order and is kept or released. Only if the
-// slot is the sole one ever used of its page is the page in order already.
-func (l *parkingLot) wants(pg *page) bool {
-	if pg.ownerID() != l.owner {
-		return true
-	}
-	return l.n == 0 && (pg.used != 1 || pg.localFree == none)
-}
-
-// hasRoom reports whether the lot has room for a slot of pg. If nobody owns the page, only a
-// quarter of the lot is for it: a shard that puts more than a few of its slots does better to own
-// it. (Filling and emptying 16 pages of 1 KiB slots takes 0.85 times as long.)
-func (l *parkingLot) hasRoom(pg *page) bool {
-	return l.n < l.room/4 || l.n < l.room && pg.ownerID() != noOwner
-}
-
-// isFull reports whether there is room for no slot at all.
+// isFull reports whether there is no room.
 func (l *parkingLot) isFull() bool { return l.n == l.room }
 
 // park parks slot i of pg, which is at x, and for which there is room. It reports false if the slot
@@ -146,24 +129,6 @@ func (l *parkingLot) takeOldest(keep uint32, chains []chain) (n int) {
 	return n
 }
 
-// takeBack puts the parked slots of a page of this shard on the page's list, so that none of them
-// keeps the page from becoming empty. The caller looks at used.
-func (l *parkingLot) takeBack(pg *page) {
-	left := uint32(0)
-	for _, p := range l.places[:l.n] {
-		switch at, i, ok := l.home(p); {
-		case !ok:
-		case at == pg:
-			pg.splice(i, i)
-			pg.cameHome(1)
-		default:
-			l.places[left] = p
-			left++
-		}
-	}
-	l.truncate(left)
-}
-
 // truncate leaves n slots parked and clears the entries behind them. Those that were used since the
 // last time are the first of these.
 func (l *parkingLot) truncate(n uint32) {
@@ -178,4 +143,13 @@ func (l *parkingLot) truncate(n uint32) {
 // forget clears the stale entries, also those among the parked slots, which two Puts of one slot
 // that raced can leave there. When a page of the pool is gone, its words may say anything, and its
 // slots may be another pool's.
-func (l *parkingLot) forget() { l.takeBack(noPage) }
+func (l *parkingLot) forget() {
+	left := uint32(0)
+	for _, p := range l.places[:l.n] {
+		if _, _, ok := l.home(p); ok {
+			l.places[left] = p
+			left++
+		}
+	}
+	l.truncate(left)
+}

@@ -38,12 +38,10 @@ func (c *core) put(x unsafe.Pointer) {
 		pg     *page       // of x
 		hi, lo uint64      // hi is the index of the slot, if lo says that x is the address of one
 		word   *uint16     // of the slot
-		id     uint32      // of the P; then that of the page's owner
 		push   bool        // the slot goes on its page's list, and is not parked
 	)
 	m := getm()
-	id = m.p.id
-	switch t := c.fast.rest; {
+	switch id, t := m.p.id, c.fast.rest; {
 	case id < fewPs:
 		s = c.fast.few[id]
 	case t != nil && uint64(id) < uint64(len(t.shards)):
@@ -95,14 +93,14 @@ func (c *core) put(x unsafe.Pointer) {
 		}
 		goto slow
 	}
-	// 3. A slot of our own is pushed, or parked if the lot is empty; if its page may be empty then,
-	//    the slow path does it. Another shard's slot is parked if there is room. (parkingLot.wants,
-	//    hasRoom.) The clock has to know of parked slots.
-	id = atomic.LoadUint32(&pg.owner)
-	push = id == s.id && k != 0 && pg.used > 2
-	if !push && (id == s.id && (k != 0 || pg.used == 1 && pg.localFree != none) ||
-		id != s.id && k >= s.lot.room/4 && (k >= s.lot.room || id == noOwner) ||
-		!s.lot.armed) {
+	// 3. The slot is parked if there is room; the clock has to know of parked slots. Without room, a
+	//    slot of our own is pushed. If its page would be empty then, or is not ours, the slow path
+	//    does it.
+	if push = k >= s.lot.room; push {
+		if atomic.LoadUint32(&pg.owner) != s.id || pg.used <= 1 {
+			goto slow
+		}
+	} else if !s.lot.armed {
 		goto slow
 	}
 	// 4. The Refs of the slot end first (core.endRefs), once for each Put.
@@ -168,10 +166,9 @@ func (c *core) putClaimed(x unsafe.Pointer, pg *page, i uint32) {
 		return
 	}
 	var (
-		s     *shard
-		k     uint32
-		owner uint32
-		word  *uint16
+		s    *shard
+		k    uint32
+		word *uint16
 	)
 	m := getm()
 	switch id, t := m.p.id, c.fast.rest; {
@@ -194,18 +191,18 @@ func (c *core) putClaimed(x unsafe.Pointer, pg *page, i uint32) {
 		goto slow
 	}
 	word = &pg.links[i]
-	owner = atomic.LoadUint32(&pg.owner)
 	if *word != leaving {
 		goto slow
 	}
-	if owner == s.id && k != 0 && pg.used > 2 {
+	if k >= s.lot.room {
+		if atomic.LoadUint32(&pg.owner) != s.id || pg.used <= 1 {
+			goto slow
+		}
 		*word = uint16(pg.localFree)
 		pg.localFree = i
 		pg.used--
 	} else {
-		if owner == s.id && (k != 0 || pg.used == 1 && pg.localFree != none) ||
-			owner != s.id && k >= s.lot.room/4 && (k >= s.lot.room || owner == noOwner) ||
-			!s.lot.armed {
+		if !s.lot.armed {
 			goto slow
 		}
 		*word = parking
@@ -373,8 +370,8 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 			c.endRefs(addr)
 		}
 		if i, ok := pg.indexOf(addr); ok && pg.push(i) {
-			if pg.used <= 1 {
-				s.drained(pg)
+			if pg.used == 0 {
+				s.emptied(pg)
 				pg = noPage
 			}
 			continue

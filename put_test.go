@@ -305,27 +305,27 @@ func TestPutAnswersTick(t *testing.T) {
 	})
 }
 
-// The last slot of a page is not parked, even if the lot is empty: its page is empty then, and is
-// kept in order or released.
-func TestLastPutEmptiesPage(t *testing.T) {
+// A shard whose lot is full pushes its own slots, and a page that becomes empty in that way is kept in
+// order at once.
+func TestPutBeyondTheLot(t *testing.T) {
 	eachPut(t, func(t *testing.T, opts ...Option) {
 		oneP(t)
 		p := newStill[[64]byte](t, opts...)
-		xs := simBatch(p, 3)
-		p.Put(xs[0])
-		p.Put(xs[1])
-		p.core.stopped(func(shards []*shard) {
-			for _, s := range shards {
-				s.flush(0)
-			}
-		})
-		p.Put(xs[2])
-		p.core.stopped(func(shards []*shard) {
-			for _, s := range shards {
-				assert.Zero(t, s.lot.n, "slots parked")
-				assert.Zero(t, s.cur.used, "slots in use")
-			}
-		})
+		first := simBatch(p, p.Stats().SlotsPerPage)
+		xs := simBatch(p, 3) // of the next page
+		for _, x := range first[:lotSize-1] {
+			p.Put(x)
+		}
+		for k, x := range xs {
+			p.Put(x)
+			p.core.stopped(func(shards []*shard) {
+				s := shards[0]
+				assert.EqualValues(t, lotSize-1, s.lot.n)
+				assert.EqualValues(t, 2-k, s.cur.used)
+				assert.Equal(t, k == 2, s.cur.retired)
+			})
+		}
+		p.PutBatch(first[lotSize-1:])
 	})
 }
 

@@ -210,7 +210,7 @@ func uncounted(t *testing.T, a *arena) (bytes int) {
 	in := make([]byte, granuleSize/os.Getpagesize()) // one for each OS page
 	for _, ch := range a.open {
 		for i := range len(ch.mem) / granuleSize {
-			if (ch.busy[i/64]|ch.held[i/64])&mask(i, 1) != 0 || ch.committed&(1<<(i/commitGranules)) == 0 {
+			if ch.busy.has(i) || ch.held.has(i) || ch.committed&(1<<(i/commitGranules)) == 0 {
 				continue
 			}
 			mem := ch.mem[i*granuleSize:][:granuleSize]

@@ -8,43 +8,49 @@ import "github.com/warmpage/pool/internal/hook"
 // An empty page is worth keeping as long as its pool is likely to want it back, and no longer. It
 // is kept for a window of ticks:
 //
-//   - The only page of its shard is kept for windowSole, or for windowSoleLarge if its slots are
-//     above 8 KiB, as in mimalloc (MI_RETIRE_CYCLES).
-//   - One of several pages is kept for windowSeveral if its slots are small, and otherwise not at
-//     all. mimalloc releases these at once. A pool that fills and empties a few pages in turn would
-//     then release and map them in each round.
+//   - A page of slots above 8 KiB is kept for windowLarge.
+//   - Otherwise the only page of its shard is kept for windowSole, and one of several for
+//     windowSeveral.
+//
+// The times for only pages are mimalloc's (MI_RETIRE_CYCLES). mimalloc releases one of several at
+// once. A pool that fills and empties a few pages in turn would then release and map them in each
+// round. (With slots of 64 KiB, seven Gets of eight were slow, and took three times sync.Pool's
+// time.)
 //
 // Keeping a page promotes it (page.reset): the next Get from it stays on the fast path. A kept page
 // is promoted again at each tick that finds it empty but not in order. That is how a page is
 // promoted that others have emptied.
 //
 // A shard keeps as many pages as it has lately taken into use, summed up over about windowSeveral
-// ticks, and budgetMin at least. Pages that a shard empties but does not use, because it only takes
+// ticks, and leastBudget at least. Pages that a shard empties but does not use, because it only takes
 // back what others hand out, are useless to it. Beyond the budget, the page retired first becomes
 // spare, as does all that an idle shard has kept. Other shards find it in the depot before they
 // take a fresh page, for another windowSeveral. (While such pages were kept where they became
 // empty, a producer of 1 KiB objects took a fresh page for each one that its consumer had retired,
 // and an object took ten times as long.)
 const (
-	windowSole      = 16 // ticks
-	windowSoleLarge = 4
-	windowSeveral   = 8
+	windowSole    = 16 // ticks
+	windowSeveral = 8
+	windowLarge   = 4
 
-	budgetMin = 16 // pages
+	leastKept = 1 << 20 // bytes; 16 small pages
 )
+
+// leastBudget returns how many empty pages a shard may keep that has taken none into use.
+func (sp *spec) leastBudget() int { return int(max(leastKept/sp.geo.pageSize, 1)) }
 
 // window returns for how many ticks an empty page is kept; 0: not at all. only says that it is the
 // only page of its shard.
 func (sp *spec) window(only bool) uint8 {
 	switch {
-	case only && sp.geo.small:
-		return windowSole
+	case !only && sp.promotion == hook.None:
+		return 0
+	case !sp.geo.small:
+		return windowLarge
 	case only:
-		return windowSoleLarge
-	case sp.geo.small && sp.promotion != hook.None:
-		return windowSeveral
+		return windowSole
 	}
-	return 0
+	return windowSeveral
 }
 
 // emptied decides what becomes of a page of s that has no slot in use.
@@ -160,7 +166,7 @@ const (
 func (s *shard) tick(idle bool) {
 	s.now++
 	s.lot.armed = false
-	s.budget = max(budgetMin, s.turns+s.budget-s.budget/windowSeveral)
+	s.budget = max(s.spec.leastBudget(), s.turns+s.budget-s.budget/windowSeveral)
 	s.turns = 0
 	s.flush(0)
 	s.weakenAgain()

@@ -20,9 +20,9 @@ func TestRetirement(t *testing.T) {
 		kept  int // pages that are kept until then
 	}{
 		{"only page, small slots", small, false, 1, windowSole, 1},
-		{"only page, larger slots", larger, false, 1, windowSoleLarge, 1},
+		{"only page, larger slots", larger, false, 1, windowLarge, 1},
 		{"several pages, small slots", small, false, 3, windowSeveral, 3},
-		{"several pages, larger slots", larger, false, 3, windowSoleLarge, 1},
+		{"several pages, larger slots", larger, false, 2, windowLarge, 2},
 		{"only page, without promotion", small, true, 1, windowSole, 1},
 		{"several pages, without promotion", small, true, 3, windowSole, 1},
 	}
@@ -63,6 +63,7 @@ func TestPromotion(t *testing.T) {
 		for _, i := range order {
 			require.True(t, simPut(c, s, xs[i]))
 		}
+		s.flush(0)
 		promotions, slow := promotionsOf(s), s.counts.slowGets
 		require.Positive(t, promotions)
 		again := simFill(t, c, s, n)
@@ -80,6 +81,7 @@ func TestRepromotion(t *testing.T) {
 	c, shards := sim(t, 64, 2)
 	s, other := shards[0], shards[1]
 	simDrain(t, c, s, simFill(t, c, s, 100))
+	s.flush(0)
 	require.Equal(t, 1, c.stats().WarmPages)
 	xs := simFill(t, c, s, 100)
 	simDrain(t, c, other, xs)
@@ -103,6 +105,8 @@ func TestRevival(t *testing.T) {
 	c, shards := sim(t, 64, 1)
 	s := shards[0]
 	simDrain(t, c, s, simFill(t, c, s, 10))
+	s.flush(0)
+	c.settle(s.takeOutbox())
 	assert.Equal(t, uint64(1), s.counts.retirements)
 	x := simGet(t, c, s)
 	assert.Zero(t, s.counts.revivals)
@@ -146,6 +150,7 @@ func TestWindowAcrossWrap(t *testing.T) {
 		s := shards[0]
 		s.now = -before
 		simDrain(t, c, s, simFill(t, c, s, 10))
+		s.flush(0)
 		for range windowSole - 1 {
 			simTick(c, s, false)
 		}
@@ -158,7 +163,7 @@ func TestWindowAcrossWrap(t *testing.T) {
 // A shard that fills and empties many pages keeps as many, even if ticks come between its Gets and
 // its Puts, and even if it has had none in use for a while.
 func TestBudgetFollowsUse(t *testing.T) {
-	const pages = 10 * budgetMin
+	const pages = 160
 	c, shards := sim(t, 64, 1)
 	s := shards[0]
 	n := pages * int(c.geo.slots)
@@ -185,7 +190,7 @@ func TestBudgetFollowsUse(t *testing.T) {
 	for range 10 * windowSole {
 		simTick(c, s, false)
 	}
-	assert.Equal(t, budgetMin, s.budget)
+	assert.Equal(t, c.leastBudget(), s.budget)
 	assert.Empty(t, c.depot.pages)
 }
 
@@ -214,13 +219,13 @@ func promotionsOf(s *shard) uint64 { return s.counts.promotions }
 func TestBudget(t *testing.T) {
 	c, shards := sim(t, 1024, 2)
 	s, other := shards[0], shards[1]
-	const pages = 3 * budgetMin
+	pages := 3 * c.leastBudget()
 	xs := simFill(t, c, s, pages*int(c.geo.slots))
 	simDrain(t, c, other, xs)
 	other.flush(0)
 	c.settle(other.takeOutbox())
-	assert.Equal(t, budgetMin, other.retired.len)
-	assert.InDelta(t, pages-budgetMin, c.depot.spares.Load(), 1)
+	assert.Equal(t, c.leastBudget(), other.retired.len)
+	assert.InDelta(t, pages-c.leastBudget(), c.depot.spares.Load(), 1)
 	assert.GreaterOrEqual(t, c.stats().WarmPages, pages-1)
 	require.NoError(t, c.checkInvariants())
 

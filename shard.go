@@ -101,10 +101,10 @@ func newShard(sp *spec, d *depot, id int) *shard {
 	s.spec = sp
 	s.depot = d
 	s.id = uint32(id) + 1
-	s.lot.init(sp, s.id)
+	s.lot.init(sp)
 	s.renew(sp.sampler.interval())
 	s.cur = noPage
-	s.budget = budgetMin
+	s.budget = sp.leastBudget()
 	if sp.claims {
 		s.raise(signalClaims)
 	}
@@ -170,14 +170,14 @@ func (s *shard) put(pg *page, i uint32, x unsafe.Pointer) bool {
 		return false
 	}
 	s.refilled()
-	claimed := s.strengthen(pg, x)
-	if !claimed && pg.ownerID() != s.id && !s.lot.hasRoom(pg) {
-		if claimed = s.claim(pg, x); !claimed && s.lot.isFull() {
+	// A page that was claimed here may be full. Then it has to get its free slot.
+	push := s.strengthen(pg, x)
+	if !push && s.lot.isFull() {
+		if push = pg.ownerID() == s.id || s.claim(pg, x); !push {
 			s.flush(s.lot.room / 2) // this may make the page ours
 		}
 	}
-	// A page just claimed may be full. Then it has to get its free slot.
-	if !claimed && s.lot.wants(pg) {
+	if !push {
 		if !s.lot.armed {
 			s.lot.armed = true
 			s.outbox.arm = true
@@ -187,21 +187,10 @@ func (s *shard) put(pg *page, i uint32, x unsafe.Pointer) bool {
 	if !pg.push(i) {
 		return false
 	}
-	if pg.used <= 1 {
-		s.drained(pg)
-	}
-	return true
-}
-
-// drained retires a page of s of which at most one slot is in use, if that is none, or the one that
-// is parked here.
-func (s *shard) drained(pg *page) {
-	if pg.used != 0 {
-		s.lot.takeBack(pg)
-	}
 	if pg.used == 0 {
 		s.emptied(pg)
 	}
+	return true
 }
 
 // flush sends all parked slots home but the keep newest.
@@ -260,7 +249,6 @@ func (s *shard) take(pg *page) {
 	s.refilled()
 	pg.setOwner(s.id)
 	s.queue.pushBack(pg, onQueue)
-	s.lot.takeBack(pg)
 }
 
 // A strongPage is a page that strengthen has made strong, and a slot of it.
@@ -387,7 +375,6 @@ func (s *shard) attach(pg *page) {
 	old := s.cur
 	pg.setOwner(s.id)
 	s.depot.transit.leave()
-	s.lot.takeBack(pg)
 	s.cur = pg
 	s.turns++
 	s.leaveRetirement(pg)

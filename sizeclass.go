@@ -5,9 +5,10 @@ import "math"
 // The shape of slots and pages. This is arithmetic only: nothing here touches memory.
 //
 // The three page sizes and their limits are mimalloc's (Leijen, Zorn, de Moura: "Mimalloc: Free
-// List Sharding in Action", 2019; include/mimalloc/types.h). A page holds at least eight slots, so
-// that at most an eighth of it is lost to rounding, and several slots share the cost of fetching
-// it.
+// List Sharding in Action", 2019; include/mimalloc/types.h). Such a page holds at least eight slots,
+// so that at most an eighth of it is lost to rounding, and several slots share the cost of fetching
+// it. A slot above largeSlotMax has a page of its own, rounded up to whole granules, which is less
+// than an eighth as well.
 
 const (
 	granuleShift = 16
@@ -15,10 +16,11 @@ const (
 
 	smallPageSize  = granuleSize      // slots up to smallSlotMax
 	mediumPageSize = 8 * granuleSize  // slots up to mediumSlotMax
-	largePageSize  = 64 * granuleSize // slots up to MaxSlotSize
+	largePageSize  = 64 * granuleSize // slots up to largeSlotMax
 
 	smallSlotMax  = smallPageSize / 8
 	mediumSlotMax = mediumPageSize / 8
+	largeSlotMax  = largePageSize / 8
 
 	// minStride keeps every slot index within 16 bits (smallPageSize/8 slots), and every slot
 	// aligned for any Go type, since none needs more than 8.
@@ -37,10 +39,9 @@ const (
 	carveBytes = 4096
 )
 
-// MaxSlotSize is the size of the largest T that a pool can hold, in bytes (512 KiB), on the Go heap
-// too. What a pointer in T leads to does not count. Larger objects gain nothing from a pool: their
-// page faults and their clearing cost more than any allocator.
-const MaxSlotSize = largePageSize / 8
+// MaxSlotSize is the size of the largest T that a pool can hold, in bytes (64 MiB), on the Go heap
+// too. What a pointer in T leads to does not count.
+const MaxSlotSize = chunkSize
 
 // A geometry is the shape of all pages of a pool. It is set once, in New.
 type geometry struct {
@@ -59,14 +60,13 @@ func naturalAlign(size uintptr) uintptr { return min(size&-size, maxAlign) }
 // strideOf returns the room that an object of size bytes needs along with its red zone, so that
 // slots at multiples of the stride are aligned to align, a power of two up to maxAlign, and to
 // their natural alignment. What it rounds up belongs to the red zone in the debug build, and is
-// lost otherwise.
+// lost otherwise. The largest slots have less of a red zone, or none.
 func strideOf(size, align uintptr) uintptr {
 	align = max(align, naturalAlign(size))
-	return (size + redZone + align - 1) &^ (align - 1)
+	return min((size+redZone+align-1)&^(align-1), MaxSlotSize)
 }
 
-// geometryOf returns the shape of pages for slots of size bytes, 0 < size <= MaxSlotSize, or in the
-// debug build a red zone more.
+// geometryOf returns the shape of pages for slots of size bytes, 0 < size <= MaxSlotSize.
 func geometryOf(size uintptr) geometry {
 	stride := uint32(size+minStride-1) &^ (minStride - 1)
 	g := geometry{
@@ -79,8 +79,10 @@ func geometryOf(size uintptr) geometry {
 		g.pageSize = smallPageSize
 	case stride <= mediumSlotMax:
 		g.pageSize = mediumPageSize
-	default:
+	case stride <= largeSlotMax:
 		g.pageSize = largePageSize
+	default:
+		g.pageSize = (stride + granuleSize - 1) &^ (granuleSize - 1)
 	}
 	g.slots = g.pageSize / stride
 	g.carve = max(carveBytes/stride, 1)
@@ -92,7 +94,8 @@ func geometryOf(size uintptr) geometry {
 //
 // A slot that the program holds keeps its whole page from the collector. So these pages are smaller
 // than others: the smallest of 8, 16, 32 and 64 KiB that has heapSlots slots, or, for slots above
-// 8 KiB, as much as eight of them take. Their sizes are such that Go gives each page 8 KiB blocks of
+// 8 KiB, as much as eight of them take; above largeSlotMax, a page has one. Their sizes are such that
+// Go gives each page 8 KiB blocks of
 // its own: up to 32 KiB, those of its size classes that have one object in a span, less the 8 bytes
 // in front of an object with pointers (internal/runtime/gc/sizeclasses.go, malloc.go), and above,
 // any (objects of that size have whole spans). Because of these 8 bytes, a page is above 32 KiB if
@@ -113,8 +116,10 @@ func geometryOnHeap(size, align uintptr, scanned bool) geometry {
 		g.pageSize = min(2*g.pageSize, 64<<10)
 	}
 	if g.slots = slots(g.pageSize); g.slots < 8 {
-		g.slots = 8
-		g.pageSize = (8*g.stride + 8<<10 - 1) &^ (8<<10 - 1)
+		if g.slots = 8; g.stride > largeSlotMax {
+			g.slots = 1
+		}
+		g.pageSize = (g.slots*g.stride + 8<<10 - 1) &^ (8<<10 - 1)
 	}
 	return g
 }
@@ -127,5 +132,6 @@ func geometryOnHeap(size, align uintptr, scanned bool) geometry {
 // line.)
 func inSlot0(addr uintptr) bool { return addr%4096 < 64 }
 
-// granules returns how many of the arena's granules a page takes: 1, 8 or 64.
+// granules returns how many of the arena's granules a page takes: 1, 8, 64, or for one large slot up
+// to 1024.
 func (g geometry) granules() int { return int(g.pageSize >> granuleShift) }

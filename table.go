@@ -134,7 +134,7 @@ func wasPage(addr uintptr) bool {
 	for _, ch := range theArena.open {
 		if off := addr - addressOf(ch.mem); off < uintptr(len(ch.mem)) {
 			i := int(off >> granuleShift)
-			return ch.used[i/64]&mask(i, 1) != 0
+			return ch.used.has(i)
 		}
 	}
 	return false
