@@ -329,7 +329,7 @@ func (s *shard) find() bool {
 			if !pg.full() || !s.disown(pg) {
 				s.counts.slowGets++
 				s.leaveRetirement(pg)
-				return pg.refill(s.spec.geo.carve)
+				return pg.refill(s.spec.carveNext(pg))
 			}
 			s.cur = noPage
 		}

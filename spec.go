@@ -76,6 +76,15 @@ func newSpec(t reflect.Type, o options) (*spec, error) {
 	return sp, nil
 }
 
+// carveNext returns how many slots of pg are to be carved at a time: carveBytes of them, or of larger
+// slots as many as are carved already, so that few of the first Gets are slow.
+func (sp *spec) carveNext(pg *page) uint32 {
+	if sp.geo.carve > 1 || sp.keeps { // see page.carve
+		return sp.geo.carve
+	}
+	return max(pg.capacity, 1)
+}
+
 const maxInt = int64(^uint(0) >> 1)
 
 // String names the pool in messages: pool "orders" (main.Order).
