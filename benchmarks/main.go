@@ -1,7 +1,7 @@
 // Benchmarks compares the pool with what else people use: sync.Pool, other pools
 // and allocators, hand-written free lists and the plain heap.
 //
-//	go run . [-quick] [-study all|peers|stops|promotion|memory|growth|goheap|none] [-processes N] [-out DIR]
+//	go run . [-quick] [-study all|peers|stops|promotion|memory|growth|goheap|large|none] [-processes N] [-out DIR]
 //	go run . [-workload REGEXP] [-size 64,256] [-sides pool,syncx] [-baseline DIR] [-processes N] [-out DIR]
 //
 // It builds its worker anew for each process, with functions in another order,
@@ -73,12 +73,13 @@ const (
 	studyMemory    = "memory"
 	studyGrowth    = "growth"
 	studyGoHeap    = "goheap"
+	studyLarge     = "large"
 	studyAll       = "all"
 	studyNone      = "none" // tables and charts of what an earlier run has left
 )
 
 // allStudies are those of studyAll, in the order of the tables.
-var allStudies = []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap}
+var allStudies = []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap, studyLarge}
 
 type options struct {
 	studies   []string
@@ -88,6 +89,7 @@ type options struct {
 	memory    memoryPlan
 	growth    growthPlan
 	goHeap    goHeapPlan
+	large     largePlan
 	out       string
 	command   string
 }
@@ -110,6 +112,10 @@ var (
 				Live: 2_000, Rounds: 3_600, Gets: 10_000, CollectEvery: 10,
 			},
 		},
+		large: largePlan{
+			processes: 5, objects: []int{1, 8, 64, 256}, most: 256 << 20, idle: 2 * time.Second,
+			timing: wire.Timing{Slices: 300, Slice: 100 * time.Microsecond, Limit: time.Second},
+		},
 		out: "results",
 	}
 	quick = options{
@@ -126,6 +132,10 @@ var (
 				Live: 200, Rounds: 360, Gets: 1_000, CollectEvery: 10,
 			},
 		},
+		large: largePlan{
+			processes: 1, objects: []int{1, 8}, most: 1 << 20, idle: 100 * time.Millisecond,
+			timing: wire.Timing{Slices: 10, Slice: 50 * time.Microsecond, Limit: 20 * time.Millisecond},
+		},
 		out: filepath.Join("results", "quick"),
 	}
 )
@@ -135,7 +145,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var (
 		fs        = flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 		isQuick   = fs.Bool("quick", false, "under two minutes: a little of everything, figures worth nothing")
-		study     = fs.String("study", "", "only this `study`: peers, stops, promotion, memory, growth or goheap; or all, or none (default all, with -workload or -size peers)")
+		study     = fs.String("study", "", "only this `study`: peers, stops, promotion, memory, growth, goheap or large; or all, or none (default all, with -workload or -size peers)")
 		workload  = fs.String("workload", "", "only workloads whose name matches this `regexp`")
 		sizes     = fs.String("size", "", "only these object `sizes`, of 16,64,256,1024")
 		sides     = fs.String("sides", "", "only these `sides`, and sync.Pool: "+sideNames())
@@ -173,7 +183,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	opts.command = strings.Join(append([]string{"go run ."}, args...), " ")
 	if *processes > 0 {
 		opts.peers.processes, opts.stops.processes, opts.promotion.processes = *processes, *processes, *processes
-		opts.goHeap.processes = *processes
+		opts.goHeap.processes, opts.large.processes = *processes, *processes
 	}
 	if *attempts > 0 {
 		opts.peers.attempts = *attempts
@@ -215,7 +225,7 @@ func parseStudy(name string, filtered bool) ([]string, error) {
 	case slices.Contains(allStudies, name):
 		return []string{name}, nil
 	}
-	return nil, fmt.Errorf("-study must be peers, stops, promotion, memory, growth, goheap, all or none, not %q", name)
+	return nil, fmt.Errorf("-study must be peers, stops, promotion, memory, growth, goheap, large, all or none, not %q", name)
 }
 
 func parseWorkloads(pattern string) ([]catalog.Workload, error) {
@@ -327,6 +337,14 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		}
 		promotion.Run, results.Promotion = stop(), promotion
 	}
+	if opts.has(studyLarge) {
+		stop := startRun(opts.command, time.Now())
+		large, err := measureLarge(ctx, opts.large, dir, pr)
+		if err != nil {
+			return err
+		}
+		large.Run, results.Large = stop(), large
+	}
 	if !opts.has(studyMemory) && !opts.has(studyGrowth) && !opts.has(studyGoHeap) {
 		return nil
 	}
@@ -381,6 +399,9 @@ func (o options) expectAll() time.Duration {
 	}
 	if o.has(studyGoHeap) {
 		sum += o.goHeap.expectAll()
+	}
+	if o.has(studyLarge) {
+		sum += o.large.expectAll()
 	}
 	return sum
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmpage/pool"
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
@@ -181,7 +182,7 @@ func TestBadFlags(t *testing.T) {
 		{"-size 65", `-size must be of [16 64 256 1024], with commas between, not "65"`},
 		{"-size 64,", "-size must be of"},
 		{"-sides pool,glue", `-sides must be of pool,batch,syncpool,syncx,modernc,moderncmutex,bytebuffer,mutexslice,channel,new,floor,mimalloc, not "glue"`},
-		{"-study life", `-study must be peers, stops, promotion, memory, growth, goheap, all or none, not "life"`},
+		{"-study life", `-study must be peers, stops, promotion, memory, growth, goheap, large, all or none, not "life"`},
 		{"-turbo", "flag provided but not defined: -turbo"},
 		{"now", `unexpected argument "now"`},
 	} {
@@ -200,14 +201,14 @@ func TestStudies(t *testing.T) {
 		args string
 		want []string
 	}{
-		{"", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap}},
+		{"", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap, studyLarge}},
 		{"-study growth", []string{studyGrowth}},
 		{"-workload larson", []string{studyPeers}},
 		{"-sides new", []string{studyPeers}},
 		{"-baseline ..", []string{studyPeers}},
 		{"-study promotion", []string{studyPromotion}},
 		{"-study none", nil},
-		{"-size 64 -study all", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap}},
+		{"-size 64 -study all", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap, studyLarge}},
 	} {
 		opts, err := parse(strings.Fields(test.args), io.Discard)
 		require.NoError(t, err)
@@ -256,6 +257,45 @@ func TestGoHeapBaseline(t *testing.T) {
 	cmd := command(t.Context(), "go", "build", "-tags=nogoheap", "-o", filepath.Join(out, "worker"), workerPackage)
 	text, err := cmd.CombinedOutput()
 	assert.NoError(t, err, string(text))
+}
+
+func TestLargeStudy(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-processes", "2", "-study", "large", "-out", out)
+	require.Equal(t, 0, code, stderr)
+	assert.Regexp(t, `(?m)^\| 200 KiB \| every 4 KiB \| 1 \| [0-9.]+ \| ~?[0-9.]+ \([0-9.]+–[0-9.]+\) \|`, stdout)
+	assert.Regexp(t, `(?m)^\| 16 KiB \| 8 \| sync.Pool \| [0-9.]+ \|.* — \|$`, stdout)
+	r, err := load(out)
+	require.NoError(t, err)
+	for _, f := range r.Large.Figures {
+		assert.Positive(t, f.VsSyncPool.Median, "%d bytes, %s", f.Size, f.Side)
+	}
+	measured := 0
+	for _, size := range largeSizes {
+		if size <= pool.MaxSlotSize {
+			measured++
+		}
+	}
+	assert.Len(t, r.Large.Memory, measured*len(wire.LargeSides))
+	assert.Len(t, r.Large.Skipped, len(largeSizes)-measured)
+}
+
+// Figures are those of quiet processes, if there is one.
+func TestLargeFigures(t *testing.T) {
+	k := largeKey{4096, 8, 4096}
+	c := func(quiet bool, ns, slow float64) wire.LargeCell {
+		return wire.LargeCell{Quiet: quiet, Sides: map[catalog.Side]wire.LargeCost{
+			catalog.Pool: {NS: ns, Slow: slow}, wire.OnGoHeap: {NS: 20}, catalog.SyncPool: {NS: 10},
+		}}
+	}
+	figures := largeFigures(k, map[largeKey][]wire.LargeCell{k: {c(true, 5, 0.5), c(false, 30, 0)}})
+	require.Len(t, figures, len(wire.LargeSides))
+	assert.Equal(t, "0.50", figures[0].ratio())
+	assert.Equal(t, 0.5, figures[0].Slow.Median)
+	assert.Equal(t, "2.00", figures[1].ratio())
+	figures = largeFigures(k, map[largeKey][]wire.LargeCell{k: {c(false, 5, 0), c(false, 6, 0)}})
+	assert.Equal(t, "~0.55 (0.50–0.60)", figures[0].ratio())
+	assert.Empty(t, largeFigures(k, nil))
 }
 
 func TestNoMimalloc(t *testing.T) {
@@ -361,7 +401,7 @@ func TestResults(t *testing.T) {
 		}}},
 	}
 	var stdout strings.Builder
-	require.NoError(t, r.write(options{out: dir, studies: []string{studyMemory, studyGrowth, studyGoHeap}}, &stdout))
+	require.NoError(t, r.write(options{out: dir, studies: []string{studyMemory, studyGrowth, studyGoHeap, studyLarge}}, &stdout))
 	assert.NotContains(t, stdout.String(), "ping-pong")
 	assert.Contains(t, stdout.String(), "| pool | 4 | 40 | 6 | 41 | 7 | 20.0 | 10.0 |")
 	assert.Contains(t, stdout.String(), "| 1e+06 | pool | 12.5 |")

@@ -28,6 +28,7 @@ type Results struct {
 	Memory    *Memory    `json:"memory,omitempty"`
 	Growth    *Growth    `json:"growth,omitempty"`
 	GoHeap    *GoHeap    `json:"goheap,omitempty"`
+	Large     *Large     `json:"large,omitempty"`
 }
 
 // A Run says where and how a study was made.
@@ -150,6 +151,30 @@ type CollectionsRow struct {
 	LowUS     Spread       `json:"lowUS"`
 }
 
+// Large is what bursts of large objects cost, and what they leave.
+type Large struct {
+	Run
+	Processes int                `json:"processes"`
+	Method    string             `json:"method"`
+	Figures   []LargeFigure      `json:"figures"`
+	Memory    []wire.LargeMemory `json:"memory"`
+	Idle      time.Duration      `json:"idle"` // before memory is looked at
+	Skipped   []string           `json:"skipped,omitempty"`
+}
+
+// A LargeFigure is one side in one kind of burst.
+type LargeFigure struct {
+	Size       int          `json:"size"`
+	Objects    int          `json:"objects"`
+	Step       int          `json:"step"` // bytes from one that is written to the next
+	Side       catalog.Side `json:"side"`
+	Noisy      bool         `json:"noisy,omitempty"`
+	NS         []float64    `json:"ns"` // an object, of each process; of the quiet ones if not Noisy
+	VsSyncPool Spread       `json:"vsSyncPool"`
+	Slow       Spread       `json:"slow"`     // share of Gets
+	Releases   Spread       `json:"releases"` // pages in each burst
+}
+
 const (
 	resultsFile = "results.json"
 	tableFile   = "table.md"
@@ -170,6 +195,8 @@ func (r *Results) drop(study string) {
 		r.Growth = nil
 	case studyGoHeap:
 		r.GoHeap = nil
+	case studyLarge:
+		r.Large = nil
 	}
 }
 
@@ -196,7 +223,7 @@ func (r Results) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, start := range []string{`{"workload"`, `{"holder"`, `{"side"`, `{"size"`, `"peers"`, `"stops":{`, `"promotion"`, `"memory"`, `"growth"`, `"goheap"`} {
+	for _, start := range []string{`{"workload"`, `{"holder"`, `{"side"`, `{"size"`, `"peers"`, `"stops":{`, `"promotion"`, `"memory"`, `"growth"`, `"goheap"`, `"large":{`} {
 		text = bytes.ReplaceAll(text, []byte(start), []byte("\n"+start))
 	}
 	return os.WriteFile(filepath.Join(dir, resultsFile), append(text, '\n'), 0o666)

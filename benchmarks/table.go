@@ -39,6 +39,9 @@ func writeTables(out io.Writer, r Results) {
 	if r.GoHeap != nil {
 		writeGoHeap(out, r.GoHeap)
 	}
+	if r.Large != nil {
+		writeLarge(out, r.Large)
+	}
 }
 
 func writePeers(out io.Writer, p *Peers) {

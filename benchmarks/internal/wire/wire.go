@@ -23,6 +23,9 @@ const (
 	VerbCollections = "collections" // CollectionsSpec, answers Collections
 	VerbRetention   = "retention"   // RetentionSpec, answers Retention
 	VerbLosses      = "losses"      // LossesSpec, answers Losses
+
+	VerbLarge       = "large"       // LargeSpec, answers Large
+	VerbLargeMemory = "largememory" // LargeMemorySpec, answers LargeMemory
 )
 
 // A CellSpec asks for one workload with one size and mode.

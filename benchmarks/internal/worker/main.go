@@ -40,8 +40,10 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	case wire.VerbPromotion:
 		return answer(spec, out, measurePromotion)
 	}
-	if study := heapVerbs[args[0]]; study != nil {
-		return study(spec, out)
+	for _, verbs := range []map[string]func([]byte, io.Writer) error{heapVerbs, largeVerbs} {
+		if study := verbs[args[0]]; study != nil {
+			return study(spec, out)
+		}
 	}
 	return fmt.Errorf("no study %q", args[0])
 }

@@ -4,8 +4,8 @@ package main
 
 import "io"
 
-// A library without WithGoHeap has no goheap study.
+// A library without WithGoHeap has no goheap study, and no large one.
 var (
-	heapMakers map[variant]maker
-	heapVerbs  map[string]func(spec []byte, out io.Writer) error
+	heapMakers            map[variant]maker
+	heapVerbs, largeVerbs map[string]func(spec []byte, out io.Writer) error
 )
