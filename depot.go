@@ -25,8 +25,9 @@ type depot struct {
 	dropping func(*page) // told of each page that is about to go back to the arena, under mu; set once
 	errLimit error       // that WithLimit allows no further page; set once
 
-	closed atomic.Bool  // the pool is closed
-	spares atomic.Int32 // len(spare), for callers that do not hold mu
+	closed   atomic.Bool  // the pool is closed
+	spares   atomic.Int32 // len(spare), for callers that do not hold mu
+	partials atomic.Int32 // how many of them have slots in use, as spare says
 
 	// mu is never wanted by a goroutine that has a shard to itself, except one that has seized
 	// shards. Order of locks: searches.mu, core.stopMu, a shard's mu, depot.mu, and then one
@@ -177,6 +178,15 @@ func (d *depot) size() int {
 // hasSpare reports whether there seem to be spare pages.
 func (d *depot) hasSpare() bool { return d.spares.Load() != 0 }
 
+// hasPartial reports whether there seem to be spare pages with slots in use.
+func (d *depot) hasPartial() bool { return d.partials.Load() != 0 }
+
+// spareChanged tells callers without mu of a change of d.spare. mu is held.
+func (d *depot) spareChanged(partials int) {
+	d.spares.Store(int32(len(d.spare)))
+	d.partials.Store(int32(partials))
+}
+
 // receive takes pages with free slots, linked by next, which shards have given up.
 func (d *depot) receive(pages *page) {
 	d.mu.Lock()
@@ -186,6 +196,7 @@ func (d *depot) receive(pages *page) {
 
 // receiveLocked is receive with mu held.
 func (d *depot) receiveLocked(pages *page) {
+	partials := int(d.partials.Load())
 	for pg := pages; pg != nil; {
 		next := pg.next
 		pg.next = nil
@@ -198,16 +209,27 @@ func (d *depot) receiveLocked(pages *page) {
 			d.spare = append(d.spare, sparePage{})
 			pg.listed = uint32(len(d.spare))
 		}
-		d.spare[pg.listed-1] = sparePage{pg, pg.used == 0, d.ticks + windowSeveral}
+		was := &d.spare[pg.listed-1]
+		partials += count(pg.used != 0) - count(was.page != nil && !was.empty)
+		*was = sparePage{pg, pg.used == 0, d.ticks + windowSeveral}
 		pg.disownSpare()
 		yieldPoint()
 		d.transit.leave()
 		pg = next
 	}
-	d.spares.Store(int32(len(d.spare)))
+	d.spareChanged(partials)
 }
 
-// adopt claims a spare page for the caller, or returns nil. The page is in transit then.
+// count returns 1 for true.
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// adopt claims a spare page for the caller, or returns nil. The page is in transit then. Pages with
+// slots in use come first, so that the others can go.
 func (d *depot) adopt() *page {
 	if !d.hasSpare() {
 		return nil
@@ -219,12 +241,13 @@ func (d *depot) adopt() *page {
 
 // adoptLocked is adopt with mu held.
 func (d *depot) adoptLocked() *page {
-	defer func() { d.spares.Store(int32(len(d.spare))) }()
-	for n := len(d.spare) - 1; n >= 0; n-- {
-		pg := d.spare[n].page
-		d.spare[n].page = nil
-		d.spare = d.spare[:n]
-		pg.listed = 0
+	for len(d.spare) > 0 {
+		k := len(d.spare) - 1
+		for d.hasPartial() && k > 0 && d.spare[k].empty {
+			k--
+		}
+		pg := d.spare[k].page
+		d.takeSpare(k)
 		if !d.closed.Load() && pg.claimStrong() {
 			yieldPoint()
 			pg.setOwner(inTransit)
@@ -234,6 +257,17 @@ func (d *depot) adoptLocked() *page {
 		d.transit.touch() // a shard that sent a slot home has claimed the page meanwhile
 	}
 	return nil
+}
+
+// takeSpare takes the spare page at place k off the list. mu is held.
+func (d *depot) takeSpare(k int) {
+	gone, last := d.spare[k], d.spare[len(d.spare)-1]
+	d.spare[k] = last
+	last.listed = gone.listed
+	gone.listed = 0
+	d.spare[len(d.spare)-1].page = nil
+	d.spare = d.spare[:len(d.spare)-1]
+	d.spareChanged(int(d.partials.Load()) - count(!gone.empty))
 }
 
 // release gives empty pages, linked by next, to the arena. They are in transit.
@@ -281,12 +315,7 @@ func (d *depot) lost(pg *page) {
 	}
 	d.lostSlots += uint64(pg.inUse())
 	if pg.listed != 0 { // since before it was full
-		d.spare[pg.listed-1] = d.spare[len(d.spare)-1]
-		d.spare[pg.listed-1].listed = pg.listed
-		d.spare[len(d.spare)-1].page = nil
-		d.spare = d.spare[:len(d.spare)-1]
-		pg.listed = 0
-		d.spares.Store(int32(len(d.spare)))
+		d.takeSpare(int(pg.listed) - 1)
 	}
 	d.remove(pg)
 }
@@ -319,8 +348,8 @@ func (d *depot) expireLocked(now bool, keep int) (waiting bool) {
 			surplus++
 		}
 	}
-	left := d.spare[:0]
-	for _, pg := range d.spare { // oldest first
+	left, partials := d.spare[:0], 0
+	for _, pg := range d.spare { // oldest first, mostly
 		w := pg.remoteState()
 		isOld := now || int32(pg.expires-d.ticks) <= 0
 		expired := pg.empty && surplus > 0 && isOld
@@ -352,11 +381,12 @@ func (d *depot) expireLocked(now bool, keep int) (waiting bool) {
 		}
 		left = append(left, pg)
 		pg.listed = uint32(len(left))
+		partials += count(!pg.empty)
 		waiting = waiting || pg.empty && surplus > 0 || !pg.empty && (pg.isStrong() || pg.keepsInVain())
 	}
 	clear(d.spare[len(left):])
 	d.spare = left
-	d.spares.Store(int32(len(d.spare)))
+	d.spareChanged(partials)
 	return waiting
 }
 
@@ -378,7 +408,7 @@ func (d *depot) close() {
 	}
 	d.pages = nil
 	d.spare = nil
-	d.spares.Store(0)
+	d.spareChanged(0)
 }
 
 // used returns how many slots are in use or parked. mu is held. It is exact if nobody uses the

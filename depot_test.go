@@ -208,3 +208,32 @@ func TestUncleanPageIsNotReleased(t *testing.T) {
 	assert.Same(t, pg, pageOf(x))
 	assert.ErrorIs(t, c.close(), ErrInUse)
 }
+
+// A shard adopts a page with slots in use before an empty one, and keeps to its own empty pages if
+// the depot has nothing else. So what is not needed becomes empty and goes.
+func TestAdoptsPartialPagesFirst(t *testing.T) {
+	c, shards := sim(t, 1024, 3)
+	a, b, idle := shards[0], shards[1], shards[2]
+	n := int(c.geo.slots)
+	xs := simFill(t, c, a, 2*n)
+	more := simFill(t, c, idle, 6*n)
+	simDrain(t, c, a, xs[1:])
+	simTick(c, a, true)
+	simDrain(t, c, idle, more)
+	simTick(c, idle, true)
+	require.Greater(t, c.depot.spares.Load(), int32(4))
+	require.EqualValues(t, 1, c.depot.partials.Load())
+	require.NoError(t, c.checkInvariants())
+	assert.Same(t, pageOf(xs[0]), pageOf(simGet(t, c, b)))
+	require.Zero(t, c.depot.partials.Load())
+	require.NoError(t, c.checkInvariants())
+
+	ys := simFill(t, c, b, 3*n)
+	simDrain(t, c, b, ys)
+	b.flush(0)
+	c.settle(b.takeOutbox())
+	spares := c.depot.spares.Load()
+	require.Positive(t, spares)
+	simFill(t, c, b, 3*n)
+	assert.Equal(t, spares, c.depot.spares.Load(), "b uses its own")
+}

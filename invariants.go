@@ -44,7 +44,9 @@ func (d *depot) check(parked map[*page]int, owner map[*page]*shard) error {
 			fail("a shard owns a page that is not the pool's")
 		}
 	}
+	partials := 0
 	for i, pg := range d.spare {
+		partials += count(!pg.empty)
 		if int(pg.listed) != i+1 {
 			fail("spare page %d says it is %d", i, pg.listed)
 		}
@@ -57,6 +59,9 @@ func (d *depot) check(parked map[*page]int, owner map[*page]*shard) error {
 	}
 	if n := int32(d.transit.word.Load()); n < 0 {
 		fail("%d pages are in transit", n)
+	}
+	if int(d.partials.Load()) != partials {
+		fail("partials is %d, and %d spare pages have slots in use", d.partials.Load(), partials)
 	}
 	if int(d.spares.Load()) != len(d.spare) {
 		fail("spares is %d, and there are %d spare pages", d.spares.Load(), len(d.spare))

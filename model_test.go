@@ -1087,6 +1087,10 @@ func TestInvariantsAreChecked(t *testing.T) {
 			c.depot.transit.leave()
 			return func() { c.depot.transit.word.Add(1) }
 		}},
+		{"slots in use", func(c *core, _ *shard, _ *page) func() {
+			c.depot.partials.Add(1)
+			return func() { c.depot.partials.Add(-1) }
+		}},
 		{"spare pages", func(c *core, _ *shard, _ *page) func() {
 			c.depot.spares.Add(1)
 			return func() { c.depot.spares.Add(-1) }

@@ -8,12 +8,11 @@ import "github.com/warmpage/pool/internal/hook"
 // An empty page is worth keeping as long as its pool is likely to want it back, and no longer. It
 // is kept for a window of ticks:
 //
-//   - A page of slots above 8 KiB is kept for windowLarge.
-//   - Otherwise the only page of its shard is kept for windowSole, and one of several for
-//     windowSeveral.
+//   - The only page of its shard is kept for windowSole if its slots are small (up to 8 KiB), as in
+//     mimalloc (MI_RETIRE_CYCLES).
+//   - Any other page is kept for windowSeveral.
 //
-// The times for only pages are mimalloc's (MI_RETIRE_CYCLES). mimalloc releases one of several at
-// once. A pool that fills and empties a few pages in turn would then release and map them in each
+// mimalloc releases one of several at once. A pool that fills and empties a few pages in turn would then release and map them in each
 // round. (With slots of 64 KiB, seven Gets of eight were slow, and took three times sync.Pool's
 // time.)
 //
@@ -21,8 +20,8 @@ import "github.com/warmpage/pool/internal/hook"
 // is promoted again at each tick that finds it empty but not in order. That is how a page is
 // promoted that others have emptied.
 //
-// A shard keeps as many pages as it has lately taken into use, summed up over about windowSeveral
-// ticks, and leastBudget at least. Pages that a shard empties but does not use, because it only takes
+// A shard keeps as many pages as it has lately had in use at a time (demand), and leastBudget at
+// least. Pages that a shard empties but does not use, because it only takes
 // back what others hand out, are useless to it. Beyond the budget, the page retired first becomes
 // spare, as does all that an idle shard has kept. Other shards find it in the depot before they
 // take a fresh page, for another windowSeveral. (While such pages were kept where they became
@@ -31,7 +30,6 @@ import "github.com/warmpage/pool/internal/hook"
 const (
 	windowSole    = 16 // ticks
 	windowSeveral = 8
-	windowLarge   = 4
 
 	leastKept = 1 << 20 // bytes; 16 small pages
 )
@@ -39,16 +37,43 @@ const (
 // leastBudget returns how many empty pages a shard may keep that has taken none into use.
 func (sp *spec) leastBudget() int { return int(max(leastKept/sp.geo.pageSize, 1)) }
 
+// budget returns how many empty pages s may keep.
+func (s *shard) budget() int {
+	return max(s.spec.leastBudget(), s.demand.most[0], s.demand.most[1])
+}
+
+// A demand tells how many empty pages a shard has taken into use at a time.
+type demand struct {
+	taken int    // those that did not become empty here since; fades from tick to tick
+	most  [2]int // the most of them: in a period of windowSeveral ticks, and in the one before
+}
+
+// take notes that an empty page is taken into use.
+func (d *demand) take() {
+	d.taken++
+	d.most[0] = max(d.most[0], d.taken)
+}
+
+// giveBack notes that a page has become empty, perhaps one that another shard has taken into use.
+func (d *demand) giveBack() { d.taken = max(d.taken-1, 0) }
+
+// tick notes that time has passed. What was taken fades, because pages that others empty never come
+// back.
+func (d *demand) tick(now uint32) {
+	d.taken -= (d.taken + windowSeveral - 1) / windowSeveral
+	if now%windowSeveral == 0 {
+		d.most = [2]int{d.taken, d.most[0]}
+	}
+}
+
 // window returns for how many ticks an empty page is kept; 0: not at all. only says that it is the
 // only page of its shard.
 func (sp *spec) window(only bool) uint8 {
 	switch {
+	case only && sp.geo.small:
+		return windowSole
 	case !only && sp.promotion == hook.None:
 		return 0
-	case !sp.geo.small:
-		return windowLarge
-	case only:
-		return windowSole
 	}
 	return windowSeveral
 }
@@ -62,6 +87,9 @@ func (s *shard) emptied(pg *page) {
 			s.queue.pushBack(pg, onQueue)
 		}
 		return
+	}
+	if !pg.retired {
+		s.demand.giveBack()
 	}
 	window := s.spec.window(s.isOnlyPage(pg))
 	if window == 0 {
@@ -80,7 +108,7 @@ func (s *shard) emptied(pg *page) {
 		s.retired.pushFront(pg, onRetired)
 	}
 	s.promote(pg)
-	if oldest := s.retired.tail; s.retired.len > s.budget {
+	if oldest := s.retired.tail; s.retired.len > s.budget() {
 		s.retired.remove(oldest)
 		s.giveUp(oldest)
 	}
@@ -111,6 +139,7 @@ func (s *shard) leaveRetirement(pg *page) {
 	if pg.retired {
 		pg.retired = false
 		s.counts.revivals++
+		s.demand.take()
 	}
 }
 
@@ -166,8 +195,7 @@ const (
 func (s *shard) tick(idle bool) {
 	s.now++
 	s.lot.armed = false
-	s.budget = max(s.spec.leastBudget(), s.turns+s.budget-s.budget/windowSeveral)
-	s.turns = 0
+	s.demand.tick(s.now)
 	s.flush(0)
 	s.weakenAgain()
 	s.collectQueue(idle)

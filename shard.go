@@ -42,8 +42,7 @@ type shardState struct {
 	queue   pageQueue
 	retired pageQueue // most recently retired first
 	now     uint32    // ticks of this shard; wraps
-	budget  int       // pages that may be in retired
-	turns   int       // pages taken into use since the last tick
+	demand  demand    // for empty pages
 	outbox  outbox
 	counts  counts
 	strong  []strongPage // by strengthen, since the last tick; only on the Go heap
@@ -104,7 +103,6 @@ func newShard(sp *spec, d *depot, id int) *shard {
 	s.lot.init(sp)
 	s.renew(sp.sampler.interval())
 	s.cur = noPage
-	s.budget = sp.leastBudget()
 	if sp.claims {
 		s.raise(signalClaims)
 	}
@@ -312,7 +310,7 @@ func (s *shard) weakenAgain() {
 // find makes the current page ready. It reports false if that takes a page that s does not have. It
 // tries, in this order: what is ready; what was put back to the current page, here or elsewhere;
 // slots of it that were never carved; another page of the queue; a retired page, unless the depot
-// has spare pages.
+// has pages with slots in use.
 //
 // A Get that finds the current page full and the next one ready has not been slow: it did no more
 // than follow a pointer. All others that come here and get a slot count in slowGets, once, here or
@@ -336,10 +334,8 @@ func (s *shard) find() bool {
 		switch {
 		case s.queue.head != nil:
 			s.cur = s.pick()
-			s.turns++
-		case s.retired.head != nil && !s.depot.hasSpare():
+		case s.retired.head != nil && !s.depot.hasPartial():
 			s.cur = s.revive()
-			s.turns++
 		default:
 			return false
 		}
@@ -376,7 +372,9 @@ func (s *shard) attach(pg *page) {
 	pg.setOwner(s.id)
 	s.depot.transit.leave()
 	s.cur = pg
-	s.turns++
+	if pg.used == 0 && !pg.retired {
+		s.demand.take()
+	}
 	s.leaveRetirement(pg)
 	if pg.ready() {
 		s.counts.slowGets++ // otherwise find counts when it makes the page ready
