@@ -13,13 +13,13 @@
 //
 // # Which types fit
 //
-// T may be any type of 1 byte to 512 KiB ([MaxSlotSize]) that holds no Go pointer at any depth:
+// T may be any type of 1 byte to 64 MiB ([MaxSlotSize]) that holds no Go pointer at any depth:
 // numbers, bools, and arrays and structs of them. New refuses pointers, strings, slices, maps,
 // interfaces, functions and channels, because the garbage collector would not see what they refer
 // to. [CheckType] tells beforehand. A field can be a fixed-size array instead of a string, and an
 // index or a [Ref] instead of a pointer.
 //
-// With [WithGoHeap], T may be any type of 1 byte to 512 KiB, because pages are on the Go heap. The
+// With [WithGoHeap], T may be any type of 1 byte to 64 MiB, because pages are on the Go heap. The
 // garbage collector then looks into slots, and takes back those that the program has forgotten.
 // With [WithInit], objects keep their maps and buffers from one user to the next, as in a
 // sync.Pool.

@@ -30,13 +30,14 @@ func WithName(name string) Option {
 	return func(o *options) { o.name = name }
 }
 
-// WithLimit bounds the memory of the pool, in bytes, rounded down to whole pages of 64 KiB (512 KiB
-// for slots above 8 KiB, 4 MiB above 64 KiB; see [WithGoHeap] for pages there): [Stats].MappedBytes
-// never rises above it. A Get that would exceed the limit first takes what the pool has free on any
-// P. If nothing is free, it panics with an error that wraps [ErrLimit], and [Pool.TryGet] returns
-// one. Each Put then makes room for one Get. On the Go heap, slots that the program has forgotten
-// count until the garbage collector has taken them, and no Get waits for that. 0 means no limit and
-// is the default. New panics if the limit is negative, or too small for one page.
+// WithLimit bounds the memory of the pool, in bytes, rounded down to whole pages of 64 KiB (512
+// KiB for slots above 8 KiB, 4 MiB above 64 KiB, and one page for each slot above 512 KiB; see
+// [WithGoHeap] for pages there): [Stats].MappedBytes never rises above it. A Get that would exceed
+// the limit first takes what the pool has free on any P. If nothing is free, it panics with an
+// error that wraps [ErrLimit], and [Pool.TryGet] returns one. Each Put then makes room for one
+// Get. On the Go heap, slots that the program has forgotten count until the garbage collector has
+// taken them, and no Get waits for that. 0 means no limit and is the default. New panics if the
+// limit is negative, or too small for one page.
 //
 // For n slots, a limit needs room for n / [Stats].SlotsPerPage pages, rounded up. No free slot is
 // missed, whichever P has it. A pool near its limit is slower: a search for free slots stops all Ps
@@ -76,7 +77,8 @@ func WithAlign(n int) Option {
 // page at a time, when the program has none of its slots any more: [Stats].Lost counts them. One
 // slot that the program has keeps its page. So pages are smaller than others: a page is the
 // smallest of 8, 16, 32 and 64 KiB that has at least 64 slots. For slots that are too large for
-// that, it is 64 KiB, or has eight slots. With [WithInit], it has 128 slots at most.
+// that, it is 64 KiB, or has eight slots, or one above 512 KiB. With [WithInit], it has 128 slots at
+// most.
 //
 // [Pool.Ref] keeps a slot, and with it the page, until the slot is Put, even if the program has
 // forgotten the Ref. Refs of [Pool.All] keep nothing.
@@ -155,7 +157,7 @@ func WithProfile(rate int) Option {
 // address". A goroutine that has called [runtime/debug.SetPanicOnFault] panics instead, with an
 // error that has the address, and [DescribeFault] tells what was there.
 //
-// At most 64 slots of a pool are guarded at a time (fewer if they are above 8 KiB), and 2048 of all
+// At most 64 slots of a pool are guarded at a time (fewer above 8 KiB, and none from 16 MiB on), and 2048 of all
 // pools together. The one that was put first is used again first. Each takes one OS page of memory
 // while it is in use, or as many as the slot needs. Guarded slots count as pages of the pool for
 // [WithLimit], as many as their address space has, and take at most an eighth of them. GetBatch

@@ -179,7 +179,7 @@ func ReadMemory() Memory {
 }
 
 // SetProcessLimit bounds the memory of all pools of the process together, in bytes:
-// [Memory].Committed, which changes in steps of whole pages of 64 KiB to 4 MiB, does not rise above
+// [Memory].Committed, which changes in steps of whole pages of 64 KiB and more, does not rise above
 // the limit. It does not count pools on the Go heap ([WithGoHeap]), and GOMEMLIMIT does. 0 means no
 // limit and is the default. SetProcessLimit returns the previous limit. If bytes is negative, it does
 // nothing else, as with [runtime/debug.SetMemoryLimit].
