@@ -394,7 +394,7 @@ func (f *faults) scenario() {
 	tiny.trim()
 	large.want(4)
 	medium.close()
-	again := open[[60_000]byte](f)
+	again := open[[900_000]byte](f)
 	again.want(3)
 	small.wantBatch(10 * 8)
 	f.passTime(all[0], all[1], all[3])

@@ -195,11 +195,11 @@ func taggedTypeOf[Rest any]() modelType {
 var (
 	modelTypes = [8]modelType{
 		modelTypeOf[[64]byte](), modelTypeOf[[1000]byte](), modelTypeOf[[5000]byte](), modelTypeOf[[20000]byte](),
-		modelTypeOf[[24]byte](), modelTypeOf[[8192]byte](), modelTypeOf[[300000]byte](), modelTypeOf[[8]byte](),
+		modelTypeOf[[24]byte](), modelTypeOf[[8192]byte](), modelTypeOf[[700000]byte](), modelTypeOf[[8]byte](),
 	}
 	taggedTypes = [8]modelType{
 		taggedTypeOf[[48]byte](), taggedTypeOf[[984]byte](), taggedTypeOf[[4984]byte](), taggedTypeOf[[20000]byte](),
-		taggedTypeOf[[8]byte](), taggedTypeOf[[8176]byte](), taggedTypeOf[[300000]byte](), taggedTypeOf[[16]byte](),
+		taggedTypeOf[[8]byte](), taggedTypeOf[[8176]byte](), taggedTypeOf[[700000]byte](), taggedTypeOf[[16]byte](),
 	}
 )
 
@@ -519,7 +519,7 @@ func (p *modelPool) got(x unsafe.Pointer) {
 	}
 }
 
-var zeroSlot [400000]byte
+var zeroSlot [800000]byte
 
 // gotZero is got for a slot that has to be zero, if Get clears it.
 func (p *modelPool) gotZero(x unsafe.Pointer) {
@@ -630,14 +630,12 @@ func (p *modelPool) leastFor(n int) int64 {
 // back.
 func (m *model) heldRun(n int) bool {
 	for _, ch := range m.arena.open {
-		for first := 0; first < chunkGranules; first += n {
-			k := first
-			for k < first+n && ch.held[k/64]>>(k%64)&1 != 0 {
-				k++
-			}
-			if k == first+n {
-				return true
-			}
+		others := ch.held
+		for w := range others {
+			others[w] = ^others[w]
+		}
+		if others.find(n) >= 0 {
+			return true
 		}
 	}
 	return false
