@@ -22,6 +22,10 @@ type core struct {
 	hasRefs atomic.Bool // a Ref was made; never goes back
 	absent  shard       // stands in shards for the shard of a P that has none yet
 
+	// takeFromKin has the other classes of a Bytes release pages. It is nil in a pool; set once, before
+	// the first Get.
+	takeFromKin func(*core) bool
+
 	failedGets atomic.Uint64 // Gets that got no slot; any goroutine
 
 	stopMu   mutex  // held by whoever stops shards; see depot.mu for the order of locks
@@ -213,12 +217,33 @@ func (c *core) close() error {
 
 // checkUnused reports whether a slot is out. depot.mu is held, and no slot is parked.
 func (c *core) checkUnused(shards []*shard) error {
+	if out := c.out(shards); out != 0 {
+		return fmt.Errorf("%s: Close: %w: %d of its slots have not been Put%s", c.spec, ErrInUse, out, c.watches.someLeaks())
+	}
+	return nil
+}
+
+// out returns how many slots are out. depot.mu is held, and no slot is parked.
+func (c *core) out(shards []*shard) int {
 	live := c.live(shards)
 	if live == 0 && c.depot.allClean() {
-		return nil
+		return 0
 	}
-	live = max(live, 1) // a slot that is not counted, after a misuse that went unnoticed
-	return fmt.Errorf("%s: Close: %w: %d of its slots have not been Put%s", c.spec, ErrInUse, live, c.watches.someLeaks())
+	return max(live, 1) // a slot that is not counted, after a misuse that went unnoticed
+}
+
+// countOut returns how many slots are out, for op.
+func (c *core) countOut(op string) (out int) {
+	c.endQuarantine(op)
+	c.stopped(func(shards []*shard) {
+		for _, s := range shards {
+			s.flush(0)
+		}
+		c.depot.mu.Lock()
+		defer c.depot.mu.Unlock()
+		out = c.out(shards)
+	})
+	return out
 }
 
 // finish releases everything. depot.mu is held, and the shards are seized.

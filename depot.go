@@ -95,6 +95,9 @@ func (t *transit) quietSince(before uint64) bool {
 func (d *depot) init(sp *spec, dropping func(*page)) {
 	d.spec = sp
 	d.dropping = dropping
+	if sp.family != nil {
+		d.errLimit = sp.family.errLimit(sp)
+	}
 	if sp.maxPages != 0 {
 		kib := int64(sp.maxPages) * int64(sp.geo.pageSize) >> 10
 		d.errLimit = fmt.Errorf("%s: %w: no slot is free, and WithLimit allows no more than %d KiB; Put slots, or raise the limit", sp, ErrLimit, kib)
@@ -106,9 +109,22 @@ func (d *depot) reserve(pages int) bool {
 	if most := d.spec.maxPages; most != 0 && len(d.pages)+d.guarded+d.making > most-pages {
 		return false
 	}
+	if f := d.spec.family; f != nil && !f.take(d.bytes(pages)) {
+		return false
+	}
 	d.making += pages
 	return true
 }
+
+// uncount is told of pages that reserve has counted, and that are gone, or were not made.
+func (d *depot) uncount(pages int) {
+	if f := d.spec.family; f != nil {
+		f.giveBack(d.bytes(pages))
+	}
+}
+
+// bytes returns how many bytes some pages take.
+func (d *depot) bytes(pages int) int64 { return int64(pages) * int64(d.spec.geo.pageSize) }
 
 // fresh makes a page of memory from the arena. It is in transit, and the caller's.
 func (d *depot) fresh() (*page, error) {
@@ -128,10 +144,12 @@ func (d *depot) fresh() (*page, error) {
 	defer d.mu.Unlock()
 	d.making--
 	if err != nil {
+		d.uncount(1)
 		d.transit.undo()
 		return nil, fmt.Errorf("%s: cannot get a page of %d KiB: %w", d.spec, d.spec.geo.pageSize>>10, err)
 	}
 	if d.closed.Load() {
+		d.uncount(1)
 		d.freeMemory(pg)
 		return nil, d.spec.errClosed("Get")
 	}
@@ -165,6 +183,9 @@ func (d *depot) makePage(header *page) (*page, error) {
 func (d *depot) hasRoom() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if f := d.spec.family; f != nil {
+		return f.hasRoom(d.bytes(1))
+	}
 	return d.spec.maxPages == 0 || len(d.pages)+d.guarded+d.making < d.spec.maxPages
 }
 
@@ -303,6 +324,7 @@ func (d *depot) remove(pg *page) {
 	d.pages = d.pages[:len(d.pages)-1]
 	d.dropping(pg)
 	d.freeMemory(pg)
+	d.uncount(1)
 }
 
 // lost removes a page of the Go heap that the collector has taken, because the program has forgotten
@@ -406,6 +428,7 @@ func (d *depot) close() {
 		d.dropping(pg)
 		d.freeMemory(pg)
 	}
+	d.uncount(len(d.pages))
 	d.pages = nil
 	d.spare = nil
 	d.spareChanged(0)

@@ -112,11 +112,20 @@ func TestDocumentsCompile(t *testing.T) {
 
 // noExample says why an exported name has no Example.
 var noExample = map[string]string{
-	"ErrCorrupt":      "only -tags pooldebug finds it; docs/debugging.md shows it",
-	"Leak":            "ExampleLeaks has them",
-	"Leak.String":     "ExampleLeaks prints them, with stacks that differ; docs/debugging.md shows one",
-	"Memory":          "ExampleReadMemory has one",
-	"TypeError.Error": "ExampleTypeError prints it",
+	"Buffer.Cap":         "ExampleBuffer_Truncate and ExampleBuffer_Free have it",
+	"Buffer.Grow":        "ExampleBuffer_Free has it",
+	"Buffer.Len":         "ExampleBuffer_Truncate has it",
+	"Buffer.Reset":       "ExampleBuffer_Truncate has it",
+	"Buffer.String":      "most examples of Buffer have it",
+	"Buffer.WriteByte":   "ExampleBuffer_Write has it",
+	"Buffer.WriteString": "ExampleBuffer_Write has it",
+	"BytesClassStats":    "ExampleBytes_Stats has them",
+	"BytesStats":         "ExampleBytes_Stats has them",
+	"ErrCorrupt":         "only -tags pooldebug finds it; docs/debugging.md shows it",
+	"Leak":               "ExampleLeaks has them",
+	"Leak.String":        "ExampleLeaks prints them, with stacks that differ; docs/debugging.md shows one",
+	"Memory":             "ExampleReadMemory has one",
+	"TypeError.Error":    "ExampleTypeError prints it",
 }
 
 // parsePackage parses the package as pkg.go.dev does, including the test files whose examples it

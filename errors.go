@@ -36,6 +36,9 @@ var (
 var (
 	errNotNew = errors.New("pool: use of a Pool that New did not make; make it with pool.New")
 	errCopied = errors.New("pool: use of a copy of a Pool; keep the *Pool that New returned")
+
+	errBytesNotNew = errors.New("pool: use of a Bytes that NewBytes did not make; make it with pool.NewBytes")
+	errBytesCopied = errors.New("pool: use of a copy of a Bytes; keep the *Bytes that NewBytes returned")
 )
 
 func (sp *spec) errClosed(op string) error {

@@ -193,8 +193,9 @@ func (c *core) supply(s *shard, op string) (*shard, error) {
 		if pg, err = c.depot.fresh(); err != nil && !errors.Is(err, ErrClosed) {
 			pg, err = c.search(err)
 		}
-		// The limit of the process, or the system, may have refused.
-		for rounds := 0; err != nil && !errors.Is(err, ErrClosed) && rounds < 100 && c.depot.hasRoom() && takeFromOthers(c); rounds++ {
+		// The limit of the process, or the system, may have refused; or a limit that other classes
+		// share.
+		for rounds := 0; err != nil && !errors.Is(err, ErrClosed) && rounds < 100 && c.takeRoom(err); rounds++ {
 			pg, err = c.depot.fresh() // another pool may have been faster
 		}
 		if err != nil {
@@ -207,6 +208,15 @@ func (c *core) supply(s *shard, op string) (*shard, error) {
 	}
 	s.attach(pg)
 	return s, nil
+}
+
+// takeRoom has others release pages for c, which gets none because of err. It reports whether to try
+// again. The caller has no shard.
+func (c *core) takeRoom(err error) bool {
+	if c.takeFromKin != nil && err == c.depot.errLimit {
+		return c.takeFromKin(c)
+	}
+	return c.depot.hasRoom() && takeFromOthers(c)
 }
 
 // batchSize is how many slots the batch calls move in one go, so that a long batch does not keep

@@ -57,6 +57,9 @@ func (g *guards) most(n int) int {
 	if g.spec.maxPages != 0 {
 		most = min(most, g.spec.maxPages/8/g.pages(n))
 	}
+	if f := g.spec.family; f != nil && f.limit != 0 {
+		most = int(min(int64(most), f.limit/8/g.depot.bytes(g.pages(n))))
+	}
 	return most
 }
 
@@ -124,6 +127,7 @@ func (g *guards) take() *page {
 	defer d.mu.Unlock()
 	d.making -= pages
 	if pg == nil {
+		d.uncount(pages)
 		guardsOfAll.Add(-1)
 		return nil
 	}
@@ -230,6 +234,7 @@ func (g *guards) release(pg *page) {
 func (g *guards) remove(pg *page) {
 	g.all = slices.DeleteFunc(g.all, func(other *page) bool { return other == pg })
 	g.depot.guarded -= g.pages(int(pg.mem.n))
+	g.depot.uncount(g.pages(int(pg.mem.n)))
 	guardsOfAll.Add(-1)
 	refs.drop(pg)
 }

@@ -15,13 +15,17 @@ type options struct {
 	warmPages int
 	align     int  // bytes
 	hasAlign  bool // WithAlign was given
-	goHeap    bool
+	goHeap    bool // WithGoHeap
+	offHeap   bool // WithOffHeap
 
 	init, reset slotFunc
 
 	profileRate  int // bytes a sample; 0: no profile
 	startProfile func()
 	guardEvery   int // 0: never
+
+	family *family // for a class of a Bytes
+	class  uint8
 }
 
 // WithName gives the pool a name, for error messages, [Stats], the profile and [Leak]. The name
@@ -179,18 +183,18 @@ func (o *options) checkAlign(sp *spec) error {
 	return nil
 }
 
-// check returns an error if another option's value makes no sense for a pool like sp.
-func (o *options) check(sp *spec) error {
-	pageSize := int64(sp.geo.pageSize)
+// check returns an error if another option's value makes no sense for what, whose smallest page has
+// pageSize bytes.
+func (o *options) check(what fmt.Stringer, pageSize int64) error {
 	switch {
 	case o.limit < 0 || o.limit > 0 && o.limit < pageSize:
-		return fmt.Errorf("%s: WithLimit(%d): a page of this pool takes %d bytes; allow at least that, or 0 for no limit", sp, o.limit, pageSize)
+		return fmt.Errorf("%s: WithLimit(%d): a page takes %d bytes; allow at least that, or 0 for no limit", what, o.limit, pageSize)
 	case o.warmPages < 0:
-		return fmt.Errorf("%s: WithWarmPages(%d): give a number of pages, or 0 for none", sp, o.warmPages)
+		return fmt.Errorf("%s: WithWarmPages(%d): give a number of pages, or 0 for none", what, o.warmPages)
 	case o.profileRate < 0:
-		return fmt.Errorf("%s: WithProfile(%d): give the bytes for each sample, such as DefaultProfileRate, or 0 for no profile", sp, o.profileRate)
+		return fmt.Errorf("%s: WithProfile(%d): give the bytes for each sample, such as DefaultProfileRate, or 0 for no profile", what, o.profileRate)
 	case o.guardEvery < 0 || o.guardEvery > math.MaxInt32:
-		return fmt.Errorf("%s: WithGuardSampling(%d): give the number of slow Gets for each one that is guarded, at most %d, or 0 for none", sp, o.guardEvery, math.MaxInt32)
+		return fmt.Errorf("%s: WithGuardSampling(%d): give the number of slow Gets for each one that is guarded, at most %d, or 0 for none", what, o.guardEvery, math.MaxInt32)
 	}
 	return nil
 }

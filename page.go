@@ -281,6 +281,21 @@ func (pg *page) indexOf(addr uintptr) (uint32, bool) {
 	return uint32(hi), lo < pg.recip && hi < uint64(pg.reserved)
 }
 
+// slotAround returns the slot in which n bytes at x lie, and false if they lie in no slot, or not in
+// one alone. base is the page's first slot. Any P.
+//
+// For any offset within the page, the upper half of the product in indexOf is the quotient. A page
+// has less than 4 GiB.
+func (pg *page) slotAround(base uintptr, x unsafe.Pointer, n int) (unsafe.Pointer, bool) {
+	off := uintptr(x) - base
+	i, _ := bits.Mul64(uint64(off), pg.recip)
+	off -= uintptr(i) * uintptr(pg.stride) // into the slot
+	if i >= uint64(len(pg.links)) || off+uintptr(n) > pg.spec.size {
+		return nil, false
+	}
+	return unsafe.Add(x, -int(off)), true
+}
+
 // changeLink replaces the word of slot i, if it is still the old one. Any P. Words are written by
 // plain stores otherwise; this is for a word that two goroutines may want to change. The one whose
 // compare-and-swap succeeds owns the slot from there on, and the other one reads the new word. (Processors

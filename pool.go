@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"fmt"
 	"reflect"
 	"unsafe"
 )
@@ -31,6 +32,9 @@ func New[T any](opts ...Option) *Pool[T] {
 	}
 	if err := checkType(t, o.goHeap); err != nil {
 		panic(err)
+	}
+	if o.offHeap {
+		panic(fmt.Errorf("pool (%s): WithOffHeap is for NewBytes; a pool that New makes is off the Go heap unless WithGoHeap is given: leave the option out", t))
 	}
 	if err := cmp.Or(o.init.checkFor(t, "WithInit"), o.reset.checkFor(t, "WithReset")); err != nil {
 		panic(err)

@@ -93,8 +93,7 @@ var taking struct {
 }
 
 // takeFromOthers has the other pools release pages that have no slot in use, for c, which gets no
-// memory: at first those that they keep for a time, and if there is none, those of WithWarmPages. It
-// reports whether anything was released. The caller has no lock and no shard.
+// memory. It reports whether anything was released. The caller has no lock and no shard.
 //
 // Callers that come while one is at it wait, and then share what it has released, or what the next
 // one does.
@@ -107,10 +106,16 @@ func takeFromOthers(c *core) bool {
 	}
 	taking.begun.Add(1)
 	// What is on the Go heap would not help.
-	others := slices.DeleteFunc(openPools(), func(other *core) bool { return other == c || other.goHeap })
+	return releaseSome(slices.DeleteFunc(openPools(), func(other *core) bool { return other == c || other.goHeap }))
+}
+
+// releaseSome has pools release pages that have no slot in use: at first those that they keep for a
+// time, and if there is none, those of WithWarmPages. It reports whether anything was released. The
+// caller has no shard, and no lock but one of those that come first in the order.
+func releaseSome(pools []*core) bool {
 	for _, all := range []bool{false, true} {
 		released := false
-		for _, other := range others {
+		for _, other := range pools {
 			keep := other.warmPages
 			if all && keep == 0 {
 				continue // it has released all already

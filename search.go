@@ -35,7 +35,7 @@ const (
 )
 
 // run runs search when the last one has been over for long enough. mu is held.
-func (q *searches) run(search func() (*page, error)) (*page, error) {
+func (q *searches) run(search func() (found bool)) {
 	// A bubble has a clock of its own, and a walk of TestSteps none.
 	timed := !stepping && !inBubble()
 	for n := 0; timed && q.rest != 0 && time.Since(q.ended) < q.rest; n++ {
@@ -44,12 +44,10 @@ func (q *searches) run(search func() (*page, error)) (*page, error) {
 	q.begun.Add(1)
 	q.failed, q.rest = false, 0
 	begun := time.Now()
-	pg, err := search()
-	if q.failed = pg == nil && !errors.Is(err, ErrClosed); q.failed && timed {
+	if q.failed = !search(); q.failed && timed {
 		q.ended = time.Now()
 		q.rest = min(restTimes*q.ended.Sub(begun), restMost)
 	}
-	return pg, err
 }
 
 // search finds a page with a free slot that any P has, for a pool that gets no more memory; failed
@@ -59,7 +57,7 @@ func (q *searches) run(search func() (*page, error)) (*page, error) {
 // earlier one may have passed over a slot that was put before the call. If one has found nothing
 // meanwhile, the call fails too. Otherwise it takes a page that is spare now, or else searches
 // itself, with the lock: it does not wait for a second search of others.
-func (c *core) search(failed error) (*page, error) {
+func (c *core) search(failed error) (pg *page, err error) {
 	if c.isExhausted() {
 		return nil, failed
 	}
@@ -76,7 +74,11 @@ func (c *core) search(failed error) (*page, error) {
 			return pg, nil
 		}
 	}
-	return q.run(func() (*page, error) { return c.searchAlone(failed) })
+	q.run(func() (found bool) {
+		pg, err = c.searchAlone(failed)
+		return pg != nil || errors.Is(err, ErrClosed)
+	})
+	return pg, err
 }
 
 // searchAlone is search for one Get at a time. It waits for what is in transit. So it fails only if

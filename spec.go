@@ -13,6 +13,8 @@ import (
 type spec struct {
 	geo     geometry
 	size    uintptr      // of an object, in bytes; geo.stride is at least that
+	family  *family      // what the classes of a Bytes share; nil for a pool
+	class   uint8        // which class of a Bytes it is: see classOf
 	keeps   bool         // WithInit: Get and Put leave objects alone
 	claims  bool         // Put resets or clears: see contents.go
 	goHeap  bool         // WithGoHeap
@@ -26,7 +28,7 @@ type spec struct {
 	id         uint64  // no other pool of the process has it
 	name       string  // WithName
 	typeName   string  // T, as in main.Order
-	maxPages   int     // WithLimit; 0: no limit
+	maxPages   int     // WithLimit; 0: no limit, or one that classes share
 	warmPages  int     // WithWarmPages
 	sampler    sampler // WithProfile
 	guardEvery uint32  // WithGuardSampling: slow Gets for each one that is guarded; 0: none is
@@ -38,12 +40,17 @@ func newSpec(t reflect.Type, o options) (*spec, error) {
 	size := t.Size()
 	sp := &spec{
 		size:      size,
+		family:    o.family,
+		class:     o.class,
 		keeps:     o.init.f != nil,
 		goHeap:    o.goHeap,
 		name:      o.name,
 		typeName:  t.String(),
 		warmPages: o.warmPages,
 		promotion: hook.Promotion.Load(),
+	}
+	if sp.family != nil {
+		sp.typeName = fmt.Sprintf("[%d]byte", size) // as people write it
 	}
 	if err := o.checkAlign(sp); err != nil {
 		return nil, err
@@ -65,7 +72,7 @@ func newSpec(t reflect.Type, o options) (*spec, error) {
 		sp.geo.carve = 1 // see page.carve
 	}
 	sp.claims = o.reset.f != nil || sp.clearedOnPut()
-	if err := o.check(sp); err != nil {
+	if err := o.check(sp, int64(sp.geo.pageSize)); err != nil {
 		return nil, err
 	}
 	sp.maxPages = int(min(o.limit/int64(sp.geo.pageSize), maxInt))
@@ -87,8 +94,12 @@ func (sp *spec) carveNext(pg *page) uint32 {
 
 const maxInt = int64(^uint(0) >> 1)
 
-// String names the pool in messages: pool "orders" (main.Order).
+// String names the pool in messages: pool "orders" (main.Order), or bytes "bodies" (class of 1024
+// bytes).
 func (sp *spec) String() string {
+	if sp.family != nil {
+		return fmt.Sprintf("%s (class of %d bytes)", sp.family, sp.size)
+	}
 	if sp.name == "" {
 		return fmt.Sprintf("pool (%s)", sp.typeName)
 	}

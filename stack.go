@@ -35,11 +35,16 @@ func (s stack) frames() iter.Seq[runtime.Frame] {
 	}
 }
 
-// isOurs reports whether a function is a method of Pool, or of a type below it that takes stacks.
+// isOurs reports whether a function is a method of Pool, Bytes or Buffer, or of a type below them
+// that takes stacks.
 func isOurs(function string) bool {
 	method, ok := strings.CutPrefix(function, "github.com/warmpage/pool.(*")
 	receiver, _, _ := strings.Cut(method, ")")
-	return ok && (strings.HasPrefix(receiver, "Pool[") || receiver == "core" || receiver == "watches" || receiver == "guards")
+	switch receiver {
+	case "Bytes", "Buffer", "core", "watches", "guards":
+		return ok
+	}
+	return ok && strings.HasPrefix(receiver, "Pool[")
 }
 
 // String returns two lines for each frame, as in a crash.

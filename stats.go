@@ -46,7 +46,7 @@ type Stats struct {
 	MappedBytes    int64 // address space of Pages
 	CommittedBytes int64 // the part of it that slots were carved from and that may be resident (Memory.Committed counts whole pages)
 	PurgedBytes    int64 // released bytes that went back to the OS
-	LimitBytes     int64 // bound of MappedBytes by WithLimit, in whole pages; 0: no limit
+	LimitBytes     int64 // bound of MappedBytes by WithLimit, in whole pages (of all classes of a Bytes together); 0: no limit
 
 	// OffHeap says that slots lie outside of the Go heap. They lie inside with WithGoHeap, with the
 	// race detector, and on systems other than Linux, macOS, the BSDs and Windows, such as js and
@@ -96,6 +96,9 @@ func (c *core) statsOf(shards []*shard) Stats {
 		OffHeap:      offHeap && !c.goHeap,
 		Lost:         d.lostSlots,
 		Access:       access(),
+	}
+	if c.family != nil {
+		st.LimitBytes = c.family.limit
 	}
 	for _, pg := range d.spare {
 		if pg.empty && !pg.remoteState().isOwned() {

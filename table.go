@@ -60,15 +60,20 @@ func (l *leaf) entry(addr uintptr) *uintptr { return &l[addr>>tableShift%leafEnt
 // address is being released, the answer is that page or noPage, and either leads Put to a clear
 // error.
 func pageOf(addr uintptr) *page {
-	l := leafOf(addr)
-	if l == nil {
-		return noPage
-	}
-	pg := at[page](l.entry(addr))
+	pg := entryOf(addr)
 	if pg == nil || (addr^pg.begin())&^lowerBits != 0 {
 		return noPage
 	}
 	return pg
+}
+
+// entryOf returns what the table has for addr: the page that covers it, or one whose addresses have
+// other upper bits, or nil. Any P, at any time.
+func entryOf(addr uintptr) *page {
+	if l := leafOf(addr); l != nil {
+		return at[page](l.entry(addr))
+	}
+	return nil
 }
 
 // find returns the page and the index of the slot at addr. It reports false if addr is not the
