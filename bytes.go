@@ -237,6 +237,9 @@ func (b *Bytes) makeClass(class int) (*core, error) {
 	}
 	c := new(core)
 	c.takeFromKin = b.takeFromKin
+	c.putElsewhere = func(op string, x unsafe.Pointer) error {
+		return b.putOther(op, bytesAt(x, sizeOfClass(class)))
+	}
 	c.init(b.newSpec(class))
 	b.classes[class].Store(c)
 	return c, nil
@@ -255,6 +258,19 @@ func (b *Bytes) makeClass(class int) (*core, error) {
 //
 // Put(s) synchronizes before the Get that returns the same slot.
 func (b *Bytes) Put(s []byte) {
+	if class, size := classOf(uint(cap(s))); b != nil && class < classCount && size == cap(s) {
+		if c := b.classes[class].Load(); c != nil {
+			c.put(startOf(s)) // if it is no slot of this class, that ends in putOther
+			return
+		}
+	}
+	b.mustPut(s)
+}
+
+// mustPut is Put for a slice whose capacity is that of no class in use: most likely a part of a slot.
+//
+//go:noinline
+func (b *Bytes) mustPut(s []byte) {
 	if c, x := b.find(s); c != nil {
 		c.put(x)
 		return

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"unsafe"
 )
 
 // A core is a pool without its type. It has a shard for each P, and the depot with the pages that
@@ -22,9 +23,10 @@ type core struct {
 	hasRefs atomic.Bool // a Ref was made; never goes back
 	absent  shard       // stands in shards for the shard of a P that has none yet
 
-	// takeFromKin has the other classes of a Bytes release pages. It is nil in a pool; set once, before
-	// the first Get.
-	takeFromKin func(*core) bool
+	// What the core of a class needs of the other classes of a Bytes (bytes.go). Nil in a pool; set
+	// once, before init.
+	takeFromKin  func(*core) bool                   // has them release pages
+	putElsewhere func(string, unsafe.Pointer) error // takes back what is no slot of this class
 
 	failedGets atomic.Uint64 // Gets that got no slot; any goroutine
 

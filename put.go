@@ -248,7 +248,7 @@ func (c *core) putOne(op string, x unsafe.Pointer) (err error) {
 	case c.claims:
 		err = c.putClaiming(op, x)
 	case c.isCollected(x):
-		err = c.errForeignPut(op, uintptr(x))
+		err = c.putForeign(op, x)
 	default:
 		err = c.putEntering(op, x)
 	}
@@ -332,11 +332,19 @@ func (c *core) finishPut(op string, x unsafe.Pointer, how putResult) error {
 	case putWatched:
 		return c.putWatched(op, x)
 	case putForeign:
-		return c.errForeignPut(op, uintptr(x))
+		return c.putForeign(op, x)
 	case putDouble:
 		return c.errDoublePut(op, uintptr(x))
 	}
 	return nil
+}
+
+// putForeign is the Put of an address that is no slot of c.
+func (c *core) putForeign(op string, x unsafe.Pointer) error {
+	if c.putElsewhere != nil {
+		return c.putElsewhere(op, x)
+	}
+	return c.errForeignPut(op, uintptr(x))
 }
 
 // putBatch takes back the slots at xs, at most batchSize. On misuse it panics when those before the
