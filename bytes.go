@@ -129,16 +129,16 @@ func NewBytes(opts ...Option) *Bytes {
 		panic(err)
 	}
 	o.goHeap = !o.offHeap
-	o.limit, o.family = 0, f
-	b := &Bytes{family: f, options: o}
-	b.self = b
-	o.limit = f.limit
-	if err := o.check(f, int64(b.newSpec(0).geo.pageSize)); err != nil {
+	smallest := specOfClass(0, options{goHeap: o.goHeap, family: f})
+	if err := o.check(f, int64(smallest.geo.pageSize)); err != nil {
 		panic(err)
 	}
 	if o.profileRate != 0 {
 		o.startProfile()
 	}
+	o.limit, o.family = 0, f
+	b := &Bytes{family: f, options: o}
+	b.self = b
 	return b
 }
 
@@ -157,13 +157,12 @@ func (o *options) checkForBytes(f *family) error {
 	return nil
 }
 
-// newSpec returns the spec of a class.
-func (b *Bytes) newSpec(class int) *spec {
-	o := b.options
+// specOfClass returns the spec of a class.
+func specOfClass(class int, o options) *spec {
 	o.class = uint8(class)
 	sp, err := newSpec(reflect.ArrayOf(sizeOfClass(class), reflect.TypeFor[byte]()), o)
 	if err != nil {
-		panic(err) // not what NewBytes has accepted
+		panic(err) // NewBytes has not checked the options
 	}
 	return sp
 }
@@ -240,7 +239,7 @@ func (b *Bytes) makeClass(class int) (*core, error) {
 	c.putElsewhere = func(op string, x unsafe.Pointer) error {
 		return b.putOther(op, bytesAt(x, sizeOfClass(class)))
 	}
-	c.init(b.newSpec(class))
+	c.init(specOfClass(class, b.options))
 	b.classes[class].Store(c)
 	return c, nil
 }
@@ -491,11 +490,15 @@ func (b *Bytes) releaseEmpty() bool {
 
 // take counts bytes of pages that are about to be made, unless the limit forbids them.
 func (f *family) take(bytes int64) bool {
-	if f.used.Add(bytes) > f.limit && f.limit != 0 {
-		f.used.Add(-bytes)
-		return false
+	for {
+		used := f.used.Load()
+		if f.limit != 0 && used+bytes > f.limit {
+			return false
+		}
+		if f.used.CompareAndSwap(used, used+bytes) {
+			return true
+		}
 	}
-	return true
 }
 
 // giveBack takes back what take has counted.
