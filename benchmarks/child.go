@@ -43,8 +43,11 @@ func buildWorker(ctx context.Context, dir string, seed int, baseline string) (st
 			return "", err
 		}
 		args = append(args, "-modfile="+modfile)
-		if !hasGoHeap(baseline) {
+		switch {
+		case !hasGoHeap(baseline):
 			args = append(args, "-tags=nogoheap")
+		case !hasBytes(baseline):
+			args = append(args, "-tags=nobytes")
 		}
 	}
 	cmd := command(ctx, "go", append(args, "-o", path, workerPackage)...)
@@ -61,6 +64,12 @@ func buildWorker(ctx context.Context, dir string, seed int, baseline string) (st
 func hasGoHeap(baseline string) bool {
 	text, _ := os.ReadFile(filepath.Join(baseline, "options.go"))
 	return bytes.Contains(text, []byte("func WithGoHeap("))
+}
+
+// hasBytes reports whether the library in a checkout has what the bytes study is about.
+func hasBytes(baseline string) bool {
+	_, err := os.Stat(filepath.Join(baseline, "bytes.go"))
+	return err == nil
 }
 
 // writeBaselineModule writes a go.mod that takes the library from the baseline, with

@@ -199,7 +199,7 @@ after a warm-up, and "releases" are pages for each burst, off the heap / on it. 
 of garbage, outside of slices. %s before a ratio: others used the cores in all processes, or bursts take so long that there
 were few slices.
 
-`, l.Run, l.Method, largeStep, wire.LargeMostGarbage>>20, noisy)
+`, l.Run, l.Method, largeStep, wire.MostGarbage>>20, noisy)
 	writeTable(out, l.table())
 	for _, s := range l.Skipped {
 		fmt.Fprintf(out, "\nNot measured: %s.\n", s)
@@ -233,13 +233,7 @@ func (l *Large) table() [][]string {
 	return rows
 }
 
-func (f LargeFigure) ratio() string {
-	text := formatRatio(&f.VsSyncPool, len(f.NS))
-	if f.Noisy {
-		text = noisy + text
-	}
-	return text
-}
+func (f LargeFigure) ratio() string { return noisyRatio(&f.VsSyncPool, len(f.NS), f.Noisy) }
 
 func (l *Large) memoryTable() [][]string {
 	rows := [][]string{{

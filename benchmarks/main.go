@@ -1,7 +1,7 @@
 // Benchmarks compares the pool with what else people use: sync.Pool, other pools
 // and allocators, hand-written free lists and the plain heap.
 //
-//	go run . [-quick] [-study all|peers|stops|promotion|memory|growth|goheap|large|none] [-processes N] [-out DIR]
+//	go run . [-quick] [-study all|peers|stops|promotion|memory|growth|goheap|large|bytes|none] [-processes N] [-out DIR]
 //	go run . [-workload REGEXP] [-size 64,256] [-sides pool,syncx] [-baseline DIR] [-processes N] [-out DIR]
 //
 // It builds its worker anew for each process, with functions in another order,
@@ -74,12 +74,13 @@ const (
 	studyGrowth    = "growth"
 	studyGoHeap    = "goheap"
 	studyLarge     = "large"
+	studyBytes     = "bytes"
 	studyAll       = "all"
 	studyNone      = "none" // tables and charts of what an earlier run has left
 )
 
 // allStudies are those of studyAll, in the order of the tables.
-var allStudies = []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap, studyLarge}
+var allStudies = []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap, studyLarge, studyBytes}
 
 type options struct {
 	studies   []string
@@ -90,6 +91,7 @@ type options struct {
 	growth    growthPlan
 	goHeap    goHeapPlan
 	large     largePlan
+	bytes     bytesPlan
 	out       string
 	command   string
 }
@@ -116,6 +118,12 @@ var (
 			processes: 5, objects: []int{1, 8, 64, 256}, most: 256 << 20, idle: 2 * time.Second,
 			timing: wire.Timing{Slices: 300, Slice: 100 * time.Microsecond, Limit: time.Second},
 		},
+		bytes: bytesPlan{
+			processes: 5, together: 200, burst: 64, idle: 5 * time.Second,
+			timing: wire.Timing{
+				Slices: 300, Slice: 100 * time.Microsecond, Limit: 2 * time.Second, Rounds: 15, Round: 5 * time.Millisecond,
+			},
+		},
 		out: "results",
 	}
 	quick = options{
@@ -136,6 +144,12 @@ var (
 			processes: 1, objects: []int{1, 8}, most: 1 << 20, idle: 100 * time.Millisecond,
 			timing: wire.Timing{Slices: 10, Slice: 50 * time.Microsecond, Limit: 20 * time.Millisecond},
 		},
+		bytes: bytesPlan{
+			processes: 1, together: 5, burst: 8, idle: 100 * time.Millisecond,
+			timing: wire.Timing{
+				Slices: 10, Slice: 50 * time.Microsecond, Limit: 50 * time.Millisecond, Rounds: 1, Round: 500 * time.Microsecond,
+			},
+		},
 		out: filepath.Join("results", "quick"),
 	}
 )
@@ -145,7 +159,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var (
 		fs        = flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 		isQuick   = fs.Bool("quick", false, "under two minutes: a little of everything, figures worth nothing")
-		study     = fs.String("study", "", "only this `study`: peers, stops, promotion, memory, growth, goheap or large; or all, or none (default all, with -workload or -size peers)")
+		study     = fs.String("study", "", "only this `study`: peers, stops, promotion, memory, growth, goheap, large or bytes; or all, or none (default all, with -workload or -size peers)")
 		workload  = fs.String("workload", "", "only workloads whose name matches this `regexp`")
 		sizes     = fs.String("size", "", "only these object `sizes`, of 16,64,256,1024")
 		sides     = fs.String("sides", "", "only these `sides`, and sync.Pool: "+sideNames())
@@ -183,7 +197,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	opts.command = strings.Join(append([]string{"go run ."}, args...), " ")
 	if *processes > 0 {
 		opts.peers.processes, opts.stops.processes, opts.promotion.processes = *processes, *processes, *processes
-		opts.goHeap.processes, opts.large.processes = *processes, *processes
+		opts.goHeap.processes, opts.large.processes, opts.bytes.processes = *processes, *processes, *processes
 	}
 	if *attempts > 0 {
 		opts.peers.attempts = *attempts
@@ -225,7 +239,7 @@ func parseStudy(name string, filtered bool) ([]string, error) {
 	case slices.Contains(allStudies, name):
 		return []string{name}, nil
 	}
-	return nil, fmt.Errorf("-study must be peers, stops, promotion, memory, growth, goheap, large, all or none, not %q", name)
+	return nil, fmt.Errorf("-study must be peers, stops, promotion, memory, growth, goheap, large, bytes, all or none, not %q", name)
 }
 
 func parseWorkloads(pattern string) ([]catalog.Workload, error) {
@@ -345,6 +359,14 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		}
 		large.Run, results.Large = stop(), large
 	}
+	if opts.has(studyBytes) {
+		stop := startRun(opts.command, time.Now())
+		slicesOfBytes, err := measureBytes(ctx, opts.bytes, dir, pr)
+		if err != nil {
+			return err
+		}
+		slicesOfBytes.Run, results.Bytes = stop(), slicesOfBytes
+	}
 	if !opts.has(studyMemory) && !opts.has(studyGrowth) && !opts.has(studyGoHeap) {
 		return nil
 	}
@@ -402,6 +424,9 @@ func (o options) expectAll() time.Duration {
 	}
 	if o.has(studyLarge) {
 		sum += o.large.expectAll()
+	}
+	if o.has(studyBytes) {
+		sum += o.bytes.expectAll()
 	}
 	return sum
 }

@@ -182,7 +182,7 @@ func TestBadFlags(t *testing.T) {
 		{"-size 65", `-size must be of [16 64 256 1024], with commas between, not "65"`},
 		{"-size 64,", "-size must be of"},
 		{"-sides pool,glue", `-sides must be of pool,batch,syncpool,syncx,modernc,moderncmutex,bytebuffer,mutexslice,channel,new,floor,mimalloc, not "glue"`},
-		{"-study life", `-study must be peers, stops, promotion, memory, growth, goheap, large, all or none, not "life"`},
+		{"-study life", `-study must be peers, stops, promotion, memory, growth, goheap, large, bytes, all or none, not "life"`},
 		{"-turbo", "flag provided but not defined: -turbo"},
 		{"now", `unexpected argument "now"`},
 	} {
@@ -201,14 +201,14 @@ func TestStudies(t *testing.T) {
 		args string
 		want []string
 	}{
-		{"", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap, studyLarge}},
+		{"", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap, studyLarge, studyBytes}},
 		{"-study growth", []string{studyGrowth}},
 		{"-workload larson", []string{studyPeers}},
 		{"-sides new", []string{studyPeers}},
 		{"-baseline ..", []string{studyPeers}},
 		{"-study promotion", []string{studyPromotion}},
 		{"-study none", nil},
-		{"-size 64 -study all", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap, studyLarge}},
+		{"-size 64 -study all", []string{studyPeers, studyStops, studyPromotion, studyMemory, studyGrowth, studyGoHeap, studyLarge, studyBytes}},
 	} {
 		opts, err := parse(strings.Fields(test.args), io.Discard)
 		require.NoError(t, err)
@@ -296,6 +296,49 @@ func TestLargeFigures(t *testing.T) {
 	figures = largeFigures(k, map[largeKey][]wire.LargeCell{k: {c(false, 5, 0), c(false, 6, 0)}})
 	assert.Equal(t, "~0.55 (0.50–0.60)", figures[0].ratio())
 	assert.Empty(t, largeFigures(k, nil))
+}
+
+func TestBytesStudy(t *testing.T) {
+	out := t.TempDir()
+	code, stdout, stderr := runWith(t.Context(), "-quick", "-processes", "2", "-study", "bytes", "-out", out)
+	require.Equal(t, 0, code, stderr)
+	for _, row := range []string{
+		"| size | ns | Bytes | Bytes, off heap | bytebuffer | mcache | make |", "| make | ", "| 129–256 | 8 | 3.8 % | 10.4 % |",
+	} {
+		assert.Contains(t, stdout, row)
+	}
+	assert.Regexp(t, `(?m)^\| mix \| [0-9.]+ \| ~?[0-9.]+ \([0-9.]+–[0-9.]+\) \|`, stdout)
+	r, err := load(out)
+	require.NoError(t, err)
+	require.Len(t, r.Bytes.Figures, len(wire.BytesWorkloads)*len(bytesSizes)*len(wire.BytesSides))
+	for _, f := range r.Bytes.Figures {
+		assert.Positive(t, f.VsSyncPool.Median, "%d bytes, %s", f.Size, f.Side)
+	}
+	assert.Len(t, r.Bytes.Memory, len(wire.BytesSides))
+}
+
+// Figures are those of quiet processes, if there is one.
+func TestBytesFigures(t *testing.T) {
+	k := bytesKey{64, wire.BytesChurn}
+	c := func(quiet bool, ns float64) wire.BytesCell {
+		cell := wire.BytesCell{Workload: k.workload, Quiet: quiet, NS: make(map[catalog.Side]float64), Capacity: make(map[catalog.Side]float64)}
+		for _, s := range wire.BytesSides {
+			cell.NS[s], cell.Capacity[s] = 10, 1.5
+		}
+		cell.NS[wire.BytesOnHeap] = ns
+		return cell
+	}
+	b := &Bytes{Figures: bytesFigures(k, map[bytesKey][]wire.BytesCell{k: {c(true, 5), c(false, 30)}})}
+	assert.Equal(t, []string{"64 B", "10.0", "0.50", "1.00", "1.00", "1.00", "1.00"}, b.timesTable(wire.BytesChurn)[1])
+	assert.Equal(t, []string{"64 B", "1.50", "1.50", "1.50", "1.50", "1.50", "1.50"}, b.capacityTable()[1])
+	b.Figures = bytesFigures(k, map[bytesKey][]wire.BytesCell{k: {c(false, 5), c(false, 7)}})
+	assert.Equal(t, "~0.60 (0.50–0.70)", b.timesTable(wire.BytesChurn)[1][2])
+}
+
+func TestWasteTable(t *testing.T) {
+	pages := [2]wire.Paging{{Bytes: 8 << 10, Slots: 50}, {Bytes: 64 << 10, Slots: 400}}
+	b := &Bytes{Classes: []wire.BytesClass{{From: 129, Size: 144, Pages: pages}, {From: 145, Size: 160, Pages: pages}}}
+	assert.Equal(t, []string{"129–256", "2", "4.9 %", "10.4 %", "8 KiB", "12.1 %", "64 KiB", "12.1 %"}, b.wasteTable()[1])
 }
 
 func TestNoMimalloc(t *testing.T) {
@@ -401,7 +444,7 @@ func TestResults(t *testing.T) {
 		}}},
 	}
 	var stdout strings.Builder
-	require.NoError(t, r.write(options{out: dir, studies: []string{studyMemory, studyGrowth, studyGoHeap, studyLarge}}, &stdout))
+	require.NoError(t, r.write(options{out: dir, studies: []string{studyMemory, studyGrowth, studyGoHeap, studyLarge, studyBytes}}, &stdout))
 	assert.NotContains(t, stdout.String(), "ping-pong")
 	assert.Contains(t, stdout.String(), "| pool | 4 | 40 | 6 | 41 | 7 | 20.0 | 10.0 |")
 	assert.Contains(t, stdout.String(), "| 1e+06 | pool | 12.5 |")

@@ -29,6 +29,7 @@ type Results struct {
 	Growth    *Growth    `json:"growth,omitempty"`
 	GoHeap    *GoHeap    `json:"goheap,omitempty"`
 	Large     *Large     `json:"large,omitempty"`
+	Bytes     *Bytes     `json:"bytes,omitempty"`
 }
 
 // A Run says where and how a study was made.
@@ -175,6 +176,28 @@ type LargeFigure struct {
 	Releases   Spread       `json:"releases"` // pages in each burst
 }
 
+// Bytes is what slices of bytes cost, and what they leave.
+type Bytes struct {
+	Run
+	Processes int                `json:"processes"`
+	Method    string             `json:"method"`
+	Figures   []BytesFigure      `json:"figures"`
+	Memory    []wire.BytesMemory `json:"bursts"`
+	Idle      time.Duration      `json:"idle"` // before memory is looked at
+	Classes   []wire.BytesClass  `json:"classes"`
+}
+
+// A BytesFigure is one side in one workload.
+type BytesFigure struct {
+	Workload   wire.BytesWorkload `json:"workload"`
+	Size       int                `json:"size"` // 0: the mix
+	Side       catalog.Side       `json:"side"`
+	Noisy      bool               `json:"noisy,omitempty"`
+	NS         []float64          `json:"ns"` // a slice, of each process; of the quiet ones if not Noisy
+	VsSyncPool Spread             `json:"vsSyncPool"`
+	Capacity   float64            `json:"capacity,omitempty"` // for each byte that was asked for
+}
+
 const (
 	resultsFile = "results.json"
 	tableFile   = "table.md"
@@ -197,6 +220,8 @@ func (r *Results) drop(study string) {
 		r.GoHeap = nil
 	case studyLarge:
 		r.Large = nil
+	case studyBytes:
+		r.Bytes = nil
 	}
 }
 
@@ -223,7 +248,7 @@ func (r Results) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, start := range []string{`{"workload"`, `{"holder"`, `{"side"`, `{"size"`, `"peers"`, `"stops":{`, `"promotion"`, `"memory"`, `"growth"`, `"goheap"`, `"large":{`} {
+	for _, start := range []string{`{"workload"`, `{"holder"`, `{"side"`, `{"size"`, `"peers"`, `"stops":{`, `"promotion"`, `"memory"`, `"growth"`, `"goheap"`, `"large":{`, `"bytes":{`, `{"from"`} {
 		text = bytes.ReplaceAll(text, []byte(start), []byte("\n"+start))
 	}
 	return os.WriteFile(filepath.Join(dir, resultsFile), append(text, '\n'), 0o666)

@@ -42,6 +42,9 @@ func writeTables(out io.Writer, r Results) {
 	if r.Large != nil {
 		writeLarge(out, r.Large)
 	}
+	if r.Bytes != nil {
+		writeBytes(out, r.Bytes)
+	}
 }
 
 func writePeers(out io.Writer, p *Peers) {
@@ -128,9 +131,12 @@ func peersTable(p *Peers, size int, m catalog.Mode) [][]string {
 }
 
 // ratio returns one of f as text.
-func (f Figure) ratio(s *Spread) string {
-	text := formatRatio(s, len(f.NS))
-	if f.Noisy && s != nil {
+func (f Figure) ratio(s *Spread) string { return noisyRatio(s, len(f.NS), f.Noisy) }
+
+// noisyRatio returns a ratio of a figure that may be noisy.
+func noisyRatio(s *Spread, processes int, isNoisy bool) string {
+	text := formatRatio(s, processes)
+	if isNoisy && s != nil {
 		text = noisy + text
 	}
 	return text

@@ -8,6 +8,7 @@ package main
 import (
 	"bytes"
 	_ "embed"
+	"errors"
 	"flag"
 	"fmt"
 	"go/format"
@@ -21,6 +22,9 @@ import (
 
 //go:embed loops.tmpl
 var loopsTemplate string
+
+//go:embed bytes.tmpl
+var bytesTemplate string
 
 //go:embed registry.tmpl
 var registryTemplate string
@@ -92,7 +96,17 @@ func generate() (map[string][]byte, error) {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
 	files["registry_gen.go"] = text
-	return files, generateHeap(files)
+	return files, errors.Join(generateHeap(files), generateBytes(files))
+}
+
+// generateBytes adds the file of the bytes study. Some baselines cannot build it.
+func generateBytes(files map[string][]byte) error {
+	text, err := execute(bytesTemplate, map[string]any{"Imports": bytesImports(), "Sides": bytesSides})
+	if err != nil {
+		return fmt.Errorf("bytes: %w", err)
+	}
+	files["loops_bytes_gen.go"] = text
+	return nil
 }
 
 // generateHeap adds the files of the goheap study. Some baselines cannot build them.

@@ -13,7 +13,7 @@ import (
 func TestUpToDate(t *testing.T) {
 	files, err := generate()
 	require.NoError(t, err)
-	require.Len(t, files, len(sides)+len([]string{"registry", "goheap", "registry of goheap"}))
+	require.Len(t, files, len(sides)+len([]string{"registry", "goheap", "registry of goheap", "bytes"}))
 	dir := filepath.Join("..", "worker")
 	for name, want := range files {
 		have, err := os.ReadFile(filepath.Join(dir, name))

@@ -14,10 +14,6 @@ const OnGoHeap catalog.Side = "pool, Go heap"
 // LargeSides are those of the large study.
 var LargeSides = []catalog.Side{catalog.Pool, OnGoHeap, catalog.SyncPool}
 
-// LargeMostGarbage is how many bytes of garbage sides may leave until it is collected. No other
-// collection runs in slices.
-const LargeMostGarbage = 512 << 20
-
 // LargeSpec asks for bursts of arrays of Size bytes. A burst gets some objects, writes each of them
 // and puts them all. There is a process for each size.
 type LargeSpec struct {

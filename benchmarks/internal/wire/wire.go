@@ -26,6 +26,10 @@ const (
 
 	VerbLarge       = "large"       // LargeSpec, answers Large
 	VerbLargeMemory = "largememory" // LargeMemorySpec, answers LargeMemory
+
+	VerbBytes       = "bytes"       // BytesSpec, answers Bytes
+	VerbBytesMemory = "bytesmemory" // BytesMemorySpec, answers BytesMemory
+	VerbBytesWaste  = "byteswaste"  // BytesWasteSpec, answers BytesWaste
 )
 
 // A CellSpec asks for one workload with one size and mode.
@@ -48,6 +52,10 @@ type Timing struct {
 	Rounds int           `json:"rounds"`
 	Round  time.Duration `json:"round"`
 }
+
+// MostGarbage is how many bytes of garbage the sides of the large study and of the bytes study may
+// leave until it is collected. No other collection runs in slices.
+const MostGarbage = 512 << 20
 
 // A Cell is the answer, in ns a pair: the 10th percentile of the slices, or the median
 // of the rounds.

@@ -257,6 +257,16 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
+// A meter knows how much the heap has handed out since the last collection that it has made.
+type meter struct{ from uint64 }
+
+func (m *meter) collectAbove(bytes uint64) {
+	if allocated()-m.from > bytes {
+		runtime.GC()
+		m.from = allocated()
+	}
+}
+
 func median(xs []float64) float64 {
 	xs = slices.Sorted(slices.Values(xs))
 	n := len(xs)

@@ -139,25 +139,11 @@ type burstRunner[T any] struct {
 
 func (r *burstRunner[T]) run(n int) lap {
 	times := max(1, (n+len(r.xs)-1)/len(r.xs))
-	before := probe()
-	start := time.Now()
-	r.bursts(times, r.xs, r.step)
-	took := time.Since(start)
-	l := lap{pairs: times * len(r.xs), took: took, probe: max(before, probe())}
+	l := timeWorkers(1, times*len(r.xs), func(int) { r.bursts(times, r.xs, r.step) })
 	r.done += times
 	clear(r.xs) // or they would keep what sync.Pool lets go
-	r.garbage.collectAbove(wire.LargeMostGarbage)
+	r.garbage.collectAbove(wire.MostGarbage)
 	return l
-}
-
-// A meter knows how much the heap has handed out since the last collection that it has made.
-type meter struct{ from uint64 }
-
-func (m *meter) collectAbove(bytes uint64) {
-	if allocated()-m.from > bytes {
-		runtime.GC()
-		m.from = allocated()
-	}
 }
 
 // measureBursts has the sides take turns for each kind of burst.

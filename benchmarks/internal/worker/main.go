@@ -40,7 +40,7 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	case wire.VerbPromotion:
 		return answer(spec, out, measurePromotion)
 	}
-	for _, verbs := range []map[string]func([]byte, io.Writer) error{heapVerbs, largeVerbs} {
+	for _, verbs := range []map[string]func([]byte, io.Writer) error{heapVerbs, largeVerbs, bytesVerbs} {
 		if study := verbs[args[0]]; study != nil {
 			return study(spec, out)
 		}

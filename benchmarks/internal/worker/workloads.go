@@ -64,22 +64,27 @@ func (c crew[T]) close() { c[0].close() }
 
 // do runs work once for each of the crew, all at the same time: so many pairs.
 func (c crew[T]) do(pairs int, work func(k int, l loops[T])) lap {
-	starts, ends, probes := make([]time.Time, len(c)), make([]time.Time, len(c)), make([]time.Duration, len(c))
+	return timeWorkers(len(c), pairs, func(k int) { work(k, c[k]) })
+}
+
+// timeWorkers runs work on so many goroutines, all at the same time: so many pairs.
+func timeWorkers(workers, pairs int, work func(k int)) lap {
+	starts, ends, probes := make([]time.Time, workers), make([]time.Time, workers), make([]time.Duration, workers)
 	timed := func(k int) {
 		before := probe()
 		starts[k] = time.Now()
-		work(k, c[k])
+		work(k)
 		ends[k] = time.Now()
 		probes[k] = max(before, probe())
 	}
 	switch {
-	case len(c) == 1:
+	case workers == 1:
 		timed(0)
-	case len(c) <= min(runtime.GOMAXPROCS(0), runtime.NumCPU()):
-		together.do(len(c), timed)
+	case workers <= min(runtime.GOMAXPROCS(0), runtime.NumCPU()):
+		together.do(workers, timed)
 	default:
 		var done sync.WaitGroup
-		for k := range c {
+		for k := range workers {
 			done.Go(func() { timed(k) })
 		}
 		done.Wait()
