@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/warmpage/pool"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/experimental"
+	"google.golang.org/grpc/mem"
+)
+
+// A side is where buffers come from.
+type side string
+
+const (
+	byDefault side = "default" // gRPC's own pool
+	onHeap    side = "Bytes"
+	offHeap   side = "Bytes, off heap"
+	noPool    side = "no pool"
+)
+
+var sides = []side{byDefault, onHeap, offHeap, noPool}
+
+// A plan is what a child has to do.
+type plan struct {
+	Side     side
+	Streams  int
+	Messages int
+	Idle     time.Duration
+}
+
+// A result is what it has measured. Client and server are one process.
+type result struct {
+	Side        side
+	Took, CPU   time.Duration // of all messages
+	Allocations float64       // a message
+	Bytes       float64       // a message
+	Collections uint32
+	After       state // the last message
+	Idle        state
+	Gets        uint64 // from the Bytes
+	Unput       int    // in use at the end, or lost
+}
+
+// A state is what the process holds.
+type state struct {
+	Resident int64
+	Held     int64 // objects of the Go heap that were not swept yet, and what the Bytes has off it
+}
+
+// measure sets gRPC's default pool, so it is for a process of its own.
+func measure(ctx context.Context, p plan) (result, error) {
+	r := result{Side: p.Side}
+	b, err := p.Side.install()
+	if err != nil {
+		return r, err
+	}
+	c, err := connect()
+	if err != nil {
+		return r, err
+	}
+	if err := c.run(ctx, p.Streams, p.Messages/10); err != nil { // to be warm
+		return r, err
+	}
+	before, cpu, start := memStats(), usedCPU(), time.Now()
+	if err := c.run(ctx, p.Streams, p.Messages); err != nil {
+		return r, err
+	}
+	r.Took, r.CPU = time.Since(start), usedCPU()-cpu
+	after := memStats()
+	r.Allocations = float64(after.Mallocs-before.Mallocs) / float64(p.Messages)
+	r.Bytes = float64(after.TotalAlloc-before.TotalAlloc) / float64(p.Messages)
+	r.Collections = after.NumGC - before.NumGC
+	r.After = stateOf(b)
+	if err := rest(ctx, p.Idle); err != nil {
+		return r, err
+	}
+	r.Idle = stateOf(b)
+	if err := c.close(); err != nil {
+		return r, err
+	}
+	if b != nil {
+		st := b.Stats()
+		r.Gets, r.Unput = st.Gets, st.Live+int(st.Lost)
+	}
+	return r, nil
+}
+
+// install makes gRPC use the side's buffers. It returns the Bytes that they come from, nil if they do
+// not.
+func (s side) install() (*pool.Bytes, error) {
+	switch s {
+	case byDefault:
+		return nil, nil
+	case noPool:
+		experimental.SetDefaultBufferPool(mem.NopBufferPool{})
+		return nil, nil
+	case onHeap, offHeap:
+		opts := []pool.Option{pool.WithName("grpc")}
+		if s == offHeap {
+			opts = append(opts, pool.WithOffHeap())
+		}
+		b := pool.NewBytes(opts...)
+		experimental.SetDefaultBufferPool(newBufferPool(b))
+		return b, nil
+	}
+	return nil, fmt.Errorf("no side %q", s)
+}
+
+// rest is idle, with a collection in each second, as in a program that does other things.
+func rest(ctx context.Context, d time.Duration) error {
+	end := time.After(d)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			runtime.GC()
+		case <-end:
+			return nil
+		}
+	}
+}
+
+func stateOf(b *pool.Bytes) state {
+	st := state{Resident: resident(), Held: int64(memStats().HeapAlloc)}
+	if b != nil {
+		st.Held += pool.ReadMemory().Committed // of pages off the Go heap
+	}
+	return st
+}
+
+func memStats() (m runtime.MemStats) {
+	runtime.ReadMemStats(&m)
+	return m
+}
+
+func usedCPU() time.Duration {
+	var r unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &r) != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// resident returns how many bytes the process has in memory, 0 if the system does not say.
+func resident() int64 {
+	text, _ := os.ReadFile("/proc/self/statm")
+	if fields := bytes.Fields(text); len(fields) > 1 {
+		pages, _ := strconv.ParseInt(string(fields[1]), 10, 64)
+		return pages * int64(os.Getpagesize())
+	}
+	return 0
+}
+
+// Each side runs in a child process, which is this program again: gRPC has one default pool. A child
+// finds its plan in the environment, and writes its result to standard output.
+const planVariable = "WARMPAGE_GRPC_PLAN"
+
+func beChild(ctx context.Context, text string, stdout io.Writer) error {
+	var p plan
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		return fmt.Errorf("%s: %w", planVariable, err)
+	}
+	r, err := measure(ctx, p)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(stdout).Encode(r)
+}
+
+func runChild(ctx context.Context, p plan) (r result, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return r, err
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return r, err
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), planVariable+"="+string(text))
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	switch {
+	case ctx.Err() != nil:
+		return r, ctx.Err()
+	case err != nil:
+		return r, fmt.Errorf("%s: %w\n%s", p.Side, err, errs.Bytes())
+	}
+	return r, json.Unmarshal(out, &r)
+}
