@@ -789,7 +789,7 @@ func TestGoHeapAlign(t *testing.T) {
 }
 
 // A page is the smallest of 8 to 64 KiB that has 64 slots. Otherwise it is 64 KiB, or
-// has eight, or one above 512 KiB.
+// has eight, or one above 64 KiB.
 func TestGoHeapPages(t *testing.T) {
 	for _, scanned := range []bool{false, true} {
 		for size := uintptr(8); size <= MaxSlotSize; size += max(8, size/4096*8) {
@@ -803,7 +803,7 @@ func TestGoHeapPages(t *testing.T) {
 			case g.slots >= 64:
 				require.Contains(t, []uint32{16 << 10, 32 << 10, 64 << 10}, g.pageSize)
 				require.Less(t, (g.pageSize/2-header)/g.stride, uint32(64), "half a page would do")
-			case g.slots == 8 || g.slots == 1 && size > 512<<10:
+			case g.slots == 8 || g.slots == 1 && size > 64<<10:
 				require.Less(t, g.pageSize-g.slots*g.stride, uint32(8<<10))
 			default:
 				require.EqualValues(t, 64<<10, g.pageSize)

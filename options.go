@@ -81,7 +81,7 @@ func WithAlign(n int) Option {
 // page at a time, when the program has none of its slots any more: [Stats].Lost counts them. One
 // slot that the program has keeps its page. So pages are smaller than others: a page is the
 // smallest of 8, 16, 32 and 64 KiB that has at least 64 slots. For slots that are too large for
-// that, it is 64 KiB, or has eight slots, or one above 512 KiB. With [WithInit], it has 128 slots at
+// that, it is 64 KiB, or has eight slots, or one above 64 KiB. With [WithInit], it has 128 slots at
 // most.
 //
 // [Pool.Ref] keeps a slot, and with it the page, until the slot is Put, even if the program has

@@ -92,14 +92,14 @@ func geometryOf(size uintptr) geometry {
 // geometryOnHeap returns the shape of pages on the Go heap for slots of size bytes, which the
 // garbage collector scans or not.
 //
-// A slot that the program holds keeps its whole page from the collector. So these pages are smaller
-// than others: the smallest of 8, 16, 32 and 64 KiB that has heapSlots slots, or, for slots above
-// 8 KiB, as much as eight of them take; above largeSlotMax, a page has one. Their sizes are such that
-// Go gives each page 8 KiB blocks of
-// its own: up to 32 KiB, those of its size classes that have one object in a span, less the 8 bytes
-// in front of an object with pointers (internal/runtime/gc/sizeclasses.go, malloc.go), and above,
-// any (objects of that size have whole spans). Because of these 8 bytes, a page is above 32 KiB if
-// slots with pointers are to be aligned to more.
+// A slot that the program holds keeps its whole page from the collector. So these pages are
+// smaller than others: the smallest of 8, 16, 32 and 64 KiB that has heapSlots slots, or, for
+// slots above 8 KiB, as much as eight of them take; above mediumSlotMax, a page has one. Their
+// sizes are such that Go gives each page 8 KiB blocks of its own: up to 32 KiB, those of its size
+// classes that have one object in a span, less the 8 bytes in front of an object with pointers
+// (internal/runtime/gc/sizeclasses.go, malloc.go), and above, any (objects of that size have whole
+// spans). Because of these 8 bytes, a page is above 32 KiB if slots with pointers are to be
+// aligned to more.
 func geometryOnHeap(size, align uintptr, scanned bool) geometry {
 	g := geometryOf(size)
 	slots := func(pageSize uint32) uint32 {
@@ -116,7 +116,7 @@ func geometryOnHeap(size, align uintptr, scanned bool) geometry {
 		g.pageSize = min(2*g.pageSize, 64<<10)
 	}
 	if g.slots = slots(g.pageSize); g.slots < 8 {
-		if g.slots = 8; g.stride > largeSlotMax {
+		if g.slots = 8; g.stride > mediumSlotMax {
 			g.slots = 1
 		}
 		g.pageSize = (g.slots*g.stride + 8<<10 - 1) &^ (8<<10 - 1)
