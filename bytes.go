@@ -246,7 +246,8 @@ func (b *Bytes) makeClass(class int) (*core, error) {
 
 // Put gives back a slice that Get or Grow has returned, or any part of it, on whatever goroutine.
 // Nobody may use any part of it any more. Put does nothing if the capacity of s is 0, and if it is
-// above [MaxSlotSize]: such a slice has no slot, and is the garbage collector's.
+// above [MaxSlotSize]: such a slice has no slot, and is the garbage collector's. (Put it whole, or not
+// at all: nothing tells a part with less capacity from memory that came from elsewhere.)
 //
 // Put panics with an error that wraps [ErrDoublePut] if the slot is not in use, [ErrForeignPut] if s
 // lies in no slot of b (both, if its page has been released since), and [ErrClosed] after Close. b is

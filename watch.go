@@ -118,6 +118,9 @@ func (c *core) gotBatch(s *shard, xs []unsafe.Pointer, sampled, unmade uint64) {
 func (c *core) putWatched(op string, x unsafe.Pointer) error {
 	pg, i, ok := c.find(uintptr(x))
 	if !ok || *pg.link(i) != leaving {
+		if c.depot.closed.Load() { // on the Go heap, meanwhile
+			return c.errClosed(op)
+		}
 		return c.errDoublePut(op, uintptr(x))
 	}
 	if pg.guard != nil {
