@@ -819,6 +819,7 @@ func TestGoHeapPages(t *testing.T) {
 
 // SetProcessLimit does not count pages of the Go heap, and no field of Memory but GoHeap does.
 func TestGoHeapIsNotInTheProcessLimit(t *testing.T) {
+	awaitForgotten(t) // so that nothing goes meanwhile
 	p := New[heapNode](WithGoHeap())
 	defer SetProcessLimit(SetProcessLimit(1))
 	before := ReadMemory()
