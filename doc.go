@@ -28,9 +28,24 @@
 // [4096]byte begins where an OS page may begin. (A T with pointers is aligned to 8 bytes.)
 // [WithAlign] aligns slots more.
 //
-// A pool is not for buffers of varying size, unless they are fields of an object that keeps them.
-// Nor is it for code that cannot tell when an object's last user is done: a slot that is used after
-// its Put may be somebody else's. One that is never Put is never reclaimed, except on the Go heap.
+// A pool is not for code that cannot tell when an object's last user is done: a slot that is used
+// after its Put may be somebody else's. One that is never Put is never reclaimed, except on the Go
+// heap.
+//
+// # Slices of bytes
+//
+// For buffers of varying size there is [Bytes], which hands out a []byte of any length, from size
+// classes. Each class is like a pool of arrays.
+//
+//	bodies := pool.NewBytes(pool.WithName("bodies"))
+//	b := bodies.Get(4096)[:0]
+//	b = bodies.Grow(b, len(chunk)) // before append: it moves to a larger class if need be
+//	b = append(b, chunk...)
+//	...
+//	bodies.Put(b) // b, or any part of it
+//
+// Slots are on the Go heap, so a slice that is forgotten, or that append has moved, is no leak. With
+// [WithOffHeap] they are off it. [Buffer] is a [bytes.Buffer] for writing on top of that.
 //
 // # Get and Put, or Ref
 //
@@ -67,12 +82,14 @@
 //     never panics. PutRef returns false, and panics only if a Put of the slot runs at the same
 //     time.
 //   - All: [ErrClosed], [ErrLimit]. Trim: [ErrClosed].
+//   - [Bytes]: the same as of a pool, and an error of its own if a length is negative. Grow panics
+//     where Get does. TryPut returns false instead of ErrForeignPut. [Buffer] panics where Bytes does.
 //   - [Pool.Close] returns [ErrInUse] while slots are out, except with WithGoHeap, and [ErrClosed]
 //     the second time.
 //   - With -tags pooldebug, any call that gets or puts slots, Trim and Close: [ErrCorrupt] if a
 //     slot was written to after its Put, or beyond its end.
 //
-// A Pool that New did not make, and a copy of a Pool, panic as well.
+// A Pool that New did not make, and a copy of a Pool, panic as well, and so does a Bytes.
 //
 // # Options
 //
@@ -82,6 +99,7 @@
 //   - [WithWarmPages]: how many empty pages to keep between bursts. Others go within a second.
 //   - [WithGoHeap]: pages of the Go heap, for types with pointers, and for programs that do not put
 //     all slots. The garbage collector takes a page if the program has none of its slots.
+//   - [WithOffHeap]: for [NewBytes], the opposite.
 //   - [WithInit]: a function that makes objects, which then keep what they hold.
 //   - [WithReset]: a function that runs in Put.
 //   - [WithAlign]: slots at multiples of up to 4096 bytes, for cache lines or O_DIRECT.
@@ -89,7 +107,7 @@
 //   - [WithGuardSampling]: uses after Put found in production, for a sample of the slots off the Go
 //     heap.
 //
-// [Pool.Stats], [ReadStats] and [ReadMemory] tell what pools have done and hold.
+// [NewBytes] says what options mean for a Bytes. [Pool.Stats], [Bytes.Stats], [ReadStats] and [ReadMemory] tell what pools have done and hold.
 //
 // # Testing
 //

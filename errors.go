@@ -13,7 +13,8 @@ var (
 	ErrDoublePut = errors.New("slot is not in use")
 	// ErrForeignPut means that Put, PutBatch or Ref was given an address that is no slot of this
 	// pool: memory of another kind, another pool's slot, or a place inside a slot. It may have been
-	// a slot of this pool that was Put, and whose page has been released since.
+	// a slot of this pool that was Put, and whose page has been released since. From a [Bytes] it
+	// means that the slice lies in none of its slots: most likely append has moved it.
 	ErrForeignPut = errors.New("not a slot of this pool")
 	// ErrCorrupt means that a slot was written to after its Put, or beyond its end. Only builds
 	// with -tags pooldebug look for that. The call that finds it panics: a call that gets or puts

@@ -26,6 +26,16 @@ func copyAll(dst io.Writer, src io.Reader) error {
 	return err
 }
 
+const chunkSize = 32 << 10
+
+var chunkPool = pool.New[[chunkSize]byte](pool.WithName("chunks"))
+
+// chunks is an httputil.BufferPool.
+type chunks struct{}
+
+func (chunks) Get() []byte  { return chunkPool.GetNoZero()[:] }
+func (chunks) Put(b []byte) { chunkPool.Put((*[chunkSize]byte)(b[:chunkSize])) }
+
 type job struct {
 	name string
 	done func()
@@ -102,6 +112,28 @@ var buffers = pool.New[bytes.Buffer](
 )
 
 func freeBuffer(b *bytes.Buffer) { buffers.Put(b) }
+
+var lines = pool.NewBytes(pool.WithName("lines"))
+
+func writeLines(w io.Writer, records []string) error {
+	b := lines.Get(512)[:0]
+	for _, r := range records {
+		b = lines.Grow(b, len(r)+1) // puts b if it has to move
+		b = append(b, r...)
+		b = append(b, '\n')
+	}
+	_, err := w.Write(b)
+	lines.Put(b)
+	return err
+}
+
+func greet(w io.Writer, name string) error {
+	var buf pool.Buffer
+	defer buf.Free()
+	fmt.Fprintf(&buf, "Hello, %s!", name)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type packet struct {
 	owners atomic.Int32

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"fmt"
 	"hash"
 	"io"
 	"math/rand/v2"
@@ -24,6 +25,20 @@ func copyAll(dst io.Writer, src io.Reader) error {
 	_, err := io.CopyBuffer(dst, src, *buf)
 	return err
 }
+
+const chunkSize = 32 << 10
+
+// chunks is an httputil.BufferPool.
+type chunks struct{ pool sync.Pool }
+
+func (c *chunks) Get() []byte {
+	if b, ok := c.pool.Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, chunkSize)
+}
+
+func (c *chunks) Put(b []byte) { c.pool.Put(&b) } // allocates a slice header each time
 
 type job struct {
 	name string
@@ -91,6 +106,32 @@ func freeBuffer(b *bytes.Buffer) {
 	}
 	b.Reset()
 	buffers.Put(b)
+}
+
+var lines = sync.Pool{New: func() any { return new([]byte) }}
+
+func writeLines(w io.Writer, records []string) error {
+	p := lines.Get().(*[]byte)
+	b := (*p)[:0]
+	for _, r := range records {
+		b = append(b, r...)
+		b = append(b, '\n')
+	}
+	_, err := w.Write(b)
+	*p = b // append may have moved it
+	lines.Put(p)
+	return err
+}
+
+var texts = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func greet(w io.Writer, name string) error {
+	buf := texts.Get().(*bytes.Buffer)
+	defer texts.Put(buf)
+	buf.Reset()
+	fmt.Fprintf(buf, "Hello, %s!", name)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type packet struct {

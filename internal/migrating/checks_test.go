@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http/httputil"
 	"runtime"
 	"slices"
 	"strings"
@@ -91,6 +92,37 @@ func CheckBuffers(t *testing.T, get func() *bytes.Buffer, free func(*bytes.Buffe
 			assert.GreaterOrEqual(t, again.Cap(), size)
 		}
 		free(again)
+	}
+}
+
+func CheckChunks(t *testing.T, chunks httputil.BufferPool, size int) {
+	for range 3 {
+		a, b := chunks.Get(), chunks.Get()
+		assert.Len(t, a, size)
+		a[0], a[size-1], b[0], b[size-1] = 1, 2, 3, 4
+		assert.Equal(t, []byte{1, 2, 3, 4}, []byte{a[0], a[size-1], b[0], b[size-1]})
+		chunks.Put(a)
+		chunks.Put(b)
+	}
+}
+
+func CheckWriteLines(t *testing.T, writeLines func(io.Writer, []string) error) {
+	var records []string
+	for i := range 1000 {
+		records = append(records, strings.Repeat("x", i%100))
+		var out strings.Builder
+		require.NoError(t, writeLines(&out, records))
+		require.Equal(t, strings.Join(records, "\n")+"\n", out.String())
+	}
+	assert.ErrorIs(t, writeLines(fullDisk{}, records), io.ErrShortWrite)
+}
+
+func CheckGreet(t *testing.T, greet func(io.Writer, string) error) {
+	for _, name := range []string{"you", strings.Repeat("you and ", 1000), "me"} {
+		var out strings.Builder
+		require.NoError(t, greet(&out, name))
+		assert.Equal(t, "Hello, "+name+"!", out.String())
+		assert.ErrorIs(t, greet(fullDisk{}, name), io.ErrShortWrite)
 	}
 }
 

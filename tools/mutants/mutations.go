@@ -19,6 +19,12 @@ var (
 	duels    = []string{"-tags", "poolyield", "-run", "TestSteps", "-steptime", "10s", "."}
 )
 
+// slices are the tests of Bytes and Buffer, and debugSlices the same in the debug build.
+var (
+	slices      = []string{"-short", "-failfast", "-timeout", "2m", "-stress", "300ms", "-run", "TestBytes|TestBuffer|TestClasses", "."}
+	debugSlices = append([]string{"-tags", "pooldebug"}, slices...)
+)
+
 // The mutations, by file.
 var mutations = []mutation{
 	// page.go
@@ -463,4 +469,42 @@ var mutations = []mutation{
 		old: "\terr = w.checkZone(op, x, p)\n", new: "\t_ = w.checkZone(op, x, p)\n", tests: hooked},
 	{name: "nobody looks at what was put", file: "debug_on.go",
 		old: "firstOther(slot, w.filler())", new: "firstOther(slot[:0], w.filler())", tests: hooked},
+
+	// bytes.go and buffer.go
+	{name: "a length that a class has goes to the next", file: "bytes.go", tests: slices,
+		old: "n = max(n, 1) - 1\n", new: "n = max(n, 1)\n"},
+	{name: "parts of others' slices pass", file: "bytes.go", tests: slices,
+		old: "ok && base != nil && sp.family == b.family", new: "ok && base != nil && sp.family != nil"},
+	{name: "slices reach beyond their slot", file: "page.go", tests: slices,
+		old: " || off+uintptr(n) > pg.spec.size", new: ""},
+	{name: "a part is put where it begins", file: "page.go", tests: slices,
+		old: "return unsafe.Add(x, -int(off)), true", new: "return x, true"},
+	{name: "parts of slots in weak pages are not found", file: "bytes.go", tests: slices,
+		old: "pg.slotAround(pg.begin(), x, cap(s))", new: "pg.slotAround(uintptr(pg.first()), x, cap(s))"},
+	{name: "Put does not go on elsewhere", file: "put.go", tests: slices,
+		old: "if c.putElsewhere != nil {", new: "if c.putElsewhere != nil && c.name == op {"},
+	{name: "Grow leaves the old slot behind", file: "bytes.go", tests: slices,
+		old: "\tb.TryPut(s)\n\tdone = true\n", new: "\tdone = true\n"},
+	{name: "Grow leaves the new slot behind", file: "bytes.go", tests: slices,
+		old: "\t\tif !done {\n\t\t\tb.Put(moved)\n", new: "\t\tif !done {\n"},
+	{name: "Grow asks for no more than it needs", file: "bytes.go", tests: slices,
+		old: "max(need, min(2*cap(s), MaxSlotSize))", new: "need"},
+	{name: "the shared limit does not get back what was released", file: "depot.go", tests: slices,
+		old: "\td.freeMemory(pg)\n\td.uncount(1)\n", new: "\td.freeMemory(pg)\n"},
+	{name: "the shared limit does not get back what was refused", file: "depot.go", tests: slices,
+		old: "\t\td.uncount(1)\n\t\td.transit.undo()\n", new: "\t\td.transit.undo()\n"},
+	{name: "guards do not count for the shared limit", file: "guard.go", tests: slices,
+		old: "\tg.depot.uncount(g.pages(int(pg.mem.n)))\n", new: ""},
+	{name: "classes keep empty pages at the limit", file: "bytes.go", tests: slices,
+		old: "\treturn !q.failed || c.depot.hasRoom()\n", new: "\treturn c.depot.hasRoom()\n"},
+	{name: "Close does not look at all classes first", file: "bytes.go", tests: slices,
+		old: "\tif b.options.offHeap {\n\t\tif err", new: "\tif b.options.offHeap && len(open) == 0 {\n\t\tif err"},
+	{name: "a Buffer puts what it is about to copy", file: "buffer.go", tests: debugSlices,
+		old: "\tb.buf = append(b.buf, p...)\n\tb.release(old) // not before: p may be a part of it\n", new: "\tb.release(old)\n\tb.buf = append(b.buf, p...)\n"},
+	{name: "a Buffer writes again what was taken", file: "buffer.go", tests: slices,
+		old: "\t\tb.off += m\n", new: ""},
+	{name: "a Buffer believes its Reader", file: "buffer.go", tests: slices,
+		old: "if m < 0 || m > len(room) {", new: "if m > len(room) {"},
+	{name: "Free leaves the Buffer its slot", file: "buffer.go", tests: slices,
+		old: "\tb.buf, b.off = nil, 0\n", new: "\tb.buf, b.off = b.buf[:0], 0\n"},
 }
