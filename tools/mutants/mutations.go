@@ -179,7 +179,7 @@ var mutations = []mutation{
 	{name: "no rest after a search", file: "search.go",
 		old: "timed && q.rest != 0 && time", new: "timed && q.rest < 0 && time", tests: searching},
 	{name: "a search that found something is shared as a failure", file: "search.go",
-		old: "q.failed = pg == nil && !errors.Is(err, ErrClosed)", new: "q.failed = err == nil", tests: searching},
+		old: "q.failed = !search()", new: "q.failed = search()", tests: searching},
 	// get.go, put.go
 	{name: "Gets that fail in a batch are not counted", file: "get.go",
 		old: "c.failedGets.Add(uint64(len(dst) - b.n))", new: "c.failedGets.Add(1)"},
