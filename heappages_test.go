@@ -819,7 +819,9 @@ func TestGoHeapPages(t *testing.T) {
 
 // SetProcessLimit does not count pages of the Go heap, and no field of Memory but GoHeap does.
 func TestGoHeapIsNotInTheProcessLimit(t *testing.T) {
-	awaitForgotten(t) // so that nothing goes meanwhile
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // so that nothing that is forgotten goes meanwhile
+	runtime.GC()
+	awaitForgotten(t)
 	p := New[heapNode](WithGoHeap())
 	defer SetProcessLimit(SetProcessLimit(1))
 	before := ReadMemory()

@@ -373,6 +373,9 @@ var arenas []*arena
 // pages of both.
 func newArena(t *testing.T) *arena {
 	awaitForgotten(t)
+	for _, c := range openPools() { // nobody may release their pages while there is another arena
+		_ = caught(func() error { c.trim("Trim"); return nil })
+	}
 	before := theArena
 	use := func(a *arena) {
 		defer stopClock()()
