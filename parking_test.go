@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"math/bits"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -264,4 +265,27 @@ func TestGetLeavesOtherPoolsAlone(t *testing.T) {
 		c.put(y)
 	})
 	require.NoError(t, other.checkInvariants())
+}
+
+// A lot takes no more than 64 MiB from other shards, however large slots are, and two slots at least.
+func TestLotOfLargeSlots(t *testing.T) {
+	for _, test := range []struct {
+		size uintptr
+		room int
+	}{{64, lotSize - 1}, {512 << 10, lotSize - 1}, {2 << 20, 32}, {40 << 20, 2}} {
+		if test.size*8 > 64<<20 && bits.UintSize == 32 {
+			continue // too much for its address space
+		}
+		c, shards := sim(t, test.size, 1)
+		s := shards[0]
+		xs := simFill(t, c, s, test.room+1)
+		simDrain(t, c, s, xs)
+		if redZone == 0 {
+			assert.EqualValues(t, test.room, s.lot.n, "%d bytes", test.size)
+		}
+		assert.LessOrEqual(t, s.lot.n*c.geo.stride, uint32(128<<20))
+		s.flush(0)
+		c.settle(s.takeOutbox())
+		require.NoError(t, c.checkInvariants())
+	}
 }
