@@ -593,6 +593,7 @@ func TestBytesCloseWhileGet(t *testing.T) {
 
 // Closes and Gets at the same time: each slice that a Get has returned can be put, or was lost.
 func TestBytesCloseRaces(t *testing.T) {
+	needsPreemption(t)
 	for name, opts := range bothBytes {
 		t.Run(name, func(t *testing.T) {
 			for range times(20) {
