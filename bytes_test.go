@@ -982,7 +982,7 @@ func TestBytesLost(t *testing.T) {
 	require.GreaterOrEqual(t, got, 900)
 	gcUntil(t, func() bool { return b.Stats().Lost > 800 })
 	st := b.Stats()
-	assert.EqualValues(t, got, st.Live+int(st.Lost))
+	assert.Equal(t, got, st.Live+int(st.Lost))
 	assert.LessOrEqual(t, st.MappedBytes, int64(200<<10))
 	for _, s := range fillBytes(t, b, 5000) { // another class
 		b.Put(s)

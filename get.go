@@ -213,7 +213,7 @@ func (c *core) supply(s *shard, op string) (*shard, error) {
 // takeRoom has others release pages for c, which gets none because of err. It reports whether to try
 // again. The caller has no shard.
 func (c *core) takeRoom(err error) bool {
-	if c.takeFromKin != nil && err == c.depot.errLimit {
+	if c.takeFromKin != nil && errors.Is(err, c.depot.errLimit) {
 		return c.takeFromKin(c)
 	}
 	return c.depot.hasRoom() && takeFromOthers(c)
