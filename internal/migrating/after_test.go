@@ -230,7 +230,7 @@ type visit struct {
 
 func whatFits() {
 	fmt.Println(pool.CheckType[visit]())
-	fmt.Println(pool.CheckType[[1 << 20]byte]())
+	fmt.Println(pool.CheckType[[1 << 27]byte]())
 }
 
 // A request holds what every request has.

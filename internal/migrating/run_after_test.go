@@ -97,7 +97,7 @@ func TestOutputs(t *testing.T) {
 	want = withoutWhatVaries(want)
 	assert.True(t, strings.HasPrefix(got, want), "%s\nis not how this begins:\n%s", want, raw)
 
-	fits := fmt.Sprintf("%v\n%v\n", pool.CheckType[visit](), pool.CheckType[[1 << 20]byte]())
+	fits := fmt.Sprintf("%v\n%v\n", pool.CheckType[visit](), pool.CheckType[[1 << 27]byte]())
 	assert.Equal(t, withoutWhatVaries(outputs[1]), withoutWhatVaries(fits))
 	_ = visit{id: 1, at: time.Now(), paths: nil}
 	whatFits()
