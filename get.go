@@ -71,7 +71,6 @@ func (c *core) get() unsafe.Pointer {
 				if i = pg.localFree; i == none {
 					goto slow
 				}
-				s.counts.slowGets++
 				pg.localFree = none
 				pg.isFresh = false
 				pg.free = i

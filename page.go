@@ -15,8 +15,7 @@ import (
 //
 //   - the bump range [bump, capacity): carved slots in address order; owner only
 //   - free: the list that Get pops from; owner only
-//   - localFree: the list that the owner's Put pushes to; owner only. A Get that has to look at it
-//     counts as slow.
+//   - localFree: the list that the owner's Put pushes to; owner only
 //   - remoteFree: the list that all others push to, by compare-and-swap. The owner takes all of it
 //     at once, so there is no ABA problem.
 //
@@ -440,26 +439,28 @@ func (pg *page) takeRemote() (first, last, n uint32) {
 
 // refill makes a page ready that has nothing ready: with what was put back, which is localFree or
 // else remoteFree, and if that is little, by carving up to n slots. Owner only. A whole list
-// replaces an empty free, so nothing is walked.
-func (pg *page) refill(n uint32) bool {
+// replaces an empty free, so nothing is walked. isSlow says that it did more than to take localFree.
+func (pg *page) refill(n uint32) (isReady, isSlow bool) {
 	var back uint32
 	if pg.localFree != none {
 		back = pg.capacity - min(pg.used, pg.capacity) // |localFree|
 		pg.useLocal()
 	} else if pg.free, _, back = pg.takeRemote(); back != 0 {
 		pg.isFresh = false
+		isSlow = true
 	}
 	// Without this, a page whose carved slots are nearly all in use would come here again at once,
 	// and again, for as long as it stays so.
 	if back == 0 || back < n/4 {
 		pg.carve(n)
+		isSlow = true
 	}
 	if !pg.ready() {
 		// The count says that slots are free, and no list has them. Two Puts of one slot have
 		// raced, and these slots are lost. The page counts as full from here on.
 		pg.used = pg.capacity
 	}
-	return pg.ready()
+	return pg.ready(), isSlow
 }
 
 // useLocal makes localFree, which is not empty, the new free. Owner only, and only if nothing is

@@ -118,8 +118,7 @@ func retireFastpath[T any](t *testing.T, n int) {
 	oneP(t)
 	for name, order := range orders(n) {
 		t.Run(name, func(t *testing.T) {
-			// In a steady state, the page does not become empty and is not retired. The slots that
-			// were put are collected once a round.
+			// In a steady state, the page does not become empty and is not retired.
 			steady := newStill[T](t)
 			anchor := steady.Get()
 			defer steady.Put(anchor)
@@ -132,10 +131,15 @@ func retireFastpath[T any](t *testing.T, n int) {
 				steady.core.flush()
 			}
 			steadily := float64(steady.Stats().SlowGets-before) / float64(times(100))
-			assert.Positive(t, steadily, "slow Gets are counted")
+			if !watchAll { // a quarantine keeps slots from being got again
+				assert.Less(t, steadily, 1.0)
+			}
 
 			assert.Zero(t, perRound(t, newStill[T](t), n, times(100), order))
-			assert.GreaterOrEqual(t, perRound(t, newBase[T](t), n, times(100), order), 1.0)
+			base := newBase[T](t)
+			if n > base.Stats().SlotsPerPage {
+				assert.GreaterOrEqual(t, perRound(t, base, n, times(100), order), 1.0, "slow Gets are counted")
+			}
 		})
 	}
 }

@@ -312,9 +312,9 @@ func (s *shard) weakenAgain() {
 // slots of it that were never carved; another page of the queue; a retired page, unless the depot
 // has pages with slots in use.
 //
-// A Get that finds the current page full and the next one ready has not been slow: it did no more
-// than follow a pointer. All others that come here and get a slot count in slowGets, once, here or
-// in attach. (An exception: if the pages of the depot turn out to be gone, supply counts too.)
+// A Get that finds what was put back to the current page here, or the next page of the shard, has
+// not been slow: it did no more than follow a pointer. All others that come here and get a slot
+// count in slowGets, once, here or in attach. (An exception: if the pages of the depot turn out to be gone, supply counts too.)
 func (s *shard) find() bool {
 	for {
 		pg := s.cur
@@ -325,9 +325,12 @@ func (s *shard) find() bool {
 			// A page that is not full has slots to refill from or to carve. A page that is full
 			// and cannot be disowned has slots on remoteFree.
 			if !pg.full() || !s.disown(pg) {
-				s.counts.slowGets++
 				s.leaveRetirement(pg)
-				return pg.refill(s.spec.carveNext(pg))
+				isReady, isSlow := pg.refill(s.spec.carveNext(pg))
+				if isSlow {
+					s.counts.slowGets++
+				}
+				return isReady
 			}
 			s.cur = noPage
 		}
@@ -376,6 +379,9 @@ func (s *shard) attach(pg *page) {
 		s.demand.take()
 	}
 	s.leaveRetirement(pg)
+	if !pg.ready() && pg.localFree != none {
+		pg.useLocal()
+	}
 	if pg.ready() {
 		s.counts.slowGets++ // otherwise find counts when it makes the page ready
 	}

@@ -26,9 +26,9 @@ type Stats struct {
 	// FailedGets counts Gets that got no slot, because of a limit or because the system refused
 	// memory.
 	FailedGets uint64
-	// SlowGets counts the Gets that got a slot and found none ready: they collected slots put
-	// before, or carved new ones, or took another page than a ready one of their P. GetBatch
-	// counts each such step, however many slots it brings.
+	// SlowGets counts the Gets that got a slot and found none on their P: they collected slots that
+	// were put on other Ps, or carved new ones, or took a page from elsewhere. GetBatch counts each
+	// such step, however many slots it brings.
 	SlowGets uint64
 	// Promotions counts how often an empty page was put in order, so that the next Get from it is
 	// fast.

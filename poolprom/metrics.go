@@ -54,7 +54,7 @@ var poolCounters = described([]metric[pool.Stats]{
 		of:   func(st *pool.Stats) uint64 { return st.FailedGets },
 	}, {
 		name: "warmpage_pool_slow_gets_total",
-		help: "Gets that found no free slot ready but returned one anyway.",
+		help: "Gets that had to take or carve a page, or to collect what other Ps have put.",
 		of:   func(st *pool.Stats) uint64 { return st.SlowGets },
 	}, {
 		name: "warmpage_pool_guarded_gets_total",

@@ -274,6 +274,10 @@ type row struct {
 	off, on       group
 }
 
+// emptiesPages reports whether rounds leave pages empty, without which there is nothing to retire. The
+// slots put last wait for the next Gets, and keep their pages in use: the only page, or, shuffled, all.
+func (r row) emptiesPages() bool { return r.configuration.pages > 1 && r.order != shuffled }
+
 // A group sums up the samples of one cell.
 type group struct {
 	slots, rounds int     // slots per round, and rounds of all samples together
@@ -337,7 +341,8 @@ func summarize(samples []sample) group {
 }
 
 // check returns an error that lists every promise of the library that the rows break. A counter
-// that counts nothing would break none, so check also demands that off has counted slow paths.
+// that counts nothing would break none, so check also demands that off has counted slow paths, where
+// rounds leave pages empty.
 func check(rows []row) error {
 	var errs []error
 	fail := func(r row, format string, args ...any) {
@@ -353,7 +358,7 @@ func check(rows []row) error {
 		if n := r.on.purged; n != 0 {
 			fail(r, "on purged %d bytes after warm-up, want 0", n)
 		}
-		if r.off.slowGets == 0 {
+		if r.off.slowGets == 0 && r.emptiesPages() {
 			fail(r, "off never took the slow path: the counter seems to be broken")
 		}
 	}
@@ -378,7 +383,7 @@ Rates vary with the machine, the build and the time of day; the counts should no
 		fmt.Fprintf(out, "%-22s%-9s%7d |%s |%s\n", r.configuration.name, r.order, r.on.slots, r.off, r.on)
 	}
 	fmt.Fprint(out, `
-slow/rd:  Gets per round that found no free slot ready  releases: pages given up after warm-up
+slow/rd:  Gets per round that took or carved a page     releases: pages given up after warm-up
 promo/rd: empty pages put in order per round            purged:   bytes given back to the OS after warm-up
 `)
 }

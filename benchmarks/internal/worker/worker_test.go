@@ -221,8 +221,9 @@ func TestLengthen(t *testing.T) {
 
 // Modes differ in what they count, as Stats documents it.
 func TestPromotion(t *testing.T) {
-	for _, size := range []int{64, 1024} {
-		spec := wire.PromotionSpec{Size: size, Pages: 4, Order: catalog.Shuffled, Rounds: 3, Target: 200 * time.Microsecond}
+	// The slots that were put first wait for the next Gets, and keep one page or two in use.
+	for size, emptied := range map[int]float64{64: 3, 1024: 2} {
+		spec := wire.PromotionSpec{Size: size, Pages: 4, Order: catalog.FIFO, Rounds: 3, Target: 200 * time.Microsecond}
 		r, err := measurePromotion(spec)
 		require.NoError(t, err)
 		for _, m := range wire.PromotionModes {
@@ -230,11 +231,11 @@ func TestPromotion(t *testing.T) {
 			assert.Positive(t, r.Modes[m].NS, m)
 		}
 		for _, m := range []wire.PromotionMode{wire.Reset, wire.Move} {
-			assert.Equal(t, wire.PromotionCounts{Promotions: 4}, r.Modes[m].Counts, m)
+			assert.Equal(t, wire.PromotionCounts{Promotions: emptied}, r.Modes[m].Counts, m)
 		}
 		none := r.Modes[wire.None].Counts
 		assert.Positive(t, none.SlowGets)
-		assert.Equal(t, 3.0, none.Releases, "all but the sole page")
+		assert.Equal(t, emptied, none.Releases)
 		assert.Zero(t, none.Promotions)
 	}
 	_, err := measurePromotion(wire.PromotionSpec{Size: 16})
