@@ -112,9 +112,10 @@ func WithOffHeap() Option {
 //
 // [WithName], [WithProfile] and [WithOffHeap] may be given, and [WithGuardSampling], which does
 // something off the Go heap only. [WithLimit] is for all classes together, in bytes, and exact. At
-// the limit, a Get takes what its class has free, then the pages of other classes that have no slot
-// in use, and then fails. (One page of a large class has eight slots or more, and a limit below that
-// allows none.) With [WithWarmPages], each class keeps up to n pages. WithGoHeap is the default.
+// the limit, a Get takes what its class has free, then the pages of other classes that have no
+// slot in use, and then fails. (A class whose page is larger than the limit has no slot: pages
+// have 4 MiB for slots above 64 KiB, and one slot each above 512 KiB, or on the Go heap above 64
+// KiB.) With [WithWarmPages], each class keeps up to n pages. WithGoHeap is the default.
 // [WithInit], [WithReset] and [WithAlign] are for pools, and NewBytes panics if it is given one.
 //
 // A Bytes off the Go heap that has slots in use lives until Close, as pools do. On the Go heap, it is

@@ -920,3 +920,24 @@ func TestGoHeapRefusesArrays(t *testing.T) {
 	p.Put(p.Get())
 	require.NoError(t, p.core.checkInvariants())
 }
+
+// A page that was strong for the time of a tick, and is spare and empty at its end, stays with the
+// depot.
+func TestStrongPageBecomesSpare(t *testing.T) {
+	c, shards := sim(t, 700_000, 2, options{goHeap: true})
+	a, b := shards[0], shards[1]
+	x := simGet(t, c, a)
+	y := simGet(t, c, a) // gives up the page of x, which is weak then
+	require.True(t, simPut(c, b, x))
+	require.Len(t, b.strong, 1)
+	b.flush(0)
+	b.giveUpAll()
+	c.settle(b.takeOutbox())
+	require.EqualValues(t, 1, c.depot.spares.Load())
+	simTick(c, b, false)
+	assert.EqualValues(t, noOwner, pageOf(x).ownerID())
+	assert.EqualValues(t, 1, c.depot.spares.Load())
+	assert.Zero(t, b.retired.len)
+	require.NoError(t, c.checkInvariants())
+	require.True(t, simPut(c, a, y))
+}

@@ -38,10 +38,12 @@ func (c *core) put(x unsafe.Pointer) {
 		pg     *page       // of x
 		hi, lo uint64      // hi is the index of the slot, if lo says that x is the address of one
 		word   *uint16     // of the slot
+		id     uint32      // of the P; then that of the page's owner
 		push   bool        // the slot goes on its page's list, and is not parked
 	)
 	m := getm()
-	switch id, t := m.p.id, c.fast.rest; {
+	id = m.p.id
+	switch t := c.fast.rest; {
 	case id < fewPs:
 		s = c.fast.few[id]
 	case t != nil && uint64(id) < uint64(len(t.shards)):
@@ -96,11 +98,9 @@ func (c *core) put(x unsafe.Pointer) {
 	// 3. The slot is parked if there is room; the clock has to know of parked slots. Without room, a
 	//    slot of our own is pushed. If its page would be empty then, or is not ours, the slow path
 	//    does it.
-	if push = k >= s.lot.room; push {
-		if atomic.LoadUint32(&pg.owner) != s.id || pg.used <= 1 {
-			goto slow
-		}
-	} else if !s.lot.armed {
+	push = k >= s.lot.room
+	id = atomic.LoadUint32(&pg.owner)
+	if push && (id != s.id || pg.used <= 1) || !push && !s.lot.armed {
 		goto slow
 	}
 	// 4. The Refs of the slot end first (core.endRefs), once for each Put.

@@ -297,7 +297,10 @@ func (s *shard) weakenAgain() {
 		}
 		yieldPoint()
 		pg.holdBy(p.slot) // it may have been made weak between the two looks
-		if !pg.full() || !pg.disown() {
+		switch {
+		case !pg.full():
+			s.giveUp(pg) // it was spare, and the depot makes it weak in time
+		case !pg.disown():
 			if s.take(pg); pg.used == 0 {
 				s.emptied(pg)
 			}
