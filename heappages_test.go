@@ -923,7 +923,7 @@ func TestGoHeapRefusesArrays(t *testing.T) {
 
 // A page that was strong for the time of a tick, and is spare and empty at its end, stays with the
 // depot.
-func TestStrongPageBecomesSpare(t *testing.T) {
+func TestGoHeapStrongPageBecomesSpare(t *testing.T) {
 	c, shards := sim(t, 700_000, 2, options{goHeap: true})
 	a, b := shards[0], shards[1]
 	x := simGet(t, c, a)

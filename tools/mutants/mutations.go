@@ -15,7 +15,7 @@ var (
 // contents are the tests of what slots hold and of pools on the Go heap, and duels those of a few
 // steps of these that others come between.
 var (
-	contents = []string{"-short", "-failfast", "-timeout", "90s", "-stress", "1s", "-run", "TestGoHeap|TestInit|TestReset|TestContents|TestPut|TestLastPut|TestModel|TestInvariants|TestFaultsOnHeap|TestStress/Go", "."}
+	contents = []string{"-short", "-failfast", "-timeout", "90s", "-stress", "1s", "-run", "TestGoHeap|TestInit|TestReset|TestContents|TestPut|TestModel|TestInvariants|TestFaultsOnHeap|TestStress/Go", "."}
 	duels    = []string{"-tags", "poolyield", "-run", "TestSteps", "-steptime", "10s", "."}
 )
 
@@ -382,7 +382,9 @@ var mutations = []mutation{
 	{name: "strengthen overlooks a slot that comes home", file: "shard.go",
 		old: "\tif !pg.full() || !pg.disownFull() { // or a slot has come home meanwhile\n\t\ts.take(pg)\n\t\treturn false\n", new: "\tif !pg.full() {\n\t\ts.take(pg)\n\t\treturn false\n\t} else if pg.remote.Store(uint64(remoteEmpty)); pg.ownerID() == s.id {\n\t\treturn false\n", tests: duels},
 	{name: "weakenAgain overlooks free slots", file: "shard.go",
-		old: "\t\tif !pg.full() || !pg.disown() {\n\t\t\tif s.take", new: "\t\tif !pg.disown() {\n\t\t\tif s.take", tests: duels},
+		old: "\t\tcase !pg.full():\n\t\t\ts.giveUp(pg)", new: "\t\tcase false:\n\t\t\ts.giveUp(pg)", tests: contents},
+	{name: "weakenAgain takes a spare page", file: "shard.go",
+		old: "\t\t\ts.giveUp(pg) // it was spare", new: "\t\t\ts.take(pg) // it was spare", tests: contents},
 	{name: "weakenAgain takes an empty page", file: "shard.go",
 		old: "if s.take(pg); pg.used == 0 {", new: "if s.take(pg); false {", tests: contents},
 	{name: "weakenAgain takes a weak page", file: "shard.go",
