@@ -749,6 +749,7 @@ func TestBytesDebug(t *testing.T) {
 			b.Put(s)
 			s[10]++
 			requirePanic(t, ErrCorrupt, func() { b.Trim() })
+			require.NoError(t, b.Close())
 		})
 	}
 }

@@ -498,7 +498,7 @@ var mutations = []mutation{
 	{name: "guards do not count for the shared limit", file: "guard.go", tests: slices,
 		old: "\tg.depot.uncount(g.pages(int(pg.mem.n)))\n", new: ""},
 	{name: "classes keep empty pages at the limit", file: "bytes.go", tests: slices,
-		old: "\treturn !q.failed || c.depot.hasRoom()\n", new: "\treturn c.depot.hasRoom()\n"},
+		old: "\t\tq.run(b.releaseEmpty)\n", new: "\t\tq.run(func() bool { return false })\n"},
 	{name: "Close does not look at all classes first", file: "bytes.go", tests: slices,
 		old: "\tif b.options.offHeap {\n\t\tif err", new: "\tif b.options.offHeap && len(open) == 0 {\n\t\tif err"},
 	{name: "a Buffer puts what it is about to copy", file: "buffer.go", tests: debugSlices,
