@@ -107,7 +107,8 @@
 //   - [WithGuardSampling]: uses after Put found in production, for a sample of the slots off the Go
 //     heap.
 //
-// [NewBytes] says what options mean for a Bytes. [Pool.Stats], [Bytes.Stats], [ReadStats] and [ReadMemory] tell what pools have done and hold.
+// [NewBytes] says what options mean for a Bytes. [Pool.Stats], [Bytes.Stats], [ReadStats] and
+// [ReadMemory] tell what pools have done and hold.
 //
 // # Testing
 //

@@ -6,12 +6,12 @@ import "unsafe"
 // are handed out before all others, the last one first: goroutines migrate, and a slot that was
 // used here a moment ago is in this core's cache.
 //
-// The rule. Every slot is parked as long as there is room, whosever page it is of. A slot that finds
-// no room goes to its page if the shard owns that, or can claim it because nobody does. For one of
-// another shard's page, the lot first sends its older half home, with one compare-and-swap for each
-// page. So a program that gets and puts no more slots at a time than the lot has room for does
-// nothing else, and its pages stay as they are, whatever the size of slots. A parked slot counts as
-// used: it hides from its page that it is free, and each tick sends all of them home.
+// The rule. Every slot is parked as long as there is room, whoever owns its page. A slot that
+// finds no room goes to its page if the shard owns that, or can claim it because nobody does. For
+// one of another shard's page, the lot first sends its older half home, with one compare-and-swap
+// for each page. So a program that gets and puts no more slots at a time than the lot has room for
+// does nothing else, and its pages stay as they are, whatever the size of slots. A parked slot
+// counts as used: it hides from its page that it is free, and each tick sends all of them home.
 //
 // The marks. The word of a parked slot says parking instead of taken, so that a second Put is found
 // out on whichever P it comes.

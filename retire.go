@@ -12,21 +12,21 @@ import "github.com/warmpage/pool/internal/hook"
 //     mimalloc (MI_RETIRE_CYCLES).
 //   - Any other page is kept for windowSeveral.
 //
-// mimalloc releases one of several at once. A pool that fills and empties a few pages in turn would then release and map them in each
-// round. (With slots of 64 KiB, seven Gets of eight were slow, and took three times sync.Pool's
-// time.)
+// mimalloc releases one of several at once. A pool that fills and empties a few pages in turn
+// would then release and map them in each round. (With slots of 64 KiB, seven Gets of eight were
+// slow, and took three times sync.Pool's time.)
 //
 // Keeping a page promotes it (page.reset): the next Get from it stays on the fast path. A kept page
 // is promoted again at each tick that finds it empty but not in order. That is how a page is
 // promoted that others have emptied.
 //
 // A shard keeps as many pages as it has lately had in use at a time (demand), and leastBudget at
-// least. Pages that a shard empties but does not use, because it only takes
-// back what others hand out, are useless to it. Beyond the budget, the page retired first becomes
-// spare, as does all that an idle shard has kept. Other shards find it in the depot before they
-// take a fresh page, for another windowSeveral. (While such pages were kept where they became
-// empty, a producer of 1 KiB objects took a fresh page for each one that its consumer had retired,
-// and an object took ten times as long.)
+// least. Pages that a shard empties but does not use, because it only takes back what others hand
+// out, are useless to it. Beyond the budget, the page retired first becomes spare, as does all
+// that an idle shard has kept. Other shards find it in the depot before they take a fresh page,
+// for another windowSeveral. (While such pages were kept where they became empty, a producer of 1
+// KiB objects took a fresh page for each one that its consumer had retired, and an object took ten
+// times as long.)
 const (
 	windowSole    = 16 // ticks
 	windowSeveral = 8

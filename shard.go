@@ -317,7 +317,8 @@ func (s *shard) weakenAgain() {
 //
 // A Get that finds what was put back to the current page here, or the next page of the shard, has
 // not been slow: it did no more than follow a pointer. All others that come here and get a slot
-// count in slowGets, once, here or in attach. (An exception: if the pages of the depot turn out to be gone, supply counts too.)
+// count in slowGets, once, here or in attach. (An exception: if the pages of the depot turn out to
+// be gone, supply counts too.)
 func (s *shard) find() bool {
 	for {
 		pg := s.cur
