@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"math/bits"
 	"math/rand/v2"
 	"os"
@@ -71,6 +72,30 @@ func TestArenaRuns(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, purgeZeroes, r.zeroed)
 	}
+}
+
+// A run is found where the system refuses regions of the usual size: in one that is as large as the
+// run.
+func TestRunInSmallRegion(t *testing.T) {
+	needsOSMemory(t)
+	a := newArena(t)
+	before := system.Load()
+	t.Cleanup(func() { system.Store(before) })
+	small := *before
+	small.reserve = func(size uintptr) ([]byte, error) {
+		if size > 40<<20 {
+			return nil, errors.New("injected fault")
+		}
+		return before.reserve(size)
+	}
+	system.Store(&small)
+	const n = 600 // 37.5 MiB
+	r, err := a.alloc(n)
+	require.NoError(t, err)
+	assert.Len(t, r.mem(n), n*granuleSize)
+	assert.Len(t, a.regions, 1)
+	_, err = a.alloc(chunkGranules)
+	require.ErrorIs(t, err, ErrOutOfMemory)
 }
 
 // A run that was freed is reused at first. It is purged after purgeDelay, without any call.

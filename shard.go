@@ -301,9 +301,7 @@ func (s *shard) weakenAgain() {
 		case !pg.full():
 			s.giveUp(pg) // it was spare, and the depot makes it weak in time
 		case !pg.disown():
-			if s.take(pg); pg.used == 0 {
-				s.emptied(pg)
-			}
+			s.take(pg) // a slot has come home meanwhile
 		}
 	}
 	clear(s.strong)

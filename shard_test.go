@@ -19,6 +19,7 @@ func TestFullPageIsNobodys(t *testing.T) {
 	assert.Equal(t, uint32(noOwner), pg.ownerID())
 	simDrain(t, c, b, xs[:lotSize+1])
 	assert.Equal(t, b.id, pg.ownerID(), "b claims the page when its lot is full")
+	assert.EqualValues(t, lotSize-1, b.lot.n, "what is parked stays")
 	assert.Zero(t, b.counts.remotePuts)
 	require.NoError(t, c.checkInvariants())
 	simDrain(t, c, b, xs[lotSize+1:])
