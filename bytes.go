@@ -339,7 +339,7 @@ func (b *Bytes) findAny(op string, s []byte) (*core, unsafe.Pointer, error) {
 	if ok {
 		return b.classes[pg.spec.class].Load(), slot, nil
 	}
-	if addr-pg.begin() >= uintptr(len(pg.links))*uintptr(pg.stride) {
+	if addr < pg.begin() || addr >= pg.end() {
 		return nil, nil, foreign("it is beside the slots of a page; Put what Get returned, or a part of it")
 	}
 	return nil, nil, foreign("with a capacity of %d bytes, it reaches beyond its slot; Put what Get returned, or a part of it", cap(s))
