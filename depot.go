@@ -39,6 +39,7 @@ type depot struct {
 	// The limit. Pages count from the moment at which somebody decides to make them.
 	making  int // pages being made
 	guarded int // what guards take, in pages
+	slots   int // of all pages and guards, those being made included
 
 	headers  []page // slab for pages to come
 	ticks    uint32 // of the pool's clock; wraps
@@ -98,26 +99,42 @@ func (d *depot) init(sp *spec, dropping func(*page)) {
 	if sp.family != nil {
 		d.errLimit = sp.family.errLimit(sp)
 	}
-	if sp.maxPages != 0 {
-		kib := int64(sp.maxPages) * int64(sp.geo.pageSize) >> 10
+	kib := int64(sp.maxPages) * int64(sp.geo.pageSize) >> 10
+	switch {
+	case sp.maxPages != 0 && sp.maxSlots != 0:
+		d.errLimit = fmt.Errorf("%s: %w: no slot is free, WithMaxSlots allows no more than %d slots, and WithLimit no more than %d KiB, which is %d slots; Put slots, or raise the lower bound", sp, ErrLimit, sp.maxSlots, kib, int64(sp.maxPages)*int64(sp.geo.slots))
+	case sp.maxSlots != 0:
+		d.errLimit = fmt.Errorf("%s: %w: no slot is free, and WithMaxSlots allows no more than %d; Put slots, or raise the bound", sp, ErrLimit, sp.maxSlots)
+	case sp.maxPages != 0:
 		d.errLimit = fmt.Errorf("%s: %w: no slot is free, and WithLimit allows no more than %d KiB; Put slots, or raise the limit", sp, ErrLimit, kib)
 	}
 }
 
-// reserve counts pages that are about to be made, unless the limit forbids them. mu is held.
-func (d *depot) reserve(pages int) bool {
-	if most := d.spec.maxPages; most != 0 && len(d.pages)+d.guarded+d.making > most-pages {
-		return false
+// reserve counts pages that are about to be made, with slots in all of them, unless a limit forbids
+// them. It returns how many slots they may have, which is less if WithMaxSlots wants that; 0: there
+// are to be no pages. mu is held.
+func (d *depot) reserve(pages int, slots uint32) uint32 {
+	if most := d.spec.maxPages; most != 0 && d.counted() > most-pages {
+		return 0
 	}
-	if f := d.spec.family; f != nil && !f.take(d.bytes(pages)) {
-		return false
+	if most := d.spec.maxSlots; most != 0 {
+		slots = uint32(min(int(slots), most-d.slots))
+	}
+	if f := d.spec.family; slots == 0 || f != nil && !f.take(d.bytes(pages)) {
+		return 0
 	}
 	d.making += pages
-	return true
+	d.slots += int(slots)
+	return slots
 }
 
-// uncount is told of pages that reserve has counted, and that are gone, or were not made.
-func (d *depot) uncount(pages int) {
+// counted returns how many pages count for WithLimit. mu is held.
+func (d *depot) counted() int { return len(d.pages) + d.guarded + d.making }
+
+// uncount is told of pages and slots that reserve has counted, and that are gone, or were not made. mu
+// is held.
+func (d *depot) uncount(pages int, slots uint32) {
+	d.slots -= int(slots)
 	if f := d.spec.family; f != nil {
 		f.giveBack(d.bytes(pages))
 	}
@@ -129,7 +146,8 @@ func (d *depot) bytes(pages int) int64 { return int64(pages) * int64(d.spec.geo.
 // fresh makes a page of memory from the arena. It is in transit, and the caller's.
 func (d *depot) fresh() (*page, error) {
 	d.mu.Lock()
-	if !d.reserve(1) {
+	slots := d.reserve(1, d.spec.geo.slots)
+	if slots == 0 {
 		d.mu.Unlock()
 		return nil, d.errLimit
 	}
@@ -137,19 +155,19 @@ func (d *depot) fresh() (*page, error) {
 	d.transit.enter()
 	d.mu.Unlock()
 
-	pg, err := d.makePage(header)
+	pg, err := d.makePage(header, slots)
 
 	yieldPoint()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.making--
 	if err != nil {
-		d.uncount(1)
+		d.uncount(1, slots)
 		d.transit.undo()
 		return nil, fmt.Errorf("%s: cannot get a page of %d KiB: %w", d.spec, d.spec.geo.pageSize>>10, err)
 	}
 	if d.closed.Load() {
-		d.uncount(1)
+		d.uncount(1, slots)
 		d.freeMemory(pg)
 		return nil, d.spec.errClosed("Get")
 	}
@@ -161,16 +179,16 @@ func (d *depot) fresh() (*page, error) {
 	return pg, nil
 }
 
-// makePage makes a page from an empty header.
-func (d *depot) makePage(header *page) (*page, error) {
+// makePage makes a page of some slots from an empty header.
+func (d *depot) makePage(header *page, slots uint32) (*page, error) {
 	if d.spec.goHeap {
-		return d.onHeap.newPage(d.spec, header)
+		return d.onHeap.newPage(d.spec, header, slots)
 	}
 	mem, err := theArena.alloc(d.spec.geo.granules())
 	if err != nil {
 		return nil, err
 	}
-	pg, err := newPage(d.spec, header, startOf(mem.mem(int(mem.n))))
+	pg, err := newPage(d.spec, header, startOf(mem.mem(int(mem.n))), slots)
 	if err != nil {
 		theArena.free(mem, &d.purged)
 		return nil, err
@@ -179,14 +197,15 @@ func (d *depot) makePage(header *page) (*page, error) {
 	return pg, nil
 }
 
-// hasRoom reports whether the limit of WithLimit allows another page.
+// hasRoom reports whether WithLimit and WithMaxSlots allow another page.
 func (d *depot) hasRoom() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if f := d.spec.family; f != nil {
 		return f.hasRoom(d.bytes(1))
 	}
-	return d.spec.maxPages == 0 || len(d.pages)+d.guarded+d.making < d.spec.maxPages
+	return (d.spec.maxPages == 0 || d.counted() < d.spec.maxPages) &&
+		(d.spec.maxSlots == 0 || d.slots < d.spec.maxSlots)
 }
 
 // size returns how many pages there are, guards included.
@@ -324,7 +343,7 @@ func (d *depot) remove(pg *page) {
 	d.pages = d.pages[:len(d.pages)-1]
 	d.dropping(pg)
 	d.freeMemory(pg)
-	d.uncount(1)
+	d.uncount(1, pg.reserved)
 }
 
 // lost removes a page of the Go heap that the collector has taken, because the program has forgotten
@@ -427,8 +446,8 @@ func (d *depot) close() {
 	for _, pg := range d.pages {
 		d.dropping(pg)
 		d.freeMemory(pg)
+		d.uncount(1, pg.reserved)
 	}
-	d.uncount(len(d.pages))
 	d.pages = nil
 	d.spare = nil
 	d.spareChanged(0)

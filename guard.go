@@ -51,11 +51,14 @@ var guardsOfAll atomic.Int32
 func (g *guards) init(sp *spec, d *depot) { g.spec, g.depot = sp, d }
 
 // most returns how many guards of n granules the pool may have. At a limit they may take an eighth
-// of the pages, because a guard has one slot where a page has many.
+// of the pages, because a guard has one slot where a page has many, and an eighth of the slots.
 func (g *guards) most(n int) int {
 	most := min(guardMax, guardBytes/(n*granuleSize))
 	if g.spec.maxPages != 0 {
 		most = min(most, g.spec.maxPages/8/g.pages(n))
+	}
+	if g.spec.maxSlots != 0 {
+		most = min(most, g.spec.maxSlots/8)
 	}
 	if f := g.spec.family; f != nil && f.limit != 0 {
 		most = int(min(int64(most), f.limit/8/g.depot.bytes(g.pages(n))))
@@ -111,7 +114,7 @@ func (g *guards) take() *page {
 	case d.closed.Load():
 		d.mu.Unlock()
 		return nil
-	case len(g.all) >= g.most(n) || guardsOfAll.Load() >= guardMaxProcess || !d.reserve(pages):
+	case len(g.all) >= g.most(n) || guardsOfAll.Load() >= guardMaxProcess || d.reserve(pages, 1) == 0:
 		defer d.mu.Unlock()
 		if len(g.idle) == 0 {
 			return nil
@@ -127,7 +130,7 @@ func (g *guards) take() *page {
 	defer d.mu.Unlock()
 	d.making -= pages
 	if pg == nil {
-		d.uncount(pages)
+		d.uncount(pages, 1)
 		guardsOfAll.Add(-1)
 		return nil
 	}
@@ -234,7 +237,7 @@ func (g *guards) release(pg *page) {
 func (g *guards) remove(pg *page) {
 	g.all = slices.DeleteFunc(g.all, func(other *page) bool { return other == pg })
 	g.depot.guarded -= g.pages(int(pg.mem.n))
-	g.depot.uncount(g.pages(int(pg.mem.n)))
+	g.depot.uncount(g.pages(int(pg.mem.n)), 1)
 	guardsOfAll.Add(-1)
 	refs.drop(pg)
 }

@@ -89,8 +89,8 @@ func slotsOf(t reflect.Type, stride uintptr) reflect.Type {
 }
 
 // newPage makes a page of the Go heap from an empty header. It is in transit, and in the table.
-func (h *heapPages) newPage(sp *spec, header *page) (*page, error) {
-	pg, err := newPage(sp, header, nil)
+func (h *heapPages) newPage(sp *spec, header *page, slots uint32) (*page, error) {
+	pg, err := newPage(sp, header, nil, slots)
 	if err != nil {
 		return nil, err
 	}

@@ -470,7 +470,7 @@ func TestGoHeapSuccessor(t *testing.T) {
 	pg := pageOf(address(x))
 	d := &p.core.depot
 	dead := new(page) // at the same address
-	_, err := newPage(p.core.spec, dead, nil)
+	_, err := newPage(p.core.spec, dead, nil, p.core.geo.slots)
 	require.NoError(t, err)
 	dead.heap = &heapPage{addr: pg.heap.addr, all: d.onHeap}
 	dead.capacity, dead.used = dead.reserved, dead.reserved

@@ -12,7 +12,9 @@ type Option func(*options)
 type options struct {
 	name      string
 	limit     int64 // bytes; 0: none
+	maxSlots  int   // 0: no bound
 	warmPages int
+	warmSlots int
 	align     int  // bytes
 	hasAlign  bool // WithAlign was given
 	goHeap    bool // WithGoHeap
@@ -52,12 +54,32 @@ func WithLimit(bytes int64) Option {
 	return func(o *options) { o.limit = bytes }
 }
 
+// WithMaxSlots bounds how many slots of the pool are in use at a time: there are never more than n. A
+// Get beyond that takes what the pool has free on any P. If nothing is free, it panics with an error
+// that wraps [ErrLimit], [Pool.TryGet] returns one, and [Pool.GetContext] waits. No free slot is
+// missed, whichever P has it. [WithLimit] bounds memory; with both, the lower bound counts. 0 means
+// no bound and is the default. New panics if n is negative.
+//
+// The bound costs nothing while it is not reached. A pool of few slots has smaller pages than
+// others ([Stats].PageBytes), and [Stats].MaxSlots has the bound. What WithLimit says of a pool near
+// its limit holds here, too. With [WithGoHeap], slots that the program has forgotten count until the
+// garbage collector has taken their page.
+func WithMaxSlots(n int) Option {
+	return func(o *options) { o.maxSlots = n }
+}
+
 // WithWarmPages makes the pool keep up to n empty pages for good, instead of releasing them within
 // a second. It is for bursts that are further apart than that. A page has [Stats].SlotsPerPage
 // slots. [Pool.Trim] and [Pool.Close] release these pages too. 0 is the default. New panics if n is
 // negative.
 func WithWarmPages(n int) Option {
 	return func(o *options) { o.warmPages = n }
+}
+
+// WithWarmSlots is [WithWarmPages] for as many pages as n slots take. If both are given, the one that
+// keeps more counts. 0 is the default. New panics if n is negative.
+func WithWarmSlots(n int) Option {
+	return func(o *options) { o.warmSlots = n }
 }
 
 // WithAlign makes slots start at multiples of n bytes. n is a power of two from 1 to 4096;
@@ -189,6 +211,10 @@ func (o *options) check(what fmt.Stringer, pageSize int64) error {
 	switch {
 	case o.limit < 0 || o.limit > 0 && o.limit < pageSize:
 		return fmt.Errorf("%s: WithLimit(%d): a page takes %d bytes; allow at least that, or 0 for no limit", what, o.limit, pageSize)
+	case o.maxSlots < 0:
+		return fmt.Errorf("%s: WithMaxSlots(%d): give a number of slots, or 0 for no bound", what, o.maxSlots)
+	case o.warmSlots < 0:
+		return fmt.Errorf("%s: WithWarmSlots(%d): give a number of slots, or 0 for none", what, o.warmSlots)
 	case o.warmPages < 0:
 		return fmt.Errorf("%s: WithWarmPages(%d): give a number of pages, or 0 for none", what, o.warmPages)
 	case o.profileRate < 0:

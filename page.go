@@ -181,23 +181,23 @@ const (
 // slots and no pool, so that the fast paths need no check for nil. It is never written.
 var noPage = &page{pageOwned: pageOwned{free: none, localFree: none}}
 
-// newPage fills an empty header with the records for the slots at base. It returns a page in
+// newPage fills an empty header with the records for some slots at base. It returns a page in
 // transit.
-func newPage(sp *spec, pg *page, base unsafe.Pointer) (*page, error) {
+func newPage(sp *spec, pg *page, base unsafe.Pointer, slots uint32) (*page, error) {
 	g := &sp.geo
-	words, err := theArena.allocWords(g.slots)
+	words, err := theArena.allocWords(slots)
 	if err != nil {
 		return nil, err
 	}
 	pg.base = base
-	pg.links = unsafe.Slice((*uint16)(startOf(words.mem())), g.slots)
+	pg.links = unsafe.Slice((*uint16)(startOf(words.mem())), slots)
 	pg.spec = sp
 	pg.recip = g.recip
 	pg.stride = g.stride
 	pg.owner = inTransit
 	pg.free = none
 	pg.localFree = none
-	pg.reserved = g.slots
+	pg.reserved = slots
 	pg.words = words
 	pg.remote.Store(uint64(remoteEmpty | remoteOwned))
 	return pg, nil

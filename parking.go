@@ -1,6 +1,9 @@
 package pool
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // A parkingLot holds slots that were put on a shard and wait there for the shard's next Get. They
 // are handed out before all others, the last one first: goroutines migrate, and a slot that was
@@ -53,6 +56,10 @@ const (
 func (l *parkingLot) init(sp *spec) {
 	l.spec = sp
 	l.room = max(min(lotBytes/sp.geo.stride, lotSize-1), lotLeast)
+	if sp.maxSlots != 0 {
+		// What is parked is missing elsewhere, and has to be searched for.
+		l.room = max(min(l.room, uint32(sp.maxSlots/(2*runtime.GOMAXPROCS(0)))), lotLeast)
+	}
 }
 
 // isFull reports whether there is no room.

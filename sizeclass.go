@@ -124,6 +124,28 @@ func geometryOnHeap(size, align uintptr, scanned bool) geometry {
 	return g
 }
 
+// bound makes pages no larger than n slots need, which is no more than they have.
+func (g *geometry) bound(n uint32) {
+	g.slots = n
+	g.pageSize = (n*g.stride + granuleSize - 1) &^ (granuleSize - 1)
+}
+
+// boundOnHeap is bound for pages on the Go heap. A page has a size that geometryOnHeap could give it:
+// with an array that is large enough for the size class of the page (the class before is 7/8 of it),
+// or above 32 KiB.
+func (g *geometry) boundOnHeap(n uint32, align uintptr, scanned bool) {
+	g.slots = n
+	for size := uint32(8 << 10); size <= 32<<10 && !(scanned && align > 8); size *= 2 {
+		array := (size - 8) / g.stride * g.stride
+		if array >= n*g.stride && array > size/8*7 {
+			g.pageSize = min(g.pageSize, size)
+			return
+		}
+	}
+	n = max(n, 32<<10/g.stride+1)
+	g.pageSize = min(g.pageSize, (n*g.stride+8<<10-1)&^(8<<10-1))
+}
+
 // inSlot0 reports whether the lower 12 bits of addr are those of slot 0 or of the rest of its cache
 // line. Processors compare these bits to tell whether a load depends on a store before it. Slot 0,
 // which a program that holds few objects gets over and over, begins where an OS page begins. What

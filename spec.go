@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"reflect"
+	"runtime"
 
 	"github.com/warmpage/pool/internal/hook"
 )
@@ -29,7 +30,8 @@ type spec struct {
 	name       string  // WithName
 	typeName   string  // T, as in main.Order
 	maxPages   int     // WithLimit; 0: no limit, or one that classes share
-	warmPages  int     // WithWarmPages
+	maxSlots   int     // WithMaxSlots; 0: no bound
+	warmPages  int     // WithWarmPages, WithWarmSlots
 	sampler    sampler // WithProfile
 	guardEvery uint32  // WithGuardSampling: slow Gets for each one that is guarded; 0: none is
 	promotion  uint32  // hook.Reset, except where its worth is measured
@@ -46,7 +48,7 @@ func newSpec(t reflect.Type, o options) (*spec, error) {
 		goHeap:    o.goHeap,
 		name:      o.name,
 		typeName:  t.String(),
-		warmPages: o.warmPages,
+		maxSlots:  o.maxSlots,
 		promotion: hook.Promotion.Load(),
 	}
 	if sp.family != nil {
@@ -68,6 +70,9 @@ func newSpec(t reflect.Type, o options) (*spec, error) {
 	} else {
 		sp.geo = geometryOf(stride)
 	}
+	if sp.maxSlots > 0 {
+		sp.bound(o.limit != 0)
+	}
 	if sp.keeps {
 		sp.geo.carve = 1 // see page.carve
 	}
@@ -76,6 +81,7 @@ func newSpec(t reflect.Type, o options) (*spec, error) {
 		return nil, err
 	}
 	sp.maxPages = int(min(o.limit/int64(sp.geo.pageSize), maxInt))
+	sp.warmPages = max(o.warmPages, int((int64(o.warmSlots)+int64(sp.geo.slots)-1)/int64(sp.geo.slots)))
 	sp.sampler = samplerOf(o.profileRate, sp.geo.stride)
 	if offHeap && !sp.goHeap {
 		sp.guardEvery = uint32(o.guardEvery)
@@ -90,6 +96,22 @@ func (sp *spec) carveNext(pg *page) uint32 {
 		return sp.geo.carve
 	}
 	return max(pg.capacity, 1)
+}
+
+// bound makes the pages of a pool with WithMaxSlots no larger than needed. Off the Go heap, each P can
+// have a page of its own, if there are enough slots for each to carve some: Ps that share a page have
+// to search for its slots. A limit to memory calls for few pages, and so do pages of the Go heap,
+// which take all of their memory at once.
+func (sp *spec) bound(isLimited bool) {
+	n := sp.maxSlots
+	if !isLimited && !sp.goHeap {
+		n = max((n-1)/runtime.GOMAXPROCS(0)+1, min(n, int(sp.geo.carve)))
+	}
+	if n := uint32(min(n, int(sp.geo.slots))); sp.goHeap {
+		sp.geo.boundOnHeap(n, sp.align, sp.scanned)
+	} else {
+		sp.geo.bound(n)
+	}
 }
 
 const maxInt = int64(^uint(0) >> 1)
