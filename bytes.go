@@ -116,7 +116,8 @@ func WithOffHeap() Option {
 // slot in use, and then fails. (A class whose page is larger than the limit has no slot: pages
 // have 4 MiB for slots above 64 KiB, and one slot each above 512 KiB, or on the Go heap above 64
 // KiB.) With [WithWarmPages], each class keeps up to n pages. WithGoHeap is the default.
-// [WithInit], [WithReset] and [WithAlign] are for pools, and NewBytes panics if it is given one.
+// [WithInit], [WithReset], [WithAlign], [WithMaxSlots] and [WithWarmSlots] are for pools, and
+// NewBytes panics if it is given one.
 //
 // A Bytes off the Go heap that has slots in use lives until Close, as pools do. On the Go heap, it is
 // collected when nothing refers to it.
@@ -150,6 +151,10 @@ func (o *options) checkForBytes(f *family) error {
 		return fmt.Errorf("%s: WithInit is for pools: what Get returns is not initialized; write it before you read it", f)
 	case o.reset.t != nil:
 		return fmt.Errorf("%s: WithReset is for pools: Put leaves contents as they are; clear what must not stay before Put", f)
+	case o.maxSlots != 0:
+		return fmt.Errorf("%s: WithMaxSlots is for pools: a Bytes has slots of many sizes; bound it by WithLimit, in bytes", f)
+	case o.warmSlots != 0:
+		return fmt.Errorf("%s: WithWarmSlots is for pools: a Bytes has slots of many sizes; give WithWarmPages", f)
 	case o.hasAlign:
 		return fmt.Errorf("%s: WithAlign is for pools: make a pool of arrays with it, as in New[[4096]byte](WithAlign(512))", f)
 	case o.goHeap && o.offHeap:

@@ -258,6 +258,7 @@ func (c *core) putUnmade(op string, x unsafe.Pointer) {
 	}
 	if *pg.link(i) == leaving {
 		s.refilled()
+		s.freed()
 		if c.construct != nil {
 			pg.unmade.Store(true)
 			*pg.link(i) = unmade | (unmade - 1)

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"fmt"
 	"runtime"
 	"sync/atomic"
 	"unsafe"
@@ -34,6 +33,8 @@ type core struct {
 	seenGets uint64 // by stats, so that the number does not go down; under stopMu
 
 	searches searches
+	waiters  waiters
+	closing  closing
 
 	depot   depot
 	alarm   alarm
@@ -84,10 +85,20 @@ func (c *core) requireNew() {
 // every call has to answer. op names the call, for the error after Close.
 func (c *core) enter(op string) (*shard, error) { return c.answer(c.own(), op) }
 
+// enterToGet is enter for a Get that begins.
+func (c *core) enterToGet(op string) (*shard, error) {
+	s, err := c.enter(op)
+	if err == nil && s.signals()&signalClosing != 0 {
+		c.leave(s)
+		return nil, c.errClosed(op)
+	}
+	return s, err
+}
+
 // answer is enter for a caller that owns s already: it does what the signal of s asks for.
 func (c *core) answer(s *shard, op string) (*shard, error) {
 	for ; ; s = c.own() {
-		sig := s.signals() &^ (signalRefs | signalClaims | signalExhausted)
+		sig := s.signals() &^ (signalRefs | signalClaims | signalExhausted | signalWaiting | signalClosing)
 		switch {
 		case sig == 0:
 			return s, nil
@@ -126,7 +137,9 @@ func (c *core) leave(s *shard) {
 
 // settle does what operations have left to be done. The caller has no shard.
 func (c *core) settle(out ...outbox) {
+	freed := 0
 	for _, o := range out {
+		freed += o.freed
 		if o.spare != nil {
 			c.depot.receive(o.spare)
 		}
@@ -136,6 +149,9 @@ func (c *core) settle(out ...outbox) {
 		if o.arm {
 			c.arm()
 		}
+	}
+	if freed != 0 {
+		c.slotsFreed(freed)
 	}
 }
 
@@ -190,77 +206,6 @@ func (c *core) releaseEmpty(keep int) {
 		}
 	})
 	c.depot.expire(true, keep)
-}
-
-// close ends the pool, if no slot is out.
-func (c *core) close() error {
-	c.requireNew()
-	c.endQuarantine("Close")
-	err := c.errClosed("Close")
-	c.stopped(func(shards []*shard) {
-		if c.depot.closed.Load() {
-			return
-		}
-		for _, s := range shards {
-			s.flush(0)
-		}
-		c.depot.mu.Lock()
-		defer c.depot.mu.Unlock()
-		if c.goHeap {
-			c.depot.lostSlots += uint64(max(c.live(shards), 0))
-			err = nil
-		} else if err = c.checkUnused(shards); err != nil {
-			return
-		}
-		c.finish(shards)
-	})
-	return err
-}
-
-// checkUnused reports whether a slot is out. depot.mu is held, and no slot is parked.
-func (c *core) checkUnused(shards []*shard) error {
-	if out := c.out(shards); out != 0 {
-		return fmt.Errorf("%s: Close: %w: %d of its slots have not been Put%s", c.spec, ErrInUse, out, c.watches.someLeaks())
-	}
-	return nil
-}
-
-// out returns how many slots are out. depot.mu is held, and no slot is parked.
-func (c *core) out(shards []*shard) int {
-	live := c.live(shards)
-	if live == 0 && c.depot.allClean() {
-		return 0
-	}
-	return max(live, 1) // a slot that is not counted, after a misuse that went unnoticed
-}
-
-// countOut returns how many slots are out, for op.
-func (c *core) countOut(op string) (out int) {
-	c.endQuarantine(op)
-	c.stopped(func(shards []*shard) {
-		for _, s := range shards {
-			s.flush(0)
-		}
-		c.depot.mu.Lock()
-		defer c.depot.mu.Unlock()
-		out = c.out(shards)
-	})
-	return out
-}
-
-// finish releases everything. depot.mu is held, and the shards are seized.
-func (c *core) finish(shards []*shard) {
-	c.alarm.ended.Store(true)
-	c.absent.raise(signalClosed)
-	for _, s := range shards {
-		s.raise(signalClosed)
-		s.cur = noPage
-		s.queue = pageQueue{}
-		s.retired = pageQueue{}
-	}
-	c.depot.close()
-	c.guards.releaseIdleLocked()
-	unregister(c.id)
 }
 
 // live returns how many slots are handed out and not put back. depot.mu is held. The number is

@@ -26,7 +26,7 @@ func (w *watches) debugPutGuarded(string, unsafe.Pointer) error   { return nil }
 func (w *watches) takeQuarantined() []quarantinedSlot             { return nil }
 func (w *watches) overdue() []quarantinedSlot                     { return nil }
 func (w *watches) checkQuarantined(string, quarantinedSlot) error { return nil }
-func (w *watches) leftQuarantine()                                {}
+func (w *watches) leaveQuarantine()                               {}
 func (w *watches) quarantined() int                               { return 0 }
 func (w *watches) leaks() []Leak                                  { return nil }
 func (w *watches) debugDrop(unsafe.Pointer)                       {}

@@ -56,7 +56,7 @@ var quarantineBytes = func() int {
 type history struct {
 	slots map[uintptr]*past
 	queue []quarantinedSlot // oldest first
-	n     atomic.Int64      // slots in queue, and those taken out of it and not put yet; any goroutine
+	n     atomic.Int64      // slots in queue, and those taken out of it and not about to be put yet; any goroutine
 }
 
 // A quarantinedSlot was put and is kept from its next user for a time.
@@ -242,13 +242,11 @@ func (w *watches) checkQuarantined(op string, q quarantinedSlot) error {
 	return err
 }
 
-// leftQuarantine notes that a slot has left quarantine and was put.
-func (w *watches) leftQuarantine() {
-	w.history.n.Add(-1)
-	w.transit.leave()
-}
+// leaveQuarantine notes that a slot leaves quarantine and is about to be put. It is in transit.
+func (w *watches) leaveQuarantine() { w.history.n.Add(-1) }
 
-// quarantined returns how many slots are in quarantine, or have left its queue and are not put yet.
+// quarantined returns how many slots are in quarantine, or have left its queue and are not about to be
+// put yet.
 func (w *watches) quarantined() int { return int(w.history.n.Load()) }
 
 // debugPutGuarded forgets a guarded slot that is put. It needs no quarantine, and is about to lose

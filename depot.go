@@ -35,6 +35,7 @@ type depot struct {
 	mu    mutex
 	pages []*page // all pages, without those of guards
 	spare []sparePage
+	shown atomic.Pointer[[]*page] // pages, and nil behind them, for those who do not hold mu: see show
 
 	// The limit. Pages count from the moment at which somebody decides to make them.
 	making  int // pages being made
@@ -173,10 +174,21 @@ func (d *depot) fresh() (*page, error) {
 	}
 	pg.index = uint32(len(d.pages))
 	d.pages = append(d.pages, pg)
+	d.show()
 	if pg.heap == nil {
 		pg.mem.publish(pg)
 	}
 	return pg, nil
+}
+
+// show lets others read d.pages without mu, up to its capacity. They may miss a page that moves
+// meanwhile, or see it twice. They find either nil or a page at each place, as a word of memory is
+// written whole, and of a page what was written before that: see fastTable. mu is held.
+func (d *depot) show() {
+	if shown := d.shown.Load(); shown == nil || cap(*shown) != cap(d.pages) {
+		all := d.pages[:cap(d.pages)]
+		d.shown.Store(&all)
+	}
 }
 
 // makePage makes a page of some slots from an empty header.
@@ -347,18 +359,20 @@ func (d *depot) remove(pg *page) {
 }
 
 // lost removes a page of the Go heap that the collector has taken, because the program has forgotten
-// the slots that were in use.
-func (d *depot) lost(pg *page) {
+// the slots that were in use. It returns how many there were.
+func (d *depot) lost(pg *page) (slots int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed.Load() || !d.has(pg) {
-		return
+		return 0
 	}
-	d.lostSlots += uint64(pg.inUse())
+	slots = pg.inUse()
+	d.lostSlots += uint64(slots)
 	if pg.listed != 0 { // since before it was full
 		d.takeSpare(int(pg.listed) - 1)
 	}
 	d.remove(pg)
+	return slots
 }
 
 // freeMemory gives the memory of pg and of its words to the arena, or to the Go heap.
@@ -443,12 +457,18 @@ func (d *depot) tick() (waiting bool) {
 // close releases everything. mu is held, all shards are seized, and no slot is in use.
 func (d *depot) close() {
 	d.closed.Store(true)
+	d.dropAll()
+}
+
+// dropAll releases all pages, whatever is in use. mu is held, and all shards are seized.
+func (d *depot) dropAll() {
 	for _, pg := range d.pages {
 		d.dropping(pg)
 		d.freeMemory(pg)
 		d.uncount(1, pg.reserved)
 	}
 	d.pages = nil
+	d.shown.Store(nil)
 	d.spare = nil
 	d.spareChanged(0)
 }

@@ -122,23 +122,38 @@ func (c *core) mustGet() unsafe.Pointer {
 // tryGet is get with an error instead of a panic, and without the fast path. It also tells whether
 // the slot is fresh, which means that it is zero if the pool has no WithInit function.
 func (c *core) tryGet() (x unsafe.Pointer, isFresh bool, err error) {
+	return c.getFor(&getting{op: "Get"})
+}
+
+// A getting is a Get of one slot, which may try more than once.
+type getting struct {
+	op        string
+	waits     bool // it tries again if there is no slot, and so it has not failed yet
+	isCounted bool
+	isSampled bool
+}
+
+// getFor is one try of g.
+func (c *core) getFor(g *getting) (x unsafe.Pointer, isFresh bool, err error) {
 	// 4. What is signalled comes first. Then a sample is due, or a guarded slot.
-	s, err := c.enter("Get")
+	s, err := c.enterToGet(g.op)
 	if err != nil {
 		return nil, false, err
 	}
-	sampled := s.count(1) != 0
-	watch := sampled || watchAll
+	if !g.isCounted {
+		g.isCounted, g.isSampled = true, s.count(1) != 0
+	}
+	watch := g.isSampled || watchAll
 	if c.guardEvery != 0 && s.guardDue() {
 		c.leave(s)
 		if x = c.guards.get(); x != nil {
-			c.got("Get", x, sampled)
+			c.got(g.op, x, g.isSampled)
 			if c.construct != nil {
-				err = c.makeObject("Get", x, watched) // its last memory is gone
+				err = c.makeObject(g.op, x, watched) // its last memory is gone
 			}
 			return x, false, err
 		}
-		if s, err = c.enter("Get"); err != nil {
+		if s, err = c.enter(g.op); err != nil {
 			return nil, false, err
 		}
 	}
@@ -157,16 +172,18 @@ func (c *core) tryGet() (x unsafe.Pointer, isFresh bool, err error) {
 			}
 			c.leave(s)
 			if watch {
-				c.got("Get", x, sampled)
+				c.got(g.op, x, g.isSampled)
 			}
 			if isUnmade {
-				err = c.makeObject("Get", x, use)
+				err = c.makeObject(g.op, x, use)
 			}
 			return x, isFresh, err
 		}
 		// 6. A page from elsewhere, and then the same again.
-		if s, err = c.supply(s, "Get"); err != nil {
-			c.failedGets.Add(1)
+		if s, err = c.supply(s, g.op); err != nil {
+			if !g.waits {
+				c.failedGets.Add(1)
+			}
 			return nil, false, err
 		}
 	}
@@ -232,7 +249,7 @@ type batch struct {
 // getBatch fills dst, which has at most batchSize places, as far as it can. With WithInit, the
 // caller has to make the objects of the fresh slots. Their words say leaving.
 func (c *core) getBatch(dst []unsafe.Pointer) (b batch, err error) {
-	s, err := c.enter("GetBatch")
+	s, err := c.enterToGet("GetBatch")
 	if err != nil {
 		return b, err
 	}

@@ -34,6 +34,7 @@ type guards struct {
 	all    []*page
 	idle   []*page // those that were put; the first was put first
 	served uint64
+	used   atomic.Int32 // len(all) - len(idle), for those who do not hold depot.mu
 }
 
 // Limits to the guards of a pool, to their address space in bytes, and to the guards of all pools.
@@ -71,6 +72,9 @@ func (g *guards) pages(n int) int { return (n + g.spec.geo.granules() - 1) / g.s
 
 // inUse returns how many guarded slots are in use. depot.mu is held.
 func (g *guards) inUse() int { return len(g.all) - len(g.idle) }
+
+// counted publishes how many guarded slots are in use. depot.mu is held.
+func (g *guards) counted() { g.used.Store(int32(g.inUse())) }
 
 // guardDue counts a slow Get and reports whether it is to be guarded. The number of Gets until the
 // next one is random, so that sooner or later each Get of a program with a pattern is guarded.
@@ -121,6 +125,7 @@ func (g *guards) take() *page {
 		}
 		pg := g.idle[0]
 		g.idle = g.idle[1:]
+		g.counted()
 		return pg
 	}
 	guardsOfAll.Add(1)
@@ -136,6 +141,7 @@ func (g *guards) take() *page {
 	}
 	d.guarded += pages
 	g.all = append(g.all, pg)
+	g.counted()
 	pg.mem.publish(pg)
 	if d.closed.Load() {
 		g.release(pg)
@@ -224,6 +230,7 @@ func (g *guards) put(pg *page) {
 // rest keeps a guard that is not in use, for later. depot.mu is held.
 func (g *guards) rest(pg *page) {
 	g.idle = append(g.idle, pg)
+	g.counted()
 	g.depot.refills.Add(1) // a search would release it
 }
 
@@ -239,7 +246,18 @@ func (g *guards) remove(pg *page) {
 	g.depot.guarded -= g.pages(int(pg.mem.n))
 	g.depot.uncount(g.pages(int(pg.mem.n)), 1)
 	guardsOfAll.Add(-1)
+	g.counted()
 	refs.drop(pg)
+}
+
+// releaseAll gives all guards to the arena, also those in use. depot.mu is held.
+func (g *guards) releaseAll() {
+	all := slices.Clone(g.all)
+	g.idle = nil
+	for _, pg := range all {
+		*pg.link(0) = none
+		g.release(pg)
+	}
 }
 
 // releaseIdle gives the guards that are not in use to the arena.

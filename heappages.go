@@ -225,7 +225,7 @@ func (pg *page) held() unsafe.Pointer {
 // table does: from then on, another page may have the addresses, and be known by them.
 func (pg *page) collected() {
 	if c := coreOf(pg.spec); c != nil {
-		c.depot.lost(pg)
+		c.slotsFreed(c.depot.lost(pg))
 	}
 	for addr := pg.heap.addr &^ (tableStep - 1); addr < pg.end(); addr += tableStep {
 		atomic.CompareAndSwapUintptr(leafOf(addr).entry(addr), address(pg), 0)

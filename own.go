@@ -1,5 +1,7 @@
 package pool
 
+import "sync/atomic"
+
 // How a goroutine gets a shard to itself, and how somebody else takes it over.
 //
 // There are three ways to get a shard. Stats.Access says which one a process has.
@@ -128,6 +130,19 @@ func handBack(shards []*shard) {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// isOwned reports whether a goroutine has the shard to itself. The caller holds core.stopMu, so that
+// nobody has seized it.
+func (s *shard) isOwned() bool {
+	if pinned {
+		return atomic.LoadUint32(&s.busy) != 0
+	}
+	if !s.mu.TryLock() {
+		return true
+	}
+	s.mu.Unlock()
+	return false
 }
 
 // waitTurn lets a goroutine whose shard is seized wait until it is handed back. The caller has no

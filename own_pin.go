@@ -91,6 +91,10 @@ func (c *core) grow() {
 	if c.hasRefs.Load() {
 		shards[id].raise(signalRefs)
 	}
+	c.tellOfWaiters(shards[id])
+	if c.closing.begun.Load() { // it begins under stopMu
+		shards[id].raise(signalClosing)
+	}
 	c.fast.store(t)
 }
 

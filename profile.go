@@ -41,6 +41,13 @@ func (w *watches) dropSamples(pg *page) {
 	}
 }
 
+// forgetSamples forgets the slots of all pages.
+func (w *watches) forgetSamples() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.samples)
+}
+
 // A liveSample is what one stack of one pool has in use.
 type liveSample struct {
 	pool   string

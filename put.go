@@ -295,6 +295,7 @@ type putResult uint8
 const (
 	putDone    putResult = iota
 	putWatched           // the slot's word said watched, and says leaving now: see watch.go
+	putAwaited           // somebody waits for the slot, and its word says leaving: see wait.go
 	putForeign           // there is no slot of this pool
 	putDouble            // the slot is not in use
 )
@@ -308,6 +309,9 @@ func (s *shard) putAt(x unsafe.Pointer) putResult {
 		return putForeign
 	case *pg.link(i) == watched && pg.changeLink(i, watched, leaving):
 		return putWatched // only one Put of the slot comes here
+	case *pg.link(i) == taken && s.isAwaited(pg):
+		*pg.link(i) = leaving
+		return putAwaited
 	case !s.put(pg, i, x):
 		return putDouble
 	}
@@ -317,6 +321,14 @@ func (s *shard) putAt(x unsafe.Pointer) putResult {
 // putLeaving is putAt for a slot whose word says leaving. If it does not, another Put of the slot
 // has run at the same time.
 func (s *shard) putLeaving(x unsafe.Pointer) putResult {
+	if pg, i, ok := s.spec.find(uintptr(x)); ok && *pg.link(i) == leaving && s.isAwaited(pg) {
+		return putAwaited
+	}
+	return s.makeFree(x)
+}
+
+// makeFree is putLeaving for a slot that nobody waits for.
+func (s *shard) makeFree(x unsafe.Pointer) putResult {
 	pg, i, ok := s.spec.find(uintptr(x))
 	if !ok || *pg.link(i) != leaving {
 		return putDouble
@@ -331,6 +343,8 @@ func (c *core) finishPut(op string, x unsafe.Pointer, how putResult) error {
 	switch how {
 	case putWatched:
 		return c.putWatched(op, x)
+	case putAwaited:
+		return c.putAwaited(op, x)
 	case putForeign:
 		return c.putForeign(op, x)
 	case putDouble:
@@ -395,7 +409,7 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 			pg = noPage
 			continue
 		}
-		if pg = pageOf(addr); pg.ownerID() != s.id || pg.spec != c.spec {
+		if pg = pageOf(addr); pg.ownerID() != s.id || pg.spec != c.spec || s.signals()&signalClosing != 0 {
 			pg = noPage
 		}
 	}

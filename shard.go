@@ -66,6 +66,8 @@ const (
 	signalRefs                  // the pool has Refs: Put has to end those of its slot
 	signalClaims                // Put has to claim slots: see contents.go; always or never
 	signalExhausted             // the pool had no free slot, and the shard has had none since: see core.isExhausted
+	signalWaiting               // somebody waits for a slot: see wait.go
+	signalClosing               // CloseWhenEmpty was called: see close.go
 )
 
 // signals returns what is signalled. Any P. (signal is no atomic.Uint32 because the fast paths may
@@ -83,9 +85,10 @@ type outbox struct {
 	empty *page // pages for the depot to release, linked by next
 	spare *page // pages with free slots for other shards to adopt, linked by next
 	arm   bool  // something waits for time to pass
+	freed int   // slots that somebody may wait for
 }
 
-func (o *outbox) isEmpty() bool { return o.empty == nil && o.spare == nil && !o.arm }
+func (o *outbox) isEmpty() bool { return o.empty == nil && o.spare == nil && !o.arm && o.freed == 0 }
 
 // counts are what Stats adds up over the shards. Owner only, and only in slow paths.
 type counts struct {
@@ -168,6 +171,7 @@ func (s *shard) put(pg *page, i uint32, x unsafe.Pointer) bool {
 		return false
 	}
 	s.refilled()
+	s.freed()
 	// A page that was claimed here may be full. Then it has to get its free slot.
 	push := s.strengthen(pg, x)
 	if !push && s.lot.isFull() {

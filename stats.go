@@ -10,6 +10,8 @@ type Stats struct {
 	SlotSize     int    // bytes from one slot to the next; at least the size of T, see WithAlign
 	SlotsPerPage int    // slots in a full page
 
+	MaxSlots int // bound of Live by WithMaxSlots; 0: no bound
+
 	Live      int // slots handed out and not yet Put, without those in Lost
 	Pages     int // pages that the pool holds, one for each guarded slot included
 	WarmPages int // empty ones among them, kept for later, for a time or by WithWarmPages
@@ -26,6 +28,9 @@ type Stats struct {
 	// FailedGets counts Gets that got no slot, because of a limit or because the system refused
 	// memory.
 	FailedGets uint64
+	// Waits counts the GetContexts that had to wait, and Waiting those that wait now.
+	Waits   uint64
+	Waiting int
 	// SlowGets counts the Gets that got a slot and found none on their P: they collected slots that
 	// were put on other Ps, or carved new ones, or took a page from elsewhere. GetBatch counts each
 	// such step, however many slots it brings.
@@ -74,6 +79,28 @@ func (c *core) stats() (st Stats) {
 	return c.statsOf(c.shards.Load().present())
 }
 
+// liveNow is Stats.Live without a lock, and so without a moment of which it is true. It reads words
+// that others are writing, as stats does where shards are pinned, and the list of pages as depot.show
+// has it. The race detector is not to look at that.
+//
+//go:norace
+func (c *core) liveNow() int {
+	c.requireNew()
+	n := int(c.guards.used.Load()) - c.watches.quarantined()
+	if shown := c.depot.shown.Load(); shown != nil {
+		for _, pg := range *shown {
+			if pg == nil {
+				break
+			}
+			n += max(int(pg.used)-int(uint16(pg.remote.Load()>>16)), 0)
+		}
+	}
+	for _, s := range c.shards.Load().shards {
+		n -= int(s.lot.n)
+	}
+	return max(n, 0)
+}
+
 // statsOf is stats for a caller that holds stopMu.
 func (c *core) statsOf(shards []*shard) Stats {
 	d := &c.depot
@@ -85,6 +112,9 @@ func (c *core) statsOf(shards []*shard) Stats {
 		Type:         c.typeName,
 		SlotSize:     int(c.geo.stride),
 		SlotsPerPage: int(c.geo.slots),
+		MaxSlots:     c.maxSlots,
+		Waits:        c.waiters.waits.Load(),
+		Waiting:      int(c.waiters.n.Load()),
 		Live:         max(c.live(shards), 0),
 		Pages:        len(d.pages) + len(c.guards.all),
 		MappedBytes:  int64(len(d.pages)) * int64(c.geo.pageSize),

@@ -127,11 +127,16 @@ func (c *core) putWatched(op string, x unsafe.Pointer) error {
 		c.watches.dropSample(uintptr(x))
 		err := c.watches.debugPutGuarded(op, x)
 		c.guards.put(pg)
+		c.slotsFreed(1)
 		return err
 	}
 	free, err := c.watches.put(op, x)
 	if free {
 		return c.putBack(op, x)
+	}
+	yieldPoint()
+	if c.waiters.n.Load() != 0 || c.closing.begun.Load() {
+		return cmp.Or(err, c.putQuarantined(op, c.watches.takeQuarantined()))
 	}
 	return cmp.Or(err, c.putQuarantined(op, c.watches.overdue()))
 }
@@ -159,8 +164,9 @@ func (c *core) endQuarantine(op string) {
 func (c *core) putQuarantined(op string, slots []quarantinedSlot) (err error) {
 	for _, q := range slots {
 		err = cmp.Or(err, c.watches.checkQuarantined(op, q))
+		c.watches.leaveQuarantine() // before the last Put closes the pool
 		err = cmp.Or(err, c.putBack(op, q.x))
-		c.watches.leftQuarantine()
+		c.watches.transit.leave()
 	}
 	return err
 }
