@@ -388,6 +388,11 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 		if x == nil {
 			continue
 		}
+		if s == nil {
+			if s, err = c.enter("PutBatch"); err != nil {
+				panic(err)
+			}
+		}
 		if c.hasRefs.Load() {
 			c.endRefs(addr)
 		}
@@ -400,18 +405,17 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 		}
 		if how := s.putAt(x); how != putDone {
 			c.leave(s)
-			if err = c.finishPut("PutBatch", x, how); err == nil {
-				s, err = c.enter("PutBatch")
-			}
-			if err != nil {
+			if err = c.finishPut("PutBatch", x, how); err != nil {
 				panic(err)
 			}
-			pg = noPage
+			s, pg = nil, noPage // if it was the last slot, the pool may be closed now
 			continue
 		}
 		if pg = pageOf(addr); pg.ownerID() != s.id || pg.spec != c.spec || s.signals()&signalClosing != 0 {
 			pg = noPage
 		}
 	}
-	c.leave(s)
+	if s != nil {
+		c.leave(s)
+	}
 }

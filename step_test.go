@@ -3,9 +3,11 @@
 package pool
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
@@ -146,9 +148,12 @@ func (w *walk) take() unsafe.Pointer {
 
 // get is core.get or core.tryGet.
 func (w *walk) get() (x unsafe.Pointer, err error) {
-	if w.rng.IntN(4) == 0 {
+	switch w.rng.IntN(6) {
+	case 0:
 		x, _, err = w.c.tryGet()
 		return x, err
+	case 1:
+		return w.wait()
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -159,6 +164,38 @@ func (w *walk) get() (x unsafe.Pointer, err error) {
 		}
 	}()
 	return w.c.get(), nil
+}
+
+// A patience is a context that ends when it has been asked a number of times.
+type patience struct {
+	context.Context
+	left int
+}
+
+var ended = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+func (p *patience) Err() error {
+	if p.left <= 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+func (p *patience) Done() <-chan struct{} {
+	if p.left--; p.left <= 0 {
+		return ended
+	}
+	return nil
+}
+
+// wait is core.getContext.
+func (w *walk) wait() (unsafe.Pointer, error) {
+	x, _, err := w.c.getContext(&patience{context.Background(), 1 + w.rng.IntN(1000)})
+	return x, err
 }
 
 // act does something with the pool.
@@ -237,6 +274,9 @@ func (w *walk) act() {
 // call no slot was free, except those that goroutines were getting or putting.
 func (w *walk) refused(err error) {
 	capacity := w.c.maxPages * int(w.c.geo.slots)
+	if most := w.c.maxSlots; most != 0 && (capacity == 0 || most < capacity) {
+		capacity = most
+	}
 	if free := capacity - w.most[w.current]; !errors.Is(err, ErrLimit) || free > w.batch*len(w.onP) {
 		w.fail("%v, with %d of %d slots free", err, free, capacity)
 	}
@@ -295,6 +335,7 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 	w.current = 0
 	require.NoError(t, w.c.checkInvariants(), "seed %d", w.seed)
 	require.Equal(t, len(w.owned), w.c.stats().Live, "seed %d", w.seed)
+	require.Equal(t, len(w.owned), w.c.liveNow(), "seed %d", w.seed)
 	for _, x := range w.table {
 		w.putting(x)
 		w.c.put(x)
@@ -353,6 +394,10 @@ func TestSteps(t *testing.T) {
 		if size > 64 && rng.IntN(3) == 0 {
 			w.batch = 2 // so that few slots are on their way at a time
 			o.limit = int64(1+rng.IntN(2)) * int64(w.shape(size, o).pageSize)
+		}
+		if rng.IntN(3) == 0 {
+			w.batch = 2
+			o.maxSlots = 1 + rng.IntN(40)
 		}
 		w.run(t, size, 2+rng.IntN(4), 20+rng.IntN(200), o)
 		steps += w.steps
@@ -429,10 +474,15 @@ func (d *duel) unpin() {}
 // duels tries each of these interleavings for the first two functions that prepare returns, each
 // time with a new pool. Then it verifies the pool and calls the third function.
 func duels(t *testing.T, o options, prepare func(c *core) (first, second, verify func())) {
+	duelsUntil(t, math.MaxInt, o, prepare)
+}
+
+// duelsUntil is duels up to a step of the first function, which may wait for the second one.
+func duelsUntil(t *testing.T, last int, o options, prepare func(c *core) (first, second, verify func())) {
 	stepper = &duel{}
 	defer func() { stepper = nil }()
 	interleavings := 0
-	for at, more := 1, true; more; at++ {
+	for at, more := 1, true; more && at <= last; at++ {
 		c := new(core)
 		initCore(c, 64, "duel", o)
 		c.stopClock()
@@ -441,7 +491,9 @@ func duels(t *testing.T, o options, prepare func(c *core) (first, second, verify
 		require.NoError(t, c.checkInvariants(), "second begins at step %d", at)
 		verify()
 		require.NoError(t, c.checkInvariants(), "second begins at step %d", at)
-		require.NoError(t, c.close(), "second begins at step %d", at)
+		if !c.depot.closed.Load() {
+			require.NoError(t, c.close(), "second begins at step %d", at)
+		}
 		interleavings++
 	}
 	t.Logf("%d interleavings", interleavings)
@@ -665,4 +717,93 @@ func stepsOfKeep(t *testing.T, swapped bool) {
 			putAll(t, c, xs)
 		}
 	})
+}
+
+// A Get that waits gets the slot, whatever it has done when another goroutine puts it, and however the
+// slot is put.
+func TestStepsOfWait(t *testing.T) {
+	profile := options{profileRate: 1, startProfile: func() {}}
+	reset := options{}
+	reset.reset.f = func(unsafe.Pointer) { yieldPoint() }
+	for name, o := range map[string]options{"plain": {}, "profile": profile, "reset": reset, "heap": {goHeap: true}, "guarded": {guardEvery: 1}} {
+		for call, put := range map[string]func(c *core, x unsafe.Pointer){
+			"Put":      func(c *core, x unsafe.Pointer) { c.put(x) },
+			"PutBatch": func(c *core, x unsafe.Pointer) { c.putBatch([]unsafe.Pointer{x}) },
+			"PutRef":   func(c *core, x unsafe.Pointer) { c.putRef(c.ref(x)) },
+		} {
+			for _, swapped := range []bool{false, true} {
+				stepsOfWait(t, fmt.Sprint(name, " ", call, " ", swapped), o, put, swapped)
+			}
+		}
+	}
+}
+
+func stepsOfWait(t *testing.T, name string, o options, put func(*core, unsafe.Pointer), swapped bool) {
+	t.Run(name, func(t *testing.T) {
+		o.maxSlots = 8 // as many as it takes to have a guard
+		duelsUntil(t, 200, o, func(c *core) (first, second, verify func()) {
+			xs := getSome(c, o.maxSlots)
+			for k := range xs {
+				c.put(xs[k])
+				xs[k], _, _ = c.tryGet() // which may be guarded
+			}
+			var x unsafe.Pointer
+			first = func() {
+				var err error
+				x, _, err = c.getContext(context.Background())
+				require.NoError(t, err)
+			}
+			second = func() { put(c, xs[0]) }
+			if swapped {
+				first, second = second, first
+			}
+			return first, second, func() {
+				require.Zero(t, c.waiters.n.Load())
+				for _, s := range c.shards.Load().present() {
+					require.Zero(t, s.signals()&signalWaiting)
+				}
+				xs[0] = x
+				putAll(t, c, xs)
+			}
+		})
+	})
+}
+
+// The last Put closes the pool, whatever it does while CloseWhenEmpty is called.
+func TestStepsOfCloseWhenEmpty(t *testing.T) {
+	profile := options{profileRate: 1, startProfile: func() {}}
+	reset := options{}
+	reset.reset.f = func(unsafe.Pointer) { yieldPoint() }
+	for name, o := range map[string]options{"plain": {}, "profile": profile, "reset": reset, "heap": {goHeap: true}, "guarded": {guardEvery: 1}} {
+		for _, swapped := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " ", swapped), func(t *testing.T) {
+				duels(t, o, func(c *core) (first, second, verify func()) {
+					xs := make([]unsafe.Pointer, 3)
+					for k := range xs {
+						xs[k], _, _ = c.tryGet()
+					}
+					var late unsafe.Pointer
+					first = func() {
+						c.put(xs[0])
+						late, _, _ = c.tryGet()
+						c.putBatch(xs[1:2])
+					}
+					second = func() {
+						require.NoError(t, c.closeWhenEmpty())
+						c.put(xs[2])
+					}
+					if swapped {
+						first, second = second, first
+					}
+					return first, second, func() {
+						if late != nil {
+							require.False(t, c.depot.closed.Load())
+							c.put(late)
+						}
+						require.True(t, c.depot.closed.Load())
+					}
+				})
+			})
+		}
+	}
 }

@@ -151,15 +151,17 @@ func (c *core) join(w *waiter, push func(*list.List, any) *list.Element) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w.place = push(&q.queue, w)
-	q.n.Add(1)
+	if q.n.Add(1) != 1 {
+		return
+	}
 	yieldPoint()
 	for _, s := range c.shards.Load().present() {
 		s.raise(signalWaiting)
 	}
 }
 
-// tellOfWaiters tells a new shard whether somebody waits. Its table has been stored. join stores n
-// and loads the table, both under the lock: one of the two raises the signal.
+// tellOfWaiters tells a new shard whether somebody waits. The table with the shard has been stored.
+// join adds to n and loads the table, both under the lock: one of the two raises the signal.
 func (c *core) tellOfWaiters(s *shard) {
 	q := &c.waiters
 	q.mu.Lock()
@@ -169,7 +171,7 @@ func (c *core) tellOfWaiters(s *shard) {
 	}
 }
 
-// take takes w out of the queue. After the last one it lowers the signal. waiters.mu is held.
+// takeWaiter takes w out of the queue. After the last one it lowers the signal. waiters.mu is held.
 func (c *core) takeWaiter(w *waiter) {
 	q := &c.waiters
 	q.queue.Remove(w.place)
