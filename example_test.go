@@ -1,10 +1,12 @@
 package pool_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
 	"runtime/pprof"
+	"time"
 	"unsafe"
 
 	"github.com/warmpage/pool"
@@ -430,4 +432,100 @@ func ExamplePool_All() {
 	}
 	fmt.Println(sessions.Stats().Live)
 	// Output: 2
+}
+
+// A server that works on at most 100 requests at a time.
+func ExampleWithMaxSlots() {
+	type Scratch struct{ Buf [4096]byte }
+	scratch := pool.New[Scratch](pool.WithName("scratch"), pool.WithMaxSlots(100))
+	var held []*Scratch
+	for {
+		s, err := scratch.TryGet()
+		if errors.Is(err, pool.ErrLimit) {
+			fmt.Println(err)
+			break
+		}
+		held = append(held, s)
+	}
+	fmt.Println(len(held))
+	scratch.PutBatch(held)
+	// Output:
+	// pool "scratch" (pool_test.Scratch): memory limit reached: no slot is free, and WithMaxSlots allows no more than 100; Put slots, or raise the bound
+	// 100
+}
+
+// Bursts of 10,000 orders that are minutes apart.
+func ExampleWithWarmSlots() {
+	orders := pool.New[Order](pool.WithWarmSlots(10_000))
+	burst := make([]*Order, 10_000)
+	orders.GetBatch(burst)
+	orders.PutBatch(burst) // the memory stays for the next burst
+	fmt.Println(orders.Live())
+	// Output: 0
+}
+
+// A Get that waits for a slot, but not for ever.
+func ExamplePool_GetContext() {
+	conns := pool.New[[512]byte](pool.WithMaxSlots(1))
+	first := conns.Get()
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	_, err := conns.GetContext(ctx)
+	fmt.Println(errors.Is(err, context.DeadlineExceeded), errors.Is(err, pool.ErrLimit))
+
+	go conns.Put(first)
+	second, err := conns.GetContext(context.Background())
+	fmt.Println(second == first, err)
+	conns.Put(second)
+	// Output:
+	// true true
+	// true <nil>
+}
+
+func ExamplePool_Live() {
+	orders := pool.New[Order]()
+	a, b := orders.Get(), orders.Get()
+	orders.Put(a)
+	fmt.Println(orders.Live())
+	orders.Put(b)
+	fmt.Println(orders.Live())
+	// Output:
+	// 1
+	// 0
+}
+
+// The objects of a level end together. Nobody has to find them all to put them.
+func ExamplePool_Clear() {
+	type Bullet struct{ X, Y, DX, DY float32 }
+	bullets := pool.New[Bullet]()
+	for range 1000 {
+		bullets.Get().DX = 1
+	}
+	fmt.Println(bullets.Live())
+	bullets.Clear() // the level is over, and nobody uses the pool
+	fmt.Println(bullets.Live(), *bullets.Get())
+	// Output:
+	// 1000
+	// 0 {0 0 0 0}
+}
+
+// The program ends while orders are on their way. Whoever puts the last one closes the pool.
+func ExamplePool_CloseWhenEmpty() {
+	orders := pool.New[Order]()
+	queue := make(chan *Order, 2)
+	queue <- orders.Get()
+	queue <- orders.Get()
+	close(queue)
+	fmt.Println(orders.CloseWhenEmpty())
+	_, err := orders.TryGet()
+	fmt.Println(errors.Is(err, pool.ErrClosed))
+	for o := range queue {
+		orders.Put(o)
+	}
+	fmt.Println(errors.Is(orders.Close(), pool.ErrClosed)) // it is closed already
+	// Output:
+	// <nil>
+	// true
+	// true
 }
