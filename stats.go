@@ -28,8 +28,8 @@ type Stats struct {
 	// FailedGets counts Gets that got no slot, because of a limit or because the system refused
 	// memory.
 	FailedGets uint64
-	Waits   uint64 // GetContexts that had to wait
-	Waiting int    // those that wait now
+	Waits      uint64 // GetContexts that had to wait
+	Waiting    int    // those that wait now
 	// SlowGets counts the Gets that got a slot and found none on their P: they collected slots that
 	// were put on other Ps, or carved new ones, or took a page from elsewhere. GetBatch counts each
 	// such step, however many slots it brings.
