@@ -848,7 +848,7 @@ func TestBytesLimitMovesMemory(t *testing.T) {
 		}
 		_, err := b.TryGet(3 << 20)
 		require.ErrorIs(t, err, ErrLimit)
-		assert.ErrorContains(t, err, `bytes "bodies" (class of 3145728 bytes): memory limit reached: no slot is free, and WithLimit allows no more than 1024 KiB for all classes`)
+		assert.ErrorContains(t, err, `bytes "bodies" (class of 3145728 bytes): limit reached: no slot is free, and WithLimit allows no more than 1024 KiB for all classes`)
 		requirePanic(t, ErrLimit, func() { b.Get(3 << 20) })
 		assert.GreaterOrEqual(t, b.Stats().FailedGets, uint64(2))
 	}, WithLimit(1<<20))

@@ -146,13 +146,13 @@ var misuses = []crash{
 
 // refusals are Gets that find no memory, and Gets from a Pool that New did not make.
 var refusals = []crash{
-	{"Get beyond WithLimit", quotes + "memory limit reached: no slot is free, and WithLimit allows no more than 64 KiB; Put slots, or raise the limit", func() {
+	{"Get beyond WithLimit", quotes + "limit reached: no slot is free, and WithLimit allows no more than 64 KiB; Put slots, or raise the limit", func() {
 		p := quotePool(WithLimit(1 << 16))
 		for range 1<<16/unsafe.Sizeof(quote{}) + 1 {
 			p.Get()
 		}
 	}},
-	{"Get beyond SetProcessLimit", quotes + "cannot get a page of 64 KiB: memory limit reached: all pools together have 64 KiB, and SetProcessLimit allows 100; Put slots, Trim pools, or raise the limit", func() {
+	{"Get beyond SetProcessLimit", quotes + "cannot get a page of 64 KiB: limit reached: all pools together have 64 KiB, and SetProcessLimit allows 100; Put slots, Trim pools, or raise the limit", func() {
 		SetProcessLimit(100 << 10)
 		p := quotePool()
 		for range 1<<16/unsafe.Sizeof(quote{}) + 1 {

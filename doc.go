@@ -56,6 +56,14 @@
 // one of them puts the slot.
 //
 // [Pool.GetBatch] and [Pool.PutBatch] move many slots for less than as many single calls cost.
+// [Pool.Clear] takes all slots back at once.
+//
+// # Bounds
+//
+// [WithMaxSlots] bounds the slots in use, and [WithLimit] their memory. At the bound, Get panics,
+// TryGet returns an error, and [Pool.GetContext] waits until a slot is put. So a pool can be the
+// semaphore of a program whose work needs an object each. [Pool.Live] tells how many are in use.
+// A program that ends while objects are on their way calls [Pool.CloseWhenEmpty].
 //
 // # Memory model
 //
@@ -73,7 +81,8 @@
 //     sense.
 //   - Gets and Puts of all kinds: what the functions of [WithInit] and [WithReset] panic with.
 //   - Get, GetNoZero, GetBatch: [ErrLimit], [ErrOutOfMemory], [ErrClosed]. [Pool.TryGet] returns
-//     the error instead.
+//     the error instead. GetContext returns it too; when its context ends, the error wraps that of
+//     the context.
 //   - Put, PutBatch: [ErrDoublePut] if the slot is not in use, [ErrForeignPut] if it is not a slot
 //     of this pool (both, if its page has been released since, and the second alone if another pool
 //     has the memory), [ErrClosed]. A second Put goes unnoticed if the slot has been handed out
@@ -81,11 +90,12 @@
 //   - Ref: the same, and [ErrLimit] if there are Refs in too many pages. Deref returns nil and
 //     never panics. PutRef returns false, and panics only if a Put of the slot runs at the same
 //     time.
-//   - All: [ErrClosed], [ErrLimit]. Trim: [ErrClosed].
+//   - All: [ErrClosed], [ErrLimit]. Trim: [ErrClosed]. Clear: [ErrClosed], and [ErrInUse] if it
+//     sees another call under way.
 //   - [Bytes]: the same as of a pool, and an error of its own if a length is negative. Grow panics
 //     where Get does. TryPut returns false instead of ErrForeignPut. [Buffer] panics where Bytes does.
 //   - [Pool.Close] returns [ErrInUse] while slots are out, except with WithGoHeap, and [ErrClosed]
-//     the second time.
+//     the second time. CloseWhenEmpty returns ErrClosed the second time.
 //   - With -tags pooldebug, any call that gets or puts slots, Trim and Close: [ErrCorrupt] if a
 //     slot was written to after its Put, or beyond its end.
 //
@@ -96,7 +106,9 @@
 //   - [WithName]: a name for messages, Stats and the profile.
 //   - [WithLimit]: a bound for the memory of the pool. [SetProcessLimit] bounds that of all pools
 //     off the Go heap.
-//   - [WithWarmPages]: how many empty pages to keep between bursts. Others go within a second.
+//   - [WithMaxSlots]: a bound for the slots in use.
+//   - [WithWarmPages], [WithWarmSlots]: how many empty pages to keep between bursts. Others go
+//     within a second.
 //   - [WithGoHeap]: pages of the Go heap, for types with pointers, and for programs that do not put
 //     all slots. The garbage collector takes a page if the program has none of its slots.
 //   - [WithOffHeap]: for [NewBytes], the opposite.

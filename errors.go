@@ -23,12 +23,12 @@ var (
 	// ErrClosed means that a pool was used after Close, or closed twice.
 	ErrClosed = errors.New("pool is closed")
 	// ErrInUse means that Close was called while slots were out. Close returns it, but not for
-	// pools with [WithGoHeap].
+	// pools with [WithGoHeap]. From Clear it means that another call is under way.
 	ErrInUse = errors.New("slots are in use")
-	// ErrLimit means that the pool has no free slot, and that a new one would take memory beyond
-	// [WithLimit] or [SetProcessLimit]. From [Pool.Ref] and [Pool.All] it means that there are Refs
+	// ErrLimit means that the pool has no free slot, and that a new one would be beyond [WithMaxSlots],
+	// or take memory beyond [WithLimit] or [SetProcessLimit]. From [Pool.Ref] and [Pool.All] it means that there are Refs
 	// in too many pages.
-	ErrLimit = errors.New("memory limit reached")
+	ErrLimit = errors.New("limit reached")
 	// ErrOutOfMemory means that the pool has no free slot, and that the system refused memory or
 	// address space.
 	ErrOutOfMemory = errors.New("out of memory")

@@ -53,7 +53,7 @@ func ExampleWithLimit() {
 	_, err := requests.TryGet()
 	fmt.Println(len(held), err)
 	// Output:
-	// pool "requests" ([1024]uint8): memory limit reached: no slot is free, and WithLimit allows no more than 64 KiB; Put slots, or raise the limit
+	// pool "requests" ([1024]uint8): limit reached: no slot is free, and WithLimit allows no more than 64 KiB; Put slots, or raise the limit
 	// 64 <nil>
 }
 

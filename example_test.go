@@ -450,7 +450,7 @@ func ExampleWithMaxSlots() {
 	fmt.Println(len(held))
 	scratch.PutBatch(held)
 	// Output:
-	// pool "scratch" (pool_test.Scratch): memory limit reached: no slot is free, and WithMaxSlots allows no more than 100; Put slots, or raise the bound
+	// pool "scratch" (pool_test.Scratch): limit reached: no slot is free, and WithMaxSlots allows no more than 100; Put slots, or raise the bound
 	// 100
 }
 
