@@ -124,7 +124,7 @@ func inTurn(b *testing.B, slicesEach, n int, sides ...func(n int)) {
 func BenchmarkManyWait(b *testing.B) {
 	const goroutines, rounds = 1000, 50
 	p := New[obj64](WithMaxSlots(10))
-	work := idleFor(func() { time.Now() })
+	work := idleFor(func() { _ = p.Live() })
 	var mu sync.Mutex
 	var waits []time.Duration
 	for range b.N {

@@ -73,7 +73,7 @@ func (c *core) getContext(ctx context.Context) (x unsafe.Pointer, isFresh bool, 
 }
 
 // isAtBound reports whether err says that a Get has found the pool at its own bound.
-func (c *core) isAtBound(err error) bool { return err != nil && err == c.depot.errLimit }
+func (c *core) isAtBound(err error) bool { return err != nil && errors.Is(err, c.depot.errLimit) }
 
 // wait is the part of getContext that is in the queue.
 func (c *core) wait(ctx context.Context, g *getting) (x unsafe.Pointer, isFresh bool, err error) {
