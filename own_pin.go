@@ -98,6 +98,17 @@ func (c *core) grow() {
 	c.fast.store(t)
 }
 
+// tellOfWaiters tells a new shard whether somebody waits. The table with the shard has been stored.
+// join adds to n and loads the table, both under the lock: one of the two raises the signal.
+func (c *core) tellOfWaiters(s *shard) {
+	q := &c.waiters
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n.Load() != 0 {
+		s.raise(signalWaiting)
+	}
+}
+
 // waitForOwners returns when the operations that were under way on shards, which the caller has
 // signalled, have ended.
 func waitForOwners(shards []*shard) {

@@ -110,14 +110,12 @@ func (c *core) wait(ctx context.Context, g *getting) (x unsafe.Pointer, isFresh 
 
 // wait waits for what w is given. It returns an error if ctx has ended.
 func (w *waiter) wait(ctx context.Context) (given unsafe.Pointer, err error) {
-	for stepping { // the scheduler of TestSteps has to go on
+	for n := 0; stepping && len(w.given) == 0; n++ { // the scheduler of TestSteps has to go on
 		select {
-		case given = <-w.given:
-			return given, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		default:
-			yieldPoint()
+			pause(n)
 		}
 	}
 	select {
@@ -156,17 +154,6 @@ func (c *core) join(w *waiter, push func(*list.List, any) *list.Element) {
 	}
 	yieldPoint()
 	for _, s := range c.shards.Load().present() {
-		s.raise(signalWaiting)
-	}
-}
-
-// tellOfWaiters tells a new shard whether somebody waits. The table with the shard has been stored.
-// join adds to n and loads the table, both under the lock: one of the two raises the signal.
-func (c *core) tellOfWaiters(s *shard) {
-	q := &c.waiters
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.n.Load() != 0 {
 		s.raise(signalWaiting)
 	}
 }
