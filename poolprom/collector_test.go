@@ -56,7 +56,7 @@ func gather(t *testing.T, g prometheus.Gatherer, name string) map[string]float64
 func exported(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	everything := reading{
-		pools:  []pool.Stats{{LimitBytes: 1}},
+		pools:  []pool.Stats{{LimitBytes: 1, MaxSlots: 1}},
 		memory: memory{limit: 1},
 	}
 	families, err := registered(t, newCollector(func() reading { return everything })).Gather()
@@ -234,7 +234,7 @@ func TestEveryOtherField(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	now := reading{pools: []pool.Stats{{Name: "orders", Type: "main.Order", LimitBytes: 1}}, memory: memory{limit: 1}}
+	now := reading{pools: []pool.Stats{{Name: "orders", Type: "main.Order", LimitBytes: 1, MaxSlots: 1}}, memory: memory{limit: 1}}
 	r := registered(t, newCollector(func() reading { return now }))
 	problems, err := testutil.GatherAndLint(r)
 	require.NoError(t, err)

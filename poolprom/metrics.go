@@ -53,6 +53,10 @@ var poolCounters = described([]metric[pool.Stats]{
 		help: "Gets that returned no slot, because of a limit or because the system refused memory.",
 		of:   func(st *pool.Stats) uint64 { return st.FailedGets },
 	}, {
+		name: "warmpage_pool_waits_total",
+		help: "GetContexts that had to wait for a slot.",
+		of:   func(st *pool.Stats) uint64 { return st.Waits },
+	}, {
 		name: "warmpage_pool_slow_gets_total",
 		help: "Gets that had to take or carve a page, or to collect what other Ps have put.",
 		of:   func(st *pool.Stats) uint64 { return st.SlowGets },
@@ -103,6 +107,11 @@ var poolGauges = described([]metric[pool.Stats]{
 		of:   func(st *pool.Stats) uint64 { return uint64(st.Live) },
 		join: sum,
 	}, {
+		name: "warmpage_pool_waiting_gets",
+		help: "GetContexts that wait for a slot.",
+		of:   func(st *pool.Stats) uint64 { return uint64(st.Waiting) },
+		join: sum,
+	}, {
 		name: "warmpage_pool_pages",
 		help: "Pages that the pool holds.",
 		of:   func(st *pool.Stats) uint64 { return uint64(st.Pages) },
@@ -126,6 +135,12 @@ var poolGauges = described([]metric[pool.Stats]{
 		name:         "warmpage_pool_limit_bytes",
 		help:         "Upper bound on mapped bytes, set by WithLimit; absent if a pool with these labels has no limit.",
 		of:           func(st *pool.Stats) uint64 { return uint64(st.LimitBytes) },
+		join:         unlessNone,
+		absentAtZero: true,
+	}, {
+		name:         "warmpage_pool_max_slots",
+		help:         "Upper bound on live slots, set by WithMaxSlots; absent if a pool with these labels has no such bound.",
+		of:           func(st *pool.Stats) uint64 { return uint64(st.MaxSlots) },
 		join:         unlessNone,
 		absentAtZero: true,
 	}, {
