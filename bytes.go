@@ -122,9 +122,9 @@ func WithOffHeap() Option {
 // A Bytes off the Go heap that has slots in use lives until Close, as pools do. On the Go heap, it is
 // collected when nothing refers to it.
 func NewBytes(opts ...Option) *Bytes {
-	var o options
-	for _, opt := range opts {
-		opt(&o)
+	o, err := optionsOf("bytes", opts)
+	if err != nil {
+		panic(err)
 	}
 	f := &family{name: o.name, limit: o.limit}
 	if err := o.checkForBytes(f); err != nil {

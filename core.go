@@ -73,6 +73,9 @@ func (c *core) init(sp *spec) {
 // requireNew panics if c is that of a Pool that New did not make, or of a copy of one. The calls
 // that have no time to ask come here when they want a page, or a shard.
 func (c *core) requireNew() {
+	if c == nil {
+		panic(errNotNew)
+	}
 	switch t := c.shards.Load(); {
 	case t == nil:
 		panic(errNotNew)

@@ -321,7 +321,7 @@ func (w *watches) leaks() []Leak {
 	var all []Leak
 	for addr, p := range w.history.slots {
 		if p.put == nil {
-			all = append(all, Leak{Pool: w.spec.name, Type: w.spec.typeName, Addr: addr, stack: p.got})
+			all = append(all, Leak{Pool: w.spec.name, Type: w.spec.typeName, Addr: addr, ID: w.spec.id, stack: p.got})
 		}
 	}
 	return all

@@ -86,10 +86,10 @@
 //   - Put, PutBatch: [ErrDoublePut] if the slot is not in use, [ErrForeignPut] if it is not a slot
 //     of this pool (both, if its page has been released since, and the second alone if another pool
 //     has the memory), [ErrClosed]. A second Put goes unnoticed if the slot has been handed out
-//     again since; a second PutRef does not.
-//   - Ref: the same, and [ErrLimit] if there are Refs in too many pages. Deref returns nil and
-//     never panics. PutRef returns false, and panics only if a Put of the slot runs at the same
-//     time.
+//     again since; a second PutRef does not. [Pool.TryPut] returns the error instead.
+//   - Ref: the same, and [ErrLimit] if there are Refs in too many pages. GetRef panics where Get or
+//     Ref would. Deref returns nil and never panics. PutRef returns false, PutRefs goes on, and both
+//     panic only if a Put of the slot runs at the same time.
 //   - All: [ErrClosed], [ErrLimit]. Trim: [ErrClosed]. Clear: [ErrClosed], and [ErrInUse] if it
 //     sees another call under way.
 //   - [Bytes]: the same as of a pool, and an error of its own if a length is negative. Grow panics
@@ -99,7 +99,9 @@
 //   - With -tags pooldebug, any call that gets or puts slots, Trim and Close: [ErrCorrupt] if a
 //     slot was written to after its Put, or beyond its end.
 //
-// A Pool that New did not make, and a copy of a Pool, panic as well, and so does a Bytes.
+// Owns, Live and Stats return an answer in any case.
+//
+// A Pool that New did not make, nil included, and a copy of a Pool panic as well, and so does a Bytes.
 //
 // # Options
 //
@@ -132,6 +134,9 @@
 //     race, and has the stacks of the Get and the Put. [Leaks] lists slots never put, and so does
 //     Close off the Go heap.
 //   - go test -asan: an access to a slot that is not in use ends the program at once.
+//
+// Package pooltest makes pools for tests, which fail the test if it leaves slots out, and looks at all
+// pools at the end of a package's tests.
 //
 // Pools can be made and used in bubbles of testing/synctest, and inside and outside in turn.
 // Inside, time stands still for them: what time would release stays until something is released

@@ -123,8 +123,11 @@ var noExample = map[string]string{
 	"BytesStats":         "ExampleBytes_Stats has them",
 	"ErrCorrupt":         "only -tags pooldebug finds it; docs/debugging.md shows it",
 	"Leak":               "ExampleLeaks has them",
+	"Leak.Stack":         "ExampleLeaks has it",
 	"Leak.String":        "ExampleLeaks prints them, with stacks that differ; docs/debugging.md shows one",
 	"Memory":             "ExampleReadMemory has one",
+	"Ref.MarshalJSON":    "it returns an error",
+	"Ref.UnmarshalJSON":  "it returns an error",
 	"TypeError.Error":    "ExampleTypeError prints it",
 }
 

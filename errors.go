@@ -38,6 +38,8 @@ var (
 	errNotNew = errors.New("pool: use of a Pool that New did not make; make it with pool.New")
 	errCopied = errors.New("pool: use of a copy of a Pool; keep the *Pool that New returned")
 
+	errRefJSON = errors.New("pool: a Ref means nothing outside of its process: write a key of its object instead, or leave the field out (`json:\"-\"`)")
+
 	errBytesNotNew = errors.New("pool: use of a Bytes that NewBytes did not make; make it with pool.NewBytes")
 	errBytesCopied = errors.New("pool: use of a copy of a Bytes; keep the *Bytes that NewBytes returned")
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"runtime/pprof"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -327,17 +328,18 @@ func ExampleSetProcessLimit() {
 	// Output: 2048 MiB
 }
 
-// At the end of a test, builds with -tags pooldebug say who got the slots that were never put.
+// A pool that samples each Get says who got the slots that were never put.
 func ExampleLeaks() {
-	trades := pool.New[Order](pool.WithName("trades"))
-	trades.Put(trades.Get())
+	trades := pool.New[Order](pool.WithName("trades"), pool.WithProfile(1))
+	t := trades.Get()
 	for _, leak := range pool.Leaks() {
 		if leak.Pool == "trades" {
-			fmt.Println("never put:", leak)
+			function, _, _ := strings.Cut(strings.TrimSpace(leak.Stack()), "\n")
+			fmt.Println("never put, got in", function)
 		}
 	}
-	fmt.Println(trades.Close())
-	// Output: <nil>
+	trades.Put(t)
+	// Output: never put, got in github.com/warmpage/pool_test.ExampleLeaks
 }
 
 // Pooled objects refer to each other by Refs. The garbage collector does not follow those.
@@ -528,4 +530,72 @@ func ExamplePool_CloseWhenEmpty() {
 	// <nil>
 	// true
 	// true
+}
+
+// A queue that may hold the same order twice, by a mistake elsewhere.
+func ExamplePool_TryPut() {
+	orders := pool.New[Order](pool.WithName("orders"))
+	o := orders.Get()
+	queue := []*Order{o, o, new(Order)}
+	for _, o := range queue {
+		err := orders.TryPut(o)
+		fmt.Println(err == nil, errors.Is(err, pool.ErrDoublePut), errors.Is(err, pool.ErrForeignPut))
+	}
+	// Output:
+	// true false false
+	// false true false
+	// false false true
+}
+
+// Orders come from two pools, and from new.
+func ExamplePool_Owns() {
+	bids, asks := pool.New[Order](), pool.New[Order]()
+	free := func(o *Order) string {
+		switch {
+		case bids.Owns(o):
+			bids.Put(o)
+			return "bid"
+		case asks.Owns(o):
+			asks.Put(o)
+			return "ask"
+		}
+		return "the garbage collector's"
+	}
+	fmt.Println(free(asks.Get()), free(bids.Get()), free(new(Order)))
+	// Output: ask bid the garbage collector's
+}
+
+func ExamplePool_GetRef() {
+	orders := pool.New[Order]()
+	byID := make(map[uint64]pool.Ref[Order])
+	r, o := orders.GetRef()
+	o.ID = 7
+	byID[o.ID] = r
+	fmt.Println(orders.Deref(byID[7]).ID)
+	// Output: 7
+}
+
+func ExamplePool_PutRefs() {
+	orders := pool.New[Order]()
+	var filled []pool.Ref[Order]
+	for range 3 {
+		r, _ := orders.GetRef()
+		filled = append(filled, r)
+	}
+	orders.PutRef(filled[1]) // somebody was faster
+	fmt.Println(orders.PutRefs(filled), orders.Live())
+	// Output: 2 0
+}
+
+func ExampleStats_String() {
+	st := pool.Stats{ // as Pool.Stats returns it
+		Name: "scratch", Type: "[4096]uint8", SlotSize: 4096, Live: 1, MaxSlots: 16,
+		Pages: 1, MappedBytes: 64 << 10, LimitBytes: 1 << 20, Gets: 1, SlowGets: 1,
+	}
+	fmt.Println(st)
+	// Output:
+	// pool "scratch" ([4096]uint8), slots of 4096 bytes
+	//   slots:  1 in use, 16 at most
+	//   memory: 64 KiB in 1 pages, 0 empty; at most 1024 KiB
+	//   gets:   1, 0 failed, 1 slow
 }

@@ -23,22 +23,22 @@ import (
 //go:noinline
 //go:nocheckptr
 func (c *core) get() unsafe.Pointer {
-	if !fastBuild {
-		return c.mustGet()
-	}
 	var (
+		m *mLayout
 		s *shard
 		x unsafe.Pointer
 	)
-	m := getm()
-	switch id, t := m.p.id, c.fast.rest; {
-	case id < fewPs:
-		s = c.fast.few[id]
-	case t != nil && uint64(id) < uint64(len(t.shards)):
-		s = t.shards[id]
+	if fastBuild && c != nil {
+		m = getm()
+		switch id, t := m.p.id, c.fast.rest; {
+		case id < fewPs:
+			s = c.fast.few[id]
+		case t != nil && uint64(id) < uint64(len(t.shards)):
+			s = t.shards[id]
+		}
 	}
 	if s == nil {
-		return c.mustGet() // the P is new, or fast paths are off, or New did not make the pool
+		return c.mustGet() // the P is new, or there are no fast paths, or New did not make the pool
 	}
 	s.busy = 1 // whoever wants the shard now waits for us, or has raised a signal that we see
 	if stepping {

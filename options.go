@@ -30,6 +30,17 @@ type options struct {
 	class  uint8
 }
 
+// optionsOf returns what opts say together, for what they are given to.
+func optionsOf(what string, opts []Option) (o options, err error) {
+	for k, opt := range opts {
+		if opt == nil {
+			return o, fmt.Errorf("%s: option %d of %d is nil; leave it out: options come from functions such as WithName", what, k+1, len(opts))
+		}
+		opt(&o)
+	}
+	return o, nil
+}
+
 // WithName gives the pool a name, for error messages, [Stats], the profile and [Leak]. The name
 // need not be unique. By default a pool has none, and messages have the type only.
 func WithName(name string) Option {

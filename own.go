@@ -74,6 +74,9 @@ func (t *shardTable) present() []*shard {
 // own gets a shard to the caller alone until it leaves. The caller goes on only if the shard's
 // signal is 0 then; otherwise answer comes first.
 func (c *core) own() *shard {
+	if c == nil {
+		panic(errNotNew)
+	}
 	t := c.shards.Load()
 	if t == nil {
 		panic(errNotNew)

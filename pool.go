@@ -27,11 +27,11 @@ type Pool[T any] struct {
 // nothing refers to it.
 func New[T any](opts ...Option) *Pool[T] {
 	t := reflect.TypeFor[T]()
-	var o options
-	for _, opt := range opts {
-		opt(&o)
+	o, err := optionsOf(fmt.Sprintf("pool (%s)", t), opts)
+	if err == nil {
+		err = checkType(t, o.goHeap)
 	}
-	if err := checkType(t, o.goHeap); err != nil {
+	if err != nil {
 		panic(err)
 	}
 	if o.offHeap {
@@ -53,6 +53,9 @@ func New[T any](opts ...Option) *Pool[T] {
 	return p
 }
 
+// untyped returns the core of p, or nil if p is nil. Its methods say then that New makes pools.
+func (p *Pool[T]) untyped() *core { return (*core)(unsafe.Pointer(p)) }
+
 // CheckType returns nil if New[T] would make a pool without [WithGoHeap], and otherwise the
 // [*TypeError] with which it would panic. With WithGoHeap, New accepts any T of 1 byte to
 // [MaxSlotSize]. CheckType is safe for concurrent use.
@@ -63,7 +66,7 @@ func CheckType[T any]() error { return checkType(reflect.TypeFor[T](), false) }
 // Get cannot return a slot, it panics with an error that wraps [ErrLimit], [ErrOutOfMemory] or
 // [ErrClosed]. [Pool.TryGet] returns the error instead.
 func (p *Pool[T]) Get() *T {
-	x := (*[1]T)(p.core.get())
+	x := (*[1]T)((*core)(unsafe.Pointer(p)).get()) // p.untyped().get() would not be inlined
 	if p.core.clearsOnGet {
 		clear(x[:]) // an array of one, because the compiler clears that in line
 	}
@@ -75,14 +78,14 @@ func (p *Pool[T]) Get() *T {
 // same place held. It is the same as Get where Get clears nothing: with [WithInit], and where Put
 // clears slots ([WithGoHeap]).
 func (p *Pool[T]) GetNoZero() *T {
-	return (*T)(p.core.get())
+	return (*T)(p.untyped().get())
 }
 
 // TryGet is [Pool.Get] for programs that can do without a slot. Instead of a panic, it returns nil
 // and an error that wraps [ErrLimit], [ErrOutOfMemory] or [ErrClosed]. It takes some nanoseconds
 // longer.
 func (p *Pool[T]) TryGet() (*T, error) {
-	x, isFresh, err := p.core.tryGet()
+	x, isFresh, err := p.untyped().tryGet()
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 // In a bubble of testing/synctest, a wait ends by a Put in the same bubble. One from outside does not
 // end it: use TryGet for a pool whose slots are put elsewhere.
 func (p *Pool[T]) GetContext(ctx context.Context) (*T, error) {
-	x, isFresh, err := p.core.getContext(ctx)
+	x, isFresh, err := p.untyped().getContext(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -127,16 +130,32 @@ func (p *Pool[T]) GetContext(ctx context.Context) (*T, error) {
 // Put(x) synchronizes before the Get that returns the same slot.
 func (p *Pool[T]) Put(x *T) {
 	if x != nil {
-		p.core.put(unsafe.Pointer(x))
+		p.untyped().put(unsafe.Pointer(x))
 	}
 }
+
+// TryPut is [Pool.Put] with an error instead of a panic, for programs that can go on after a mistake.
+// TryPut(nil) does nothing and returns nil. A function for [WithReset] that panics lets TryPut panic.
+// It takes some nanoseconds longer than Put.
+func (p *Pool[T]) TryPut(x *T) error {
+	if x == nil {
+		return nil
+	}
+	return p.untyped().putOne("TryPut", unsafe.Pointer(x))
+}
+
+// Owns reports whether x is a slot of the pool, in use or not. It is false for nil, for any other
+// memory, for a place inside a slot, for a slot whose page has been released, and after Close. It
+// reads nothing at x. If the slot may be put and its page released meanwhile, the answer may be out of
+// date when it comes.
+func (p *Pool[T]) Owns(x *T) bool { return p.untyped().owns(unsafe.Pointer(x)) }
 
 // GetBatch fills dst with slots as [Pool.Get] would, for less than as many Gets cost. It gets all
 // or none: it panics where Get would, and then dst holds only nil (except after [ErrCorrupt]).
 func (p *Pool[T]) GetBatch(dst []*T) {
 	for done := 0; ; {
 		part := dst[done:min(done+batchSize, len(dst))]
-		b, err := p.core.getBatch(pointers(part))
+		b, err := p.untyped().getBatch(pointers(part))
 		if err == nil && b.fresh != 0 && p.core.construct != nil {
 			err = p.core.makeObjects(pointers(dst), done, b)
 		}
@@ -166,7 +185,7 @@ func (p *Pool[T]) GetBatch(dst []*T) {
 func (p *Pool[T]) PutBatch(xs []*T) {
 	for {
 		n := min(len(xs), batchSize)
-		p.core.putBatch(pointers(xs[:n]))
+		p.untyped().putBatch(pointers(xs[:n]))
 		if xs = xs[n:]; len(xs) == 0 {
 			return
 		}
@@ -177,19 +196,19 @@ func (p *Pool[T]) PutBatch(xs []*T) {
 // way. Otherwise each of them is close. Stats takes time in proportion to the pages of the pool.
 // Meanwhile Gets wait that want another page; where Gets and Puts take locks (see [Stats].Access),
 // all of them wait. Stats works after Close.
-func (p *Pool[T]) Stats() Stats { return p.core.stats() }
+func (p *Pool[T]) Stats() Stats { return p.untyped().stats() }
 
 // Live returns how many slots are in use, as [Stats].Live does, for less: it takes a nanosecond or a
 // few for each page and each P, and holds up nobody. It is exact if no other call is under way. After
 // Close it returns 0.
-func (p *Pool[T]) Live() int { return p.core.liveNow() }
+func (p *Pool[T]) Live() int { return p.untyped().liveNow() }
 
 // Trim brings every free slot home, releases all pages without a slot in use, warm ones too, and
 // gives their memory back to the OS. It returns how many bytes went back. Pages of the Go heap
 // ([WithGoHeap]) are left to the garbage collector, and do not count. Other calls wait while Trim
 // collects. After Close it panics with an error that wraps [ErrClosed].
 func (p *Pool[T]) Trim() int64 {
-	n := p.core.trim("Trim")
+	n := p.untyped().trim("Trim")
 	if p.core.depot.closed.Load() {
 		panic(p.core.errClosed("Trim"))
 	}
@@ -207,7 +226,7 @@ func (p *Pool[T]) Trim() int64 {
 // After Close, TryGet returns an error that wraps ErrClosed, Deref returns nil, PutRef returns
 // false, and Stats returns what was counted. Put(nil) and Ref(nil) still do nothing. All other
 // calls panic with an error that wraps ErrClosed.
-func (p *Pool[T]) Close() error { return p.core.close() }
+func (p *Pool[T]) Close() error { return p.untyped().close() }
 
 // CloseWhenEmpty closes the pool when its last slot is put, or at once if none is in use. It is for
 // programs that shut down while objects are on their way through queues. From now on, Gets of all
@@ -218,7 +237,7 @@ func (p *Pool[T]) Close() error { return p.core.close() }
 // Close may be called meanwhile, and does what it does at any time. CloseWhenEmpty returns an error
 // that wraps ErrClosed if it was called before, or if the pool is closed. Before it is called, Put
 // costs nothing for it.
-func (p *Pool[T]) CloseWhenEmpty() error { return p.core.closeWhenEmpty() }
+func (p *Pool[T]) CloseWhenEmpty() error { return p.untyped().closeWhenEmpty() }
 
 // Clear takes back all slots at once, whoever has them, without a look at each. The program must not
 // use any of them afterwards, and Refs of them refer to nothing. It is for objects that end together:
@@ -232,7 +251,7 @@ func (p *Pool[T]) CloseWhenEmpty() error { return p.core.closeWhenEmpty() }
 // [WithInit] has made are gone, and no [WithReset] function runs. Clear takes some hundred
 // nanoseconds for each page, and reads 4 bytes for each slot of pages that had Refs.
 func (p *Pool[T]) Clear() {
-	if err := p.core.clearAll(); err != nil {
+	if err := p.untyped().clearAll(); err != nil {
 		panic(err)
 	}
 }

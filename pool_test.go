@@ -546,24 +546,6 @@ func TestCheckType(t *testing.T) {
 	assert.Equal(t, "pool.order", reflect.TypeFor[order]().String())
 }
 
-// The calls of a Pool that New did not make panic and say so.
-func TestZeroPool(t *testing.T) {
-	var p Pool[quote]
-	assert.PanicsWithValue(t, errNotNew, func() { p.Get() })
-	assert.PanicsWithValue(t, errNotNew, func() { p.GetBatch(make([]*quote, 2)) })
-	assert.PanicsWithValue(t, errNotNew, func() { p.Trim() })
-	assert.PanicsWithValue(t, errNotNew, func() { _ = p.Close() })
-	assert.PanicsWithValue(t, errNotNew, func() { p.Stats() })
-	assert.PanicsWithValue(t, errNotNew, func() { p.Ref(&global) })
-	assert.PanicsWithValue(t, errNotNew, func() {
-		for range p.All() {
-			t.Error("All comes to a slot of no pool")
-		}
-	})
-	assert.Panics(t, func() { p.Put(&global) })
-	runtime.Gosched()
-}
-
 // The calls of a copy of a Pool panic and say so, sooner or later. Until then, the original does
 // what they ask for.
 func TestCopiedPool(t *testing.T) {

@@ -214,20 +214,26 @@ type Leak struct {
 	Pool string  // the pool's name, as given to WithName
 	Type string  // the pool's T, as in main.Order
 	Addr uintptr // the slot's address, which Get returned
+	ID   uint64  // the pool's, as in Stats
 
 	stack stack
 }
+
+// Stack returns the stack of the Get, two lines for each frame, as in a crash. The first frame is the
+// one that called the pool.
+func (l Leak) Stack() string { return l.stack.String() }
 
 // String returns the pool and the address, and in further lines the stack of the Get.
 func (l Leak) String() string {
 	return fmt.Sprintf("pool %q (%s): slot %#x, got at:\n%s", l.Pool, l.Type, l.Addr, l.stack)
 }
 
-// Leaks returns all slots of all open pools that are in use, with the stacks that got them. Pools
-// come in the order in which they were made, and their slots by address. Leaks knows slots only in
-// builds with -tags pooldebug. In others it returns nil; [WithProfile] shows a sample of them
-// there. Slots that the garbage collector has taken ([Stats].Lost) are not in use any more. Leaks is
-// safe for concurrent use.
+// Leaks returns slots of open pools that are in use, with the stacks that got them. Pools come in the
+// order in which they were made, and their slots by address. Of a pool with [WithProfile], Leaks
+// knows the sampled slots, and with a rate of 1 these are all. In builds with -tags pooldebug, it
+// knows all slots of all pools. Slots that the garbage collector has taken ([Stats].Lost) are not in
+// use any more. Leaks is safe for concurrent use. Package pooltest uses it for tests that end with
+// slots in use.
 func Leaks() []Leak {
 	var all []Leak
 	for _, c := range openPools() {

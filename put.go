@@ -25,10 +25,6 @@ import (
 //go:noinline
 //go:nocheckptr
 func (c *core) put(x unsafe.Pointer) {
-	if !fastBuild {
-		c.putSlow(x)
-		return
-	}
 	var (
 		s      *shard
 		sig    uint32
@@ -40,17 +36,20 @@ func (c *core) put(x unsafe.Pointer) {
 		word   *uint16     // of the slot
 		id     uint32      // of the P; then that of the page's owner
 		push   bool        // the slot goes on its page's list, and is not parked
+		m      *mLayout
 	)
-	m := getm()
-	id = m.p.id
-	switch t := c.fast.rest; {
-	case id < fewPs:
-		s = c.fast.few[id]
-	case t != nil && uint64(id) < uint64(len(t.shards)):
-		s = t.shards[id]
+	if fastBuild && c != nil {
+		m = getm()
+		id = m.p.id
+		switch t := c.fast.rest; {
+		case id < fewPs:
+			s = c.fast.few[id]
+		case t != nil && uint64(id) < uint64(len(t.shards)):
+			s = t.shards[id]
+		}
 	}
 	if s == nil {
-		c.putSlow(x) // the P is new, or fast paths are off, or New did not make the pool
+		c.putSlow(x) // the P is new, or there are no fast paths, or New did not make the pool
 		return
 	}
 	s.busy = 1 // whoever wants the shard now waits for us, or has raised a signal that we see
@@ -243,7 +242,7 @@ func (c *core) putSlow(x unsafe.Pointer) {
 // putOne takes back the slot at x, for op.
 func (c *core) putOne(op string, x unsafe.Pointer) (err error) {
 	switch {
-	case c.shards.Load() == nil:
+	case c == nil || c.shards.Load() == nil:
 		err = errNotNew
 	case c.claims:
 		err = c.putClaiming(op, x)
@@ -353,6 +352,17 @@ func (c *core) finishPut(op string, x unsafe.Pointer, how putResult) error {
 	return nil
 }
 
+// owns reports whether there is a slot of c at x.
+func (c *core) owns(x unsafe.Pointer) bool {
+	c.requireNew()
+	if c.isCollected(x) || c.depot.closed.Load() {
+		return false
+	}
+	_, _, ok := c.find(uintptr(x))
+	runtime.KeepAlive(x) // a weak page is not collected meanwhile
+	return ok
+}
+
 // putForeign is the Put of an address that is no slot of c.
 func (c *core) putForeign(op string, x unsafe.Pointer) error {
 	if c.putElsewhere != nil {
@@ -364,7 +374,7 @@ func (c *core) putForeign(op string, x unsafe.Pointer) error {
 // putBatch takes back the slots at xs, at most batchSize. On misuse it panics when those before the
 // misused one have been taken back.
 func (c *core) putBatch(xs []unsafe.Pointer) {
-	if c.shards.Load() == nil {
+	if c == nil || c.shards.Load() == nil {
 		panic(errNotNew)
 	}
 	if c.claims || c.isAnyCollected(xs) {

@@ -31,6 +31,12 @@ type Ref[T any] struct {
 // not zero: see [Pool.Deref].
 func (r Ref[T]) IsZero() bool { return r.id == 0 }
 
+// MarshalJSON returns an error: a Ref means nothing outside of its process.
+func (r Ref[T]) MarshalJSON() ([]byte, error) { return nil, errRefJSON }
+
+// UnmarshalJSON returns an error, as [Ref.MarshalJSON] does.
+func (r *Ref[T]) UnmarshalJSON([]byte) error { return errRefJSON }
+
 // String returns the number of the slot and its generation, as in ref(3072.1), for logs. For the
 // zero Ref it returns ref(nil).
 func (r Ref[T]) String() string {
@@ -52,7 +58,7 @@ func (p *Pool[T]) Ref(x *T) Ref[T] {
 	if x == nil {
 		return Ref[T]{}
 	}
-	return Ref[T]{p.core.ref(unsafe.Pointer(x))}
+	return Ref[T]{p.untyped().ref(unsafe.Pointer(x))}
 }
 
 // Deref returns the slot that r refers to. It returns nil if the slot was Put, if r is zero, if
@@ -65,7 +71,7 @@ func (p *Pool[T]) Ref(x *T) Ref[T] {
 // synchronizes before a Deref of the Ref that it returned, if the Ref reached the other goroutine
 // in a way that synchronizes.
 func (p *Pool[T]) Deref(r Ref[T]) *T {
-	return (*T)(p.core.deref(r.id))
+	return (*T)(p.untyped().deref(r.id))
 }
 
 // PutRef gives back the slot that r refers to, as [Pool.Put] does, and reports whether there was
@@ -73,7 +79,39 @@ func (p *Pool[T]) Deref(r Ref[T]) *T {
 // one Ref, one of them gets true. If another goroutine puts the slot itself at the same time, by
 // Put, one of the two may panic with an error that wraps [ErrDoublePut].
 func (p *Pool[T]) PutRef(r Ref[T]) bool {
-	return p.core.putRef(r.id)
+	return p.untyped().putRef(r.id)
+}
+
+// PutRefs gives back the slots that refs refer to, as [Pool.PutRef] would, for less than as many calls
+// cost. It returns how many there were, and passes over Refs that refer to nothing, or to what an
+// earlier one of them refers to. It does not change refs. If it panics, as PutRef would, the slots
+// before the offending one have been put back.
+func (p *Pool[T]) PutRefs(refs []Ref[T]) (n int) {
+	for len(refs) > 0 {
+		part := refs[:min(len(refs), batchSize)]
+		refs = refs[len(part):]
+		ids := make([]uint64, len(part), batchSize)
+		for k, r := range part {
+			ids[k] = r.id
+		}
+		n += p.untyped().putRefs(ids)
+	}
+	return n
+}
+
+// GetRef is [Pool.Get] and [Pool.Ref] in one call. It panics where one of them would, and has got no
+// slot then.
+func (p *Pool[T]) GetRef() (Ref[T], *T) {
+	x := p.Get()
+	done := false
+	defer func() {
+		if !done {
+			p.Put(x)
+		}
+	}()
+	r := p.Ref(x)
+	done = true
+	return r, x
 }
 
 // All returns an iterator over the slots in use and their Refs, in no particular order. It is for
@@ -93,9 +131,9 @@ func (p *Pool[T]) PutRef(r Ref[T]) bool {
 // there; the pointer does.
 func (p *Pool[T]) All() iter.Seq2[Ref[T], *T] {
 	return func(yield func(Ref[T], *T) bool) {
-		for _, pg := range p.core.allPages() {
-			for _, id := range p.core.liveRefs(pg) {
-				x := (*T)(p.core.deref(id))
+		for _, pg := range p.untyped().allPages() {
+			for _, id := range p.untyped().liveRefs(pg) {
+				x := (*T)(p.untyped().deref(id))
 				if x != nil && !yield(Ref[T]{id}, x) {
 					return
 				}
@@ -404,6 +442,9 @@ func (c *core) makeRefs(pg *page) *refUnit {
 
 // deref returns the slot with an id, or nil.
 func (c *core) deref(id uint64) unsafe.Pointer {
+	if c == nil {
+		panic(errNotNew)
+	}
 	u, i := refs.find(c.spec, id)
 	if u == nil {
 		return nil
@@ -414,7 +455,7 @@ func (c *core) deref(id uint64) unsafe.Pointer {
 // putRef takes back the slot with an id, if there is one. Of several callers, the one whose
 // compare-and-swap ends the generation does it.
 func (c *core) putRef(id uint64) bool {
-	if c.shards.Load() == nil {
+	if c == nil || c.shards.Load() == nil {
 		panic(errNotNew)
 	}
 	x := c.deref(id) // keeps the slot, until it is free
@@ -445,6 +486,48 @@ func (c *core) putRef(id uint64) bool {
 	}
 	runtime.KeepAlive(x)
 	return true
+}
+
+// putRefs is putRef for at most batchSize ids. It returns how many slots were put.
+func (c *core) putRefs(ids []uint64) (n int) {
+	if c == nil || c.shards.Load() == nil {
+		panic(errNotNew)
+	}
+	if c.claims || c.goHeap {
+		for _, id := range ids {
+			n += count(c.putRef(id))
+		}
+		return n
+	}
+	var s *shard
+	for _, id := range ids {
+		if s == nil {
+			var err error
+			if s, err = c.enter("PutRefs"); err != nil {
+				return n
+			}
+		}
+		u, i := refs.find(c.spec, id)
+		if u == nil {
+			continue
+		}
+		x := u.slot(i)
+		if !u.raise(i, uint32(id>>32)) {
+			continue
+		}
+		n++
+		if how := s.putAt(x); how != putDone {
+			c.leave(s)
+			s = nil
+			if err := c.finishPut("PutRefs", x, how); err != nil {
+				panic(err)
+			}
+		}
+	}
+	if s != nil {
+		c.leave(s)
+	}
+	return n
 }
 
 // allPages returns the pages of c.

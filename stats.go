@@ -1,6 +1,10 @@
 package pool
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Stats is what a pool has done and holds. Counters count from [New] on.
 type Stats struct {
@@ -9,6 +13,7 @@ type Stats struct {
 	Type         string // T, as in main.Order
 	SlotSize     int    // bytes from one slot to the next; at least the size of T, see WithAlign
 	SlotsPerPage int    // slots in a full page
+	PageBytes    int    // bytes of a page, without those of guarded slots
 
 	MaxSlots int // bound of Live by WithMaxSlots; 0: no bound
 
@@ -63,6 +68,43 @@ type Stats struct {
 	Access string
 }
 
+// String returns what people look for first, in lines of up to 80 columns.
+func (st Stats) String() string {
+	var b strings.Builder
+	name := st.Type
+	if st.Name != "" {
+		name = fmt.Sprintf("%q (%s)", st.Name, st.Type)
+	}
+	fmt.Fprintf(&b, "pool %s, slots of %d bytes\n", name, st.SlotSize)
+	fmt.Fprintf(&b, "  slots:  %d in use", st.Live)
+	if st.MaxSlots != 0 {
+		fmt.Fprintf(&b, ", %d at most", st.MaxSlots)
+	}
+	if st.Waiting != 0 {
+		fmt.Fprintf(&b, ", %d waiting", st.Waiting)
+	}
+	if st.Lost != 0 {
+		fmt.Fprintf(&b, ", %d lost", st.Lost)
+	}
+	fmt.Fprintf(&b, "\n  memory: %s in %d pages, %d empty", kibiBytes(st.MappedBytes), st.Pages, st.WarmPages)
+	if st.LimitBytes != 0 {
+		fmt.Fprintf(&b, "; at most %s", kibiBytes(st.LimitBytes))
+	}
+	fmt.Fprintf(&b, "\n  gets:   %d, %d failed, %d slow", st.Gets, st.FailedGets, st.SlowGets)
+	if st.Waits != 0 {
+		fmt.Fprintf(&b, ", %d waited", st.Waits)
+	}
+	return b.String()
+}
+
+// kibiBytes returns bytes in KiB, or in MiB if there are many.
+func kibiBytes(bytes int64) string {
+	if bytes < 100<<20 {
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return fmt.Sprintf("%d MiB", bytes>>20)
+}
+
 // stats adds up. While others use the pool, each number is from a slightly different moment;
 // otherwise it is exact. Where shards are pinned and not locked, this reads words that their owners
 // are writing. Each is read whole, and nothing is derived from two of them that must agree. (Gets
@@ -111,6 +153,7 @@ func (c *core) statsOf(shards []*shard) Stats {
 		Type:         c.typeName,
 		SlotSize:     int(c.geo.stride),
 		SlotsPerPage: int(c.geo.slots),
+		PageBytes:    int(c.geo.pageSize),
 		MaxSlots:     c.maxSlots,
 		Waits:        c.waiters.waits.Load(),
 		Waiting:      int(c.waiters.n.Load()),

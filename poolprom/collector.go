@@ -21,7 +21,7 @@ import (
 // Its methods are safe for concurrent use; Collects run one at a time.
 //
 // Each metric of pools has two labels: pool is the name given to WithName, and type is T. Pools
-// whose labels are equal are added up, including those without a name; slot size and slots per page
+// whose labels are equal are added up, including those without a name; sizes of slots and pages
 // report the largest value instead. Bytes that are not UTF-8 become U+FFFD in a label.
 //
 // Counters live on after a pool is closed, or collected as garbage: what the last Collect saw of

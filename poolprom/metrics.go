@@ -153,6 +153,11 @@ var poolGauges = described([]metric[pool.Stats]{
 		help: "Slots on a full page; the largest value of the pools with these labels.",
 		of:   func(st *pool.Stats) uint64 { return uint64(st.SlotsPerPage) },
 		join: largest,
+	}, {
+		name: "warmpage_pool_page_bytes",
+		help: "Bytes of a page; the largest value of the pools with these labels.",
+		of:   func(st *pool.Stats) uint64 { return uint64(st.PageBytes) },
+		join: largest,
 	},
 }, "pool", "type")
 
