@@ -198,6 +198,7 @@ func TestLiveWhileOthersWork(t *testing.T) {
 					p.GetBatch(xs)
 					p.PutBatch(xs)
 					p.core.tick()
+					runtime.Gosched()
 				}
 			}
 		})

@@ -167,4 +167,6 @@
 // # How it works
 //
 // docs/design.md explains it: the words, the paths of Get and Put, and the argument for each step.
+// docs/patterns.md shows what programs build around a pool: expiry, objects with several holders, a
+// semaphore, an orderly end.
 package pool
