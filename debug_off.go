@@ -28,6 +28,16 @@ func (w *watches) overdue() []quarantinedSlot                     { return nil }
 func (w *watches) checkQuarantined(string, quarantinedSlot) error { return nil }
 func (w *watches) leaveQuarantine()                               {}
 func (w *watches) quarantined() int                               { return 0 }
-func (w *watches) leaks() []Leak                                  { return w.sampledLeaks() }
 func (w *watches) debugDrop(unsafe.Pointer)                       {}
 func debugCheck(*shard)                                           {}
+
+// leaks returns the slots in use that the profile has sampled.
+func (w *watches) leaks() []Leak {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []Leak
+	for addr, s := range w.samples {
+		all = append(all, Leak{Pool: w.spec.name, Type: w.spec.typeName, Addr: addr, ID: w.spec.id, stack: s})
+	}
+	return all
+}

@@ -41,17 +41,6 @@ func (w *watches) dropSamples(pg *page) {
 	}
 }
 
-// sampledLeaks returns the sampled slots, which are all in use.
-func (w *watches) sampledLeaks() []Leak {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var all []Leak
-	for addr, s := range w.samples {
-		all = append(all, Leak{Pool: w.spec.name, Type: w.spec.typeName, Addr: addr, ID: w.spec.id, stack: s})
-	}
-	return all
-}
-
 // forgetSamples forgets the slots of all pages.
 func (w *watches) forgetSamples() {
 	w.mu.Lock()

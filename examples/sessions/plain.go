@@ -2,6 +2,8 @@ package main
 
 import (
 	"container/list"
+	"encoding/binary"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 )
@@ -22,7 +24,7 @@ type plainPart struct {
 type plainSession struct {
 	id, user uint64
 	used     int64
-	data     [64]byte
+	token    [64]byte
 }
 
 func newPlain(limit int) store {
@@ -47,7 +49,9 @@ func (s *plain) open(id, user uint64, now int64) {
 		}
 		s.end(p, p.used.Back())
 	}
-	p.byID[id] = p.used.PushFront(&plainSession{id: id, user: user, used: now})
+	x := &plainSession{id: id, user: user, used: now}
+	binary.LittleEndian.PutUint64(x.token[:], rand.Uint64())
+	p.byID[id] = p.used.PushFront(x)
 }
 
 func (s *plain) touch(id uint64, now int64) (user uint64, ok bool) {

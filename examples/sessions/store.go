@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"sync"
 
 	"github.com/warmpage/pool"
@@ -29,7 +31,7 @@ type session struct {
 	used     int64
 	newer    pool.Ref[session] // in the list of its part, by used
 	older    pool.Ref[session]
-	data     [64]byte
+	token    [64]byte // what the browser sends
 }
 
 // pooled is a store on a pool. The garbage collector sees neither sessions nor the links between them.
@@ -69,6 +71,7 @@ func (s *pooled) open(id, user uint64, now int64) {
 	}
 	r := s.sessions.Ref(x)
 	x.id, x.user, x.used = id, user, now
+	binary.LittleEndian.PutUint64(x.token[:], rand.Uint64())
 	s.push(p, r, x)
 	p.byID[id] = r
 }

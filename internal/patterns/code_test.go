@@ -163,7 +163,6 @@ type level struct{ particles *pool.Pool[particle] }
 func (l *level) play(explosions int) {
 	defer l.particles.Clear() // no particle is in use after the level
 	for range explosions {
-		p := l.particles.Get()
-		p.dx, p.dy = 1, 1
+		*l.particles.GetNoZero() = particle{0, 0, 1, 1}
 	}
 }
