@@ -25,6 +25,14 @@ var (
 	debugSlices = append([]string{"-tags", "pooldebug"}, slices...)
 )
 
+// bounds are the tests of bounds, waits and the end of a pool, and stepsOfWaits those of a few steps of
+// these that others come between.
+var (
+	bounds       = []string{"-short", "-failfast", "-timeout", "1m", "-run", "GetContext|Wait|CloseWhenEmpty|TestClear|TestLive|MaxSlots|Bound|WarmSlots|TryPut|Owns|PutRefs|GetRef|ZeroPool|NilOption|TestSpare", "."}
+	debugBounds  = append([]string{"-tags", "pooldebug"}, bounds...)
+	stepsOfWaits = []string{"-tags", "poolyield", "-timeout", "2m", "-run", "TestStepsOf(Wait|CloseWhenEmpty)", "."}
+)
+
 // The mutations, by file.
 var mutations = []mutation{
 	// page.go
@@ -505,4 +513,77 @@ var mutations = []mutation{
 		old: "if m < 0 || m > len(room) {", new: "if m > len(room) {"},
 	{name: "Free leaves the Buffer its slot", file: "buffer.go", tests: slices,
 		old: "\tb.buf, b.off = nil, 0\n", new: "\tb.buf, b.off = b.buf[:0], 0\n"},
+	// wait.go, close.go, and what they need elsewhere
+	{name: "a Put does not see that somebody waits", file: "wait.go", tests: stepsOfWaits,
+		old: "return s.signals()&signalWaiting != 0 && (", new: "return s == nil && ("},
+	{name: "nobody is told of slots that become free", file: "wait.go", tests: stepsOfWaits,
+		old: "\tif s.signals()&(signalWaiting|signalClosing) != 0 {", new: "\tif s.signals()&signalClosing != 0 {"},
+	{name: "no signal for the first who waits", file: "wait.go", tests: bounds,
+		old: "\tif q.n.Add(1) != 1 {", new: "\tif q.n.Add(1) != 2 {"},
+	{name: "the signal stays", file: "wait.go", tests: bounds,
+		old: "\t\t\ts.lower(signalWaiting)\n", new: "\t\t\t_ = s\n"},
+	{name: "who came last is served first", file: "wait.go", tests: bounds,
+		old: "c.join(w, (*list.List).PushBack)", new: "c.join(w, (*list.List).PushFront)"},
+	{name: "those who wait do not come first", file: "wait.go", tests: bounds,
+		old: "if err = c.depot.errLimit; c.waiters.n.Load() == 0 {", new: "if err = c.depot.errLimit; true {"},
+	{name: "no look for a slot after joining", file: "wait.go", tests: stepsOfWaits,
+		old: "\t\tif !c.isExhausted() && len(w.given) == 0", new: "\t\tif n > 1000 && len(w.given) == 0"},
+	{name: "a slot that was handed over is lost", file: "wait.go", tests: bounds,
+		old: "\t\t} else if err := c.putAwaited(op, x); err != nil", new: "\t\t} else if err := error(nil); err != nil"},
+	{name: "slots are handed to other bubbles", file: "wait.go", tests: bounds,
+		old: "if w.bubble != 0 && (w.bubble != bubble || bubble == unknownBubble) {", new: "if w.bubble != w.bubble {"},
+	{name: "who was passed over does not look again", file: "wait.go", tests: bounds,
+		old: "\t\t\tw.passed = true\n", new: ""},
+	{name: "slots of weak pages with Refs are handed over", file: "wait.go", tests: stepsOfWaits,
+		old: "pg.heap == nil || pg.first() != nil || pg.firstUnit() == nil", new: "pg != nil"},
+	{name: "a slot that is given stays leaving", file: "wait.go", tests: bounds,
+		old: "\tif !g.isSampled && !watchAll {\n\t\ts.mark(x, taken)\n", new: "\tif !g.isSampled && !watchAll {\n"},
+	{name: "waits count as failures", file: "get.go", tests: bounds,
+		old: "\t\t\tif !g.waits {\n", new: "\t\t\tif true {\n"},
+	{name: "a new P does not hear of those who wait", file: "own_pin.go", tests: bounds,
+		old: "\tc.tellOfWaiters(shards[id])\n", new: ""},
+	{name: "a new P does not hear of the end", file: "own_pin.go", tests: bounds,
+		old: "\t\tshards[id].raise(signalClosing)\n", new: ""},
+	{name: "no more slots are counted", file: "depot.go", tests: bounds,
+		old: "\td.slots += int(slots)\n", new: ""},
+	{name: "slots are not given back", file: "depot.go", tests: bounds,
+		old: "\td.slots -= int(slots)\n", new: ""},
+	{name: "a guard takes no slot", file: "guard.go", tests: bounds,
+		old: "d.reserve(pages, 1) == 0:", new: "d.reserve(pages, 1) == 0 && d.reserve(pages, 0) == 0:"},
+	{name: "Gets begin although the pool ends", file: "core.go", tests: bounds,
+		old: "if err == nil && s.signals()&signalClosing != 0 {", new: "if err == nil && s.signals()&signalClosing == 1 {"},
+	{name: "the last Put does not close the pool", file: "close.go", tests: bounds,
+		old: "c.closing.left.Add(-int64(slots)) > 0 {", new: "c.closing.left.Add(-int64(slots)) >= 0 {"},
+	{name: "a count that was too low ends nothing", file: "close.go", tests: stepsOfWaits,
+		old: "\t\tc.closing.left.Store(int64(out))\n\t\treturn", new: "\t\tc.closing.left.Store(int64(out) + 1)\n\t\treturn"},
+	{name: "PutBatch pushes although the pool ends", file: "put.go", tests: bounds,
+		old: " || s.signals()&signalClosing != 0 {", new: " {"},
+	{name: "quarantine keeps the last slot", file: "watch.go", tests: debugBounds,
+		old: "if c.waiters.n.Load() != 0 || c.closing.begun.Load() {", new: "if c.waiters.n.Load() != 0 {"},
+	{name: "quarantine keeps what others wait for", file: "watch.go", tests: debugBounds,
+		old: "if c.waiters.n.Load() != 0 || c.closing.begun.Load() {", new: "if c.closing.begun.Load() {"},
+	{name: "Clear does not look", file: "close.go", tests: bounds,
+		old: "if c.waiters.n.Load() != 0 || c.isBusy() {", new: "if c.waiters.n.Load() != 0 {"},
+	{name: "Clear does not see who waits", file: "close.go", tests: bounds,
+		old: "if c.waiters.n.Load() != 0 || c.isBusy() {", new: "if c.isBusy() {"},
+	{name: "Clear takes pages that others have", file: "close.go", tests: bounds,
+		old: "case uint32(c.depot.transit.word.Load()) == 0 && c.depot.making == 0:", new: "default:"},
+	{name: "Clear leaves parked slots", file: "close.go", tests: bounds,
+		old: "\t\ts.lot.truncate(0)\n", new: ""},
+	{name: "Clear leaves guards", file: "close.go", tests: bounds,
+		old: "\tc.guards.releaseAll()\n", new: ""},
+	{name: "Clear leaves samples", file: "close.go", tests: bounds,
+		old: "\tc.watches.forgetSamples()\n", new: ""},
+	{name: "Live forgets guards", file: "stats.go", tests: bounds,
+		old: "n := int(c.guards.used.Load()) - c.watches.quarantined()", new: "n := -c.watches.quarantined()"},
+	{name: "Live counts parked slots", file: "stats.go", tests: bounds,
+		old: "\t\tn -= int(s.lot.n)\n\t}\n\treturn max(n, 0)", new: "\t\t_ = s\n\t}\n\treturn max(n, 0)"},
+	{name: "PutRefs counts stale Refs", file: "ref.go", tests: bounds,
+		old: "\t\tif !u.raise(i, uint32(id>>32)) {\n\t\t\tcontinue\n\t\t}\n\t\tn++", new: "\t\tn += 2\n\t\tif !u.raise(i, uint32(id>>32)) {\n\t\t\tcontinue\n\t\t}\n\t\tn--"},
+	{name: "Owns believes in collected slots", file: "put.go", tests: bounds,
+		old: "if c.isCollected(x) || c.depot.closed.Load() {\n\t\treturn false", new: "if c.isCollected(x) {\n\t\treturn false"},
+	{name: "few slots share large pages", file: "spec.go", tests: bounds,
+		old: "\tif sp.maxSlots > 0 {\n\t\tsp.bound(o.limit != 0)\n", new: "\tif sp.maxSlots > 0 && sp.maxSlots > 1<<40 {\n\t\tsp.bound(o.limit != 0)\n"},
+	{name: "warm slots are pages", file: "spec.go", tests: bounds,
+		old: "int((int64(o.warmSlots)+int64(sp.geo.slots)-1)/int64(sp.geo.slots))", new: "int(int64(o.warmSlots)/int64(sp.geo.slots))"},
 }
