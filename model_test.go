@@ -215,6 +215,7 @@ const (
 	configSame      = 0x10 // the type of the other pool
 	configLowLimit  = 0x18 // one page
 	configWarmPages = 0x20
+	configMaxSlots  = 0x40
 	configRefs      = 0x80 // for each third slot
 
 	configInit   = 0x100
@@ -285,6 +286,10 @@ func (m *model) newPool(config uint16, same int) *modelPool {
 	}
 	if config&configWarmPages != 0 {
 		opts = append(opts, WithWarmPages(2))
+	}
+	if config&configMaxSlots != 0 { // one, some, nearly a page, or more
+		per := int(geometryOf(uintptr(of.size)).slots)
+		opts = append(opts, WithMaxSlots([]int{1, per/8 + 2, per - per/8, 2*per + per/3 + 1}[config>>8&3]))
 	}
 	p.putting = make(map[uintptr]uint64)
 	if config&configInit != 0 {
@@ -578,7 +583,7 @@ func (p *modelPool) noteRef(s *modelSlot, id uint64) {
 
 // constrained reports whether a Get may fail.
 func (p *modelPool) constrained() bool {
-	return p.c.maxPages != 0 || p.arena.limit != 0 || p.faults["commit"] != 0
+	return p.c.maxPages != 0 || p.c.maxSlots != 0 || p.arena.limit != 0 || p.faults["commit"] != 0
 }
 
 // attempt calls get, which gets n slots. It reports whether get has succeeded, and verifies that
@@ -590,17 +595,21 @@ func (p *modelPool) attempt(n int, get func() error) bool {
 	fired, failInits := p.fired, p.failInits
 	err := caught(get)
 	total := p.c.maxPages * p.slots()
+	if most := p.c.maxSlots; most != 0 && (total == 0 || most < total) {
+		total = most
+	}
 	inUse := len(p.live) + len(p.forgotten)
+	have := p.have()
 	switch {
 	case err == nil:
 		if total != 0 && inUse+n > total {
-			p.t.Fatalf("%d slots are beyond WithLimit", inUse+n)
+			p.t.Fatalf("%d slots are beyond the limit", inUse+n)
 		}
 		return true
 	case errors.Is(err, errModel):
 		require.Equal(p.t, failInits-1, p.failInits)
-	case inUse+n <= len(p.c.depot.pages)*p.slots():
-		p.t.Fatalf("%v, with %d slots free", err, len(p.c.depot.pages)*p.slots()-inUse)
+	case inUse+n <= have:
+		p.t.Fatalf("%v, with %d slots free", err, have-inUse)
 	case errors.Is(err, ErrOutOfMemory):
 		require.Greater(p.t, p.fired, fired, "no system call has failed")
 	case !errors.Is(err, ErrLimit):
@@ -612,6 +621,14 @@ func (p *modelPool) attempt(n int, get func() error) bool {
 		require.False(p.t, p.heldRun(p.c.geo.granules()), "there is memory for a page, which the system did not take back")
 	}
 	return false
+}
+
+// have returns how many slots the pages of the pool have.
+func (p *modelPool) have() (slots int) {
+	for _, pg := range p.c.depot.pages {
+		slots += int(pg.reserved)
+	}
+	return slots
 }
 
 // leastFor returns how many bytes all pools need at least, if p has n more slots in use.
@@ -675,6 +692,10 @@ func (p *modelPool) check() {
 		p.t.Fatalf("these do not agree: %+v", st)
 	case p.c.maxPages != 0 && st.Pages > p.c.maxPages:
 		p.t.Fatalf("%d pages are beyond WithLimit", st.Pages)
+	case p.c.liveNow() != st.Live:
+		p.t.Fatalf("Live is %d, and Stats.Live is %d", p.c.liveNow(), st.Live)
+	case p.c.depot.slots != p.have(), p.c.maxSlots != 0 && p.have() > p.c.maxSlots:
+		p.t.Fatalf("%d slots are counted, of %d in pages, and %d are allowed", p.c.depot.slots, p.have(), p.c.maxSlots)
 	}
 	clear(p.putting)
 	for k := range min(len(p.live), 8) {
@@ -1645,6 +1666,10 @@ func (p *modelPool) opClose(_ *shard, n int) {
 	if n&1 == 0 {
 		p.settle()
 	}
+	if n&6 == 6 {
+		p.clear()
+		return
+	}
 	err := p.c.close()
 	if len(p.live) > 0 && !p.c.goHeap {
 		require.ErrorIs(p.t, err, ErrInUse)
@@ -1672,6 +1697,31 @@ func (p *modelPool) opClose(_ *shard, n int) {
 	p.checkStale(2 * len(p.stale))
 }
 
+// clear takes all slots back.
+func (p *modelPool) clear() {
+	p.settle() // otherwise somebody has a page
+	require.NoError(p.t, p.c.clearAll())
+	for _, slot := range p.live {
+		p.put = append(p.put[max(0, len(p.put)-50):], slot.x)
+		p.ended(slot)
+	}
+	for _, slot := range p.forgotten {
+		p.ended(slot)
+	}
+	p.live = nil
+	clear(p.out)
+	clear(p.forgotten)
+	require.Empty(p.t, p.c.depot.pages)
+	p.checkStale(2 * len(p.stale))
+}
+
+// ended notes that the Refs of a slot are stale.
+func (p *modelPool) ended(slot modelSlot) {
+	if slot.ref != 0 {
+		p.stale = append(p.stale, staleRef{p, slot.ref})
+	}
+}
+
 // loseAll notes that Close has lost all slots in use. The program still has those that it held.
 func (p *modelPool) loseAll() {
 	for _, slot := range p.live {
@@ -1687,9 +1737,7 @@ func (p *modelPool) loseAll() {
 
 func (p *modelPool) loseOne(slot modelSlot) {
 	p.lost++
-	if slot.ref != 0 {
-		p.stale = append(p.stale, staleRef{p, slot.ref})
-	}
+	p.ended(slot)
 }
 
 // opProcessLimit sets a limit that is near what the pools have.

@@ -207,12 +207,12 @@ func (p *Pool[T]) Live() int { return p.untyped().liveNow() }
 // gives their memory back to the OS. It returns how many bytes went back. Pages of the Go heap
 // ([WithGoHeap]) are left to the garbage collector, and do not count. Other calls wait while Trim
 // collects. After Close it panics with an error that wraps [ErrClosed].
-func (p *Pool[T]) Trim() int64 {
-	n := p.untyped().trim("Trim")
+func (p *Pool[T]) Trim() (bytes int64) {
+	bytes = p.untyped().trim("Trim")
 	if p.core.depot.closed.Load() {
 		panic(p.core.errClosed("Trim"))
 	}
-	return n
+	return bytes
 }
 
 // Close ends the pool. Its memory goes to other pools, and if none wants it within a second, to the

@@ -28,13 +28,15 @@ type Stats struct {
 	Lost uint64
 
 	// Gets counts Gets of all kinds, each slot of GetBatch, and also those that failed. Gets -
-	// FailedGets - Live - Lost slots were put.
+	// FailedGets - Live - Lost slots were put, or taken back by Clear.
 	Gets uint64
 	// FailedGets counts Gets that got no slot, because of a limit or because the system refused
 	// memory.
 	FailedGets uint64
-	Waits      uint64 // GetContexts that had to wait
-	Waiting    int    // those that wait now
+	// Waits counts the GetContexts that had to wait for a slot.
+	Waits uint64
+	// Waiting is how many wait now.
+	Waiting int
 	// SlowGets counts the Gets that got a slot and found none on their P: they collected slots that
 	// were put on other Ps, or carved new ones, or took a page from elsewhere. GetBatch counts each
 	// such step, however many slots it brings.
