@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"io"
@@ -152,7 +153,7 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 		s.shared[i] = make(chan held[T], 1)
 	}
 	keep := s.p.Get() // so that Close fails
-	amid(s.work, func() {
+	amid(*stressTime, s.work, func() {
 		s.p.Trim()
 		s.p.Stats()
 		assert.ErrorIs(t, s.p.Close(), ErrInUse)
@@ -181,11 +182,11 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 	require.NoError(t, s.p.Close())
 }
 
-// amid has 64 goroutines work for stressTime, each until a time and with a seed of its own. Meanwhile
+// amid has 64 goroutines work for a time, each until a time and with a seed of its own. Meanwhile
 // Ps come and go, garbage is collected, threads are interrupted, and disturb is called.
-func amid(work func(seed uint64, until time.Time), disturb func()) {
+func amid(d time.Duration, work func(seed uint64, until time.Time), disturb func()) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	until := time.Now().Add(*stressTime)
+	until := time.Now().Add(d)
 	var workers, others group
 	for i := range 64 {
 		workers.Go(func() {
@@ -459,7 +460,7 @@ func stressHeap(t *testing.T, opts ...Option) {
 		s.shared[i] = make(chan heldObject, 1)
 	}
 	var collected uint64
-	amid(s.work, func() {
+	amid(*stressTime, s.work, func() {
 		p := s.pool.Load()
 		p.Trim()
 		collected = max(collected, p.Stats().Lost)
@@ -488,4 +489,81 @@ func stressHeap(t *testing.T, opts ...Option) {
 	}
 	require.NoError(t, p.Close())
 	assert.Zero(t, p.Stats().Live)
+}
+
+// stressBounded has 64 goroutines share n slots, by waiting and without, one slot at a time each. No
+// more than n are in use, whoever waits without an end is served, and the last Put closes the pool.
+func stressBounded[T any](t *testing.T, n int, opts ...Option) {
+	p := New[T](append(opts, WithMaxSlots(n))...)
+	var inUse, waited, gaveUp, failed atomic.Int64
+	work := func(seed uint64, until time.Time) {
+		rng := rand.New(rand.NewPCG(seed, 8))
+		for time.Now().Before(until) {
+			var x *T
+			var err error
+			switch rng.IntN(4) {
+			case 0:
+				x, err = p.TryGet()
+			case 1:
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rng.IntN(300))*time.Microsecond)
+				x, err = p.GetContext(ctx)
+				cancel()
+			default:
+				x, err = p.GetContext(context.Background())
+				assert.NoError(t, err)
+				waited.Add(1)
+			}
+			switch {
+			case errors.Is(err, context.DeadlineExceeded):
+				gaveUp.Add(1)
+				continue
+			case err != nil:
+				assert.ErrorIs(t, err, ErrLimit)
+				failed.Add(1)
+				continue
+			}
+			if m := inUse.Add(1); m > int64(n) {
+				t.Errorf("%d slots are in use, of %d", m, n)
+			}
+			if rng.IntN(3) == 0 {
+				runtime.Gosched()
+			}
+			inUse.Add(-1)
+			switch rng.IntN(4) {
+			case 0:
+				p.PutRef(p.Ref(x))
+			case 1:
+				p.PutBatch([]*T{x})
+			default:
+				p.Put(x)
+			}
+		}
+	}
+	amid(*stressTime/3, work, func() {
+		p.Trim()
+		p.Live()
+		for range p.All() {
+		}
+	})
+	require.Zero(t, p.Live())
+	require.NoError(t, p.core.checkInvariants())
+	require.LessOrEqual(t, p.core.depot.slots, n)
+	xs := fillUp(t, p)
+	require.Len(t, xs, n)
+	require.NoError(t, p.CloseWhenEmpty())
+	var g group
+	for _, x := range xs {
+		g.Go(func() { p.Put(x) })
+	}
+	g.Wait()
+	require.ErrorIs(t, p.Close(), ErrClosed)
+	t.Logf("%d waits without an end, %d gave up, %d found nothing", waited.Load(), gaveUp.Load(), failed.Load())
+}
+
+func TestStressOfBounds(t *testing.T) {
+	t.Run("1", func(t *testing.T) { stressBounded[[64]byte](t, 1) })
+	t.Run("20", func(t *testing.T) { stressBounded[[64]byte](t, 20) })
+	t.Run("guards", func(t *testing.T) { stressBounded[[64]byte](t, 20, WithGuardSampling(3), WithProfile(1000)) })
+	t.Run("reset", func(t *testing.T) { stressBounded[[64]byte](t, 20, WithReset(func(*[64]byte) {})) })
+	t.Run("heap", func(t *testing.T) { stressBounded[slotOf](t, 20, WithGoHeap()) })
 }
