@@ -26,13 +26,15 @@ import (
 
 // docImports is what the code in documents may use without importing it.
 var docImports = []string{
-	"bytes", "compress/gzip", "crypto/sha256", "errors", "fmt", "hash", "io", "log", "math/rand/v2", "net/netip", "runtime/debug",
-	"sync", "sync/atomic", "time", "github.com/warmpage/pool",
+	"bytes", "compress/gzip", "context", "crypto/sha256", "errors", "fmt", "hash", "io", "log", "math/rand/v2", "net/netip", "runtime/debug",
+	"sync", "sync/atomic", "testing", "time", "github.com/warmpage/pool", "github.com/warmpage/pool/pooltest",
 }
 
 // docContext has the declarations that a piece of code needs, by how the code begins.
 var docContext = map[string]string{
-	"type Node struct": "var (\n\tnodes = pool.New[Node]()\n\tn *Node\n)\n",
+	"type Node struct":       "var (\n\tnodes = pool.New[Node]()\n\tn *Node\n)\n",
+	"func TestFill":          "type Order struct{}\n\nfunc fill(*pool.Pool[Order], int) {}\n",
+	"// A server does tasks": "type task struct{ n int }\n\nfunc send(context.Context, *pool.Pool[task], chan<- *task, int) error { return nil }\n",
 }
 
 var goBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")

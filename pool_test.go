@@ -336,7 +336,7 @@ func TestStats(t *testing.T) {
 	exactSlots(t)
 	oneP(t)
 	p := newStill[[64]byte](t, WithName("orders"))
-	want := Stats{ID: p.core.id, Name: "orders", Type: "[64]uint8", SlotSize: 64, SlotsPerPage: 1024, OffHeap: offHeap, Access: access()}
+	want := Stats{ID: p.core.id, Name: "orders", Type: "[64]uint8", SlotSize: 64, SlotsPerPage: 1024, PageBytes: 64 << 10, OffHeap: offHeap, Access: access()}
 	assert.Equal(t, want, p.Stats())
 	x := p.Get()
 	want.Live, want.Pages, want.Gets, want.SlowGets = 1, 1, 1, 1
