@@ -474,14 +474,14 @@ func ExamplePool_GetContext() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	_, err := conns.GetContext(ctx)
-	fmt.Println(errors.Is(err, context.DeadlineExceeded), errors.Is(err, pool.ErrLimit))
+	fmt.Println(errors.Is(err, context.DeadlineExceeded))
 
 	go conns.Put(first)
 	second, err := conns.GetContext(context.Background())
 	fmt.Println(second == first, err)
 	conns.Put(second)
 	// Output:
-	// true true
+	// true
 	// true <nil>
 }
 

@@ -243,7 +243,10 @@ func TestGetContextErrors(t *testing.T) {
 	p, xs := atBound[quote](t, 1, WithName("quotes"))
 	cause := errors.New("shutting down")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	time.AfterFunc(time.Millisecond, func() { cancel(cause) })
+	go func() {
+		awaitWaiting(p, 1)
+		cancel(cause)
+	}()
 	_, err := p.GetContext(ctx)
 	require.ErrorIs(t, err, cause)
 	require.ErrorIs(t, err, ErrLimit)
@@ -452,6 +455,11 @@ func TestCloseWhenEmpty(t *testing.T) {
 		}
 	}
 	p := New[quote]()
+	xs := simBatch(p, 300)
+	require.NoError(t, p.CloseWhenEmpty())
+	p.PutBatch(xs)
+	require.ErrorIs(t, p.Close(), ErrClosed)
+	p = New[quote]()
 	require.NoError(t, p.CloseWhenEmpty()) // nothing is in use
 	require.ErrorIs(t, p.Close(), ErrClosed)
 }
