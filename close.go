@@ -21,13 +21,14 @@ type closing struct {
 	left  atomic.Int64 // slots that are out
 }
 
-// close ends the pool, if no slot is out.
-func (c *core) close() error { return c.closeEmpty("Close") }
-
-// closeEmpty is close for op. A pool on the Go heap is closed whatever is out, unless CloseWhenEmpty
-// waits for that.
-func (c *core) closeEmpty(op string) error {
+// close ends the pool, if no slot is out. A pool on the Go heap is closed whatever is out.
+func (c *core) close() error {
 	c.requireNew()
+	return c.end("Close", c.goHeap)
+}
+
+// end ends the pool for op, if no slot is out, or in any case.
+func (c *core) end(op string, inAnyCase bool) error {
 	c.endQuarantine(op)
 	err := c.errClosed(op)
 	c.stopped(func(shards []*shard) {
@@ -39,7 +40,7 @@ func (c *core) closeEmpty(op string) error {
 		}
 		c.depot.mu.Lock()
 		defer c.depot.mu.Unlock()
-		if c.goHeap && op == "Close" {
+		if inAnyCase {
 			c.depot.lostSlots += uint64(max(c.live(shards), 0))
 			err = nil
 		} else if err = c.checkUnused(shards); err != nil {
@@ -132,7 +133,7 @@ func (c *core) countDown(slots int) {
 	if !c.closing.begun.Load() || c.closing.left.Add(-int64(slots)) > 0 {
 		return
 	}
-	if err := c.closeEmpty("Put"); err != nil && !errors.Is(err, ErrInUse) && !errors.Is(err, ErrClosed) {
+	if err := c.end("Put", false); err != nil && !errors.Is(err, ErrInUse) && !errors.Is(err, ErrClosed) {
 		panic(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/build"
@@ -45,12 +46,12 @@ type codeMode struct {
 	noInline bool           // nothing is inlined: helpers are called
 	tooBig   bool           // so much is added to Get and Put of a Pool that they are not inlined
 	calls    *regexp.Regexp // what more the compiler may call, or nil
-	short    bool           // also with -short
+	always   bool           // also without -allcode
 }
 
 var codeModes = []codeMode{
-	{name: "optimised", short: true},
-	{name: "-N -l", compiler: "-N -l", noInline: true, short: true},
+	{name: "optimised", always: true},
+	{name: "-N -l", compiler: "-N -l", noInline: true, always: true},
 	{name: "-l", compiler: "-l", noInline: true},
 	{name: "-N", compiler: "-N"},
 	{name: "checkptr", compiler: "-d=checkptr"},
@@ -90,10 +91,12 @@ var exits = map[string][]string{
 	"(*core).putClaimed": {"(*core).putClaimedSlow"},
 }
 
+var allCode = flag.Bool("allcode", false, "whether TestFastCode looks at all ways to compile, for a minute or two")
+
 func TestFastCode(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		for _, mode := range codeModes {
-			if testing.Short() && (!mode.short || arch != "amd64") {
+			if !*allCode && !mode.always || testing.Short() && arch != "amd64" {
 				continue
 			}
 			t.Run(arch+"/"+mode.name, func(t *testing.T) { checkCode(t, arch, mode) })
@@ -219,7 +222,7 @@ func checkExclusive(t *testing.T, code map[string]*compiled, name string, mode c
 // they have not begun.
 func TestFastCodeAsksRuntime(t *testing.T) {
 	for _, mode := range codeModes {
-		if mode.name != "optimised" && (testing.Short() || mode.name != "-covermode=atomic") {
+		if mode.name != "optimised" && (!*allCode || mode.name != "-covermode=atomic") {
 			continue
 		}
 		t.Run(mode.name, func(t *testing.T) {
@@ -528,8 +531,8 @@ func TestFastCodeFuzzing(t *testing.T) {
 	} {
 		assert.False(t, isFuzzing(args), args)
 	}
-	if testing.Short() {
-		t.Skip("the rest compiles much of the standard library")
+	if !*allCode {
+		t.Skip("the rest compiles much of the standard library: run it with -allcode")
 	}
 
 	file := filepath.Join(t.TempDir(), "report")

@@ -489,6 +489,7 @@ func TestGoHeapSuccessor(t *testing.T) {
 		*leafOf(addr).entry(addr) = address(dead)
 	}
 	require.True(t, dead.isDead())
+	require.False(t, p.Owns(x), "its page is dead")
 	require.True(t, pg.enterAlone()) // as newPage does
 	y := p.Get()
 	require.Same(t, pg, pageOf(address(y)))

@@ -355,7 +355,7 @@ func (c *core) finishPut(op string, x unsafe.Pointer, how putResult) error {
 // owns reports whether there is a slot of c at x.
 func (c *core) owns(x unsafe.Pointer) bool {
 	c.requireNew()
-	if c.isCollected(x) || c.depot.closed.Load() {
+	if c.isCollected(x) {
 		return false
 	}
 	_, _, ok := c.find(uintptr(x))

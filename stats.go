@@ -122,7 +122,7 @@ func (c *core) stats() (st Stats) {
 	return c.statsOf(c.shards.Load().present())
 }
 
-// liveNow is Stats.Live without a lock, and so without a moment of which it is true. It reads words
+// liveNow is Stats.Live without a lock: it may count what was true at different moments. It reads words
 // that others are writing, as stats does where shards are pinned, and the list of pages as depot.show
 // has it. The race detector is not to look at that.
 //

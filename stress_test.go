@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var stressTime = flag.Duration("stress", 3*time.Second, "how long TestStress runs for each size")
+var stressTime = flag.Duration("stress", time.Second, "how long TestStress runs for each size")
 
 // interrupt sends the process the signal by which Go preempts goroutines. stress_unix_test.go sets
 // it.

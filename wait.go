@@ -18,7 +18,7 @@ import (
 // leaving) and hands it to the first in the queue. So slots go to those who wait, in the order in
 // which they came.
 //
-// No slot stays free while somebody waits for it. Who waits joins the queue, raises the signal, and
+// No slot stays free while somebody waits for it. A waiter joins the queue, raises the signal, and
 // then looks for a slot as any Get does, until it is known that none is free (core.isExhausted). A
 // slot that a Put has parked or pushed before it could see the signal is found by that: a search stops
 // the shards, and waits for the Put. A Put that comes later sees the signal, and hands its slot over.
@@ -37,7 +37,7 @@ type waiters struct {
 	waits atomic.Uint64 // that have begun
 
 	mu    mutex     // one of the last in the order of locks (see depot.mu)
-	queue list.List // of *waiter; who came first is the first
+	queue list.List // of *waiter; the longest wait comes first
 }
 
 // A waiter is a GetContext that waits.
@@ -170,8 +170,10 @@ func (c *core) takeWaiter(w *waiter) {
 	}
 }
 
-// hand gives a slot, or nil, to who has waited longest, and reports whether there was anybody. The
-// caller has no shard.
+// hand gives a slot, or nil, to the waiter that has waited longest, and reports whether there was one.
+// The channel publishes what the caller has done with the slot. If n is 0 here, nobody waits who could
+// have missed the slot: a waiter that joins later looks for a free slot itself, and the caller makes x
+// free next, or looks at the signal once more (shard.freed). The caller has no shard.
 func (c *core) hand(x unsafe.Pointer) bool {
 	q := &c.waiters
 	if q.n.Load() == 0 {

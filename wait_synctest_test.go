@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who waits and who puts are in one bubble: the wait counts as one for the bubble, and ends by the Put.
+// The waiter and the Put are in one bubble: the wait counts as one for the bubble, and ends by the Put.
 func TestWaitInBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New[quote](WithMaxSlots(1))

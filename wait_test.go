@@ -33,6 +33,40 @@ func awaitWaiting[T any](p *Pool[T], n int32) {
 	defer p.core.waiters.mu.Unlock()
 }
 
+// aWait is a GetContext that waits for a slot of p, as the nth. The channel gets its slot.
+func aWait[T any](t *testing.T, p *Pool[T], n int32) <-chan *T {
+	got := make(chan *T, 1)
+	go func() {
+		x, err := p.GetContext(patient(t))
+		assert.NoError(t, err)
+		got <- x
+	}()
+	awaitWaiting(p, n)
+	return got
+}
+
+// waysToPut are all calls that put a slot.
+func waysToPut(t *testing.T) map[string]func(*Pool[quote], *quote) {
+	return map[string]func(*Pool[quote], *quote){
+		"Put":      func(p *Pool[quote], x *quote) { p.Put(x) },
+		"TryPut":   func(p *Pool[quote], x *quote) { assert.NoError(t, p.TryPut(x)) },
+		"PutBatch": func(p *Pool[quote], x *quote) { p.PutBatch([]*quote{nil, x, nil}) },
+		"PutRef":   func(p *Pool[quote], x *quote) { assert.True(t, p.PutRef(p.Ref(x))) },
+		"PutRefs":  func(p *Pool[quote], x *quote) { assert.Equal(t, 1, p.PutRefs([]Ref[quote]{{}, p.Ref(x), {}})) },
+	}
+}
+
+// kindsOfPool are pools whose Put goes by ways of its own.
+var kindsOfPool = map[string][]Option{
+	"plain":   nil,
+	"profile": {WithProfile(1)},
+	"guards":  {WithGuardSampling(1)},
+	"reset":   {WithReset(func(*quote) {})},
+	"heap":    {WithGoHeap()},
+	"init":    {WithGoHeap(), WithInit(func(x *quote) { x.id = 7 })},
+	"limit":   {WithLimit(64 << 10)},
+}
+
 // patient is a context that ends a test that hangs.
 func patient(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -102,32 +136,12 @@ func TestGetContextServesAll(t *testing.T) {
 
 // A wait ends however the slot is put, and whatever the pool does with its slots.
 func TestGetContextEndsByPut(t *testing.T) {
-	for name, opts := range map[string][]Option{
-		"plain":   nil,
-		"profile": {WithProfile(1)},
-		"guards":  {WithGuardSampling(1)},
-		"reset":   {WithReset(func(*quote) {})},
-		"heap":    {WithGoHeap()},
-		"init":    {WithGoHeap(), WithInit(func(x *quote) { x.id = 7 })},
-		"limit":   {WithLimit(64 << 10)},
-	} {
-		for call, put := range map[string]func(p *Pool[quote], x *quote){
-			"Put":      func(p *Pool[quote], x *quote) { p.Put(x) },
-			"TryPut":   func(p *Pool[quote], x *quote) { assert.NoError(t, p.TryPut(x)) },
-			"PutBatch": func(p *Pool[quote], x *quote) { p.PutBatch([]*quote{x}) },
-			"PutRef":   func(p *Pool[quote], x *quote) { assert.True(t, p.PutRef(p.Ref(x))) },
-			"PutRefs":  func(p *Pool[quote], x *quote) { assert.Equal(t, 1, p.PutRefs([]Ref[quote]{p.Ref(x)})) },
-		} {
+	for name, opts := range kindsOfPool {
+		for call, put := range waysToPut(t) {
 			t.Run(name+" "+call, func(t *testing.T) {
 				p, xs := atBound[quote](t, 8, opts...)
 				for k := range xs {
-					got := make(chan *quote)
-					go func() {
-						x, err := p.GetContext(patient(t))
-						assert.NoError(t, err)
-						got <- x
-					}()
-					awaitWaiting(p, 1)
+					got := aWait(t, p, 1)
 					put(p, xs[k])
 					xs[k] = <-got
 					require.NotNil(t, xs[k])
@@ -146,22 +160,16 @@ func TestGetContextEndsByPut(t *testing.T) {
 	}
 }
 
-// A Put gives its slot to who waits, before it returns: nobody else can have it, and nobody searches.
+// A Put gives its slot to the waiter before it returns: nobody else can have it, and nobody searches.
 func TestPutHandsOver(t *testing.T) {
 	if debugging {
-		t.Skip("in this build, a search may take the slot out of quarantine, for who waits")
+		t.Skip("in this build, a search may take the slot out of quarantine, for a waiter")
 	}
 	for name, opts := range map[string][]Option{"plain": nil, "profile": {WithProfile(1)}, "reset": {WithReset(func(*quote) {})}, "heap": {WithGoHeap()}} {
 		t.Run(name, func(t *testing.T) {
 			p, xs := atBound[quote](t, 3, opts...)
 			for range 100 {
-				got := make(chan *quote)
-				go func() {
-					x, err := p.GetContext(patient(t))
-					assert.NoError(t, err)
-					got <- x
-				}()
-				awaitWaiting(p, 1)
+				got := aWait(t, p, 1)
 				for !p.core.isExhausted() { // it looks for a slot once more
 					runtime.Gosched()
 				}
@@ -177,7 +185,7 @@ func TestPutHandsOver(t *testing.T) {
 	}
 }
 
-// A Ref that ends does not keep its page, although its slot is given to who waits.
+// A Ref that ends does not keep its page, although its slot is given to a waiter.
 func TestHandOverInWeakPage(t *testing.T) {
 	p := New[quote](WithGoHeap())
 	n := int(p.core.geo.slots)
@@ -185,13 +193,7 @@ func TestHandOverInWeakPage(t *testing.T) {
 	p, xs := atBound[quote](t, n, WithGoHeap())
 	pg := pageOf(uintptr(unsafe.Pointer(xs[0])))
 	r := p.Ref(xs[0])
-	got := make(chan *quote)
-	go func() {
-		x, err := p.GetContext(patient(t))
-		assert.NoError(t, err)
-		got <- x
-	}()
-	awaitWaiting(p, 1)
+	got := aWait(t, p, 1)
 	for !p.core.isExhausted() {
 		runtime.Gosched()
 	}
@@ -330,7 +332,7 @@ func TestGetContextAndNewP(t *testing.T) {
 	}
 }
 
-// A WithInit function that panics for who waits, and a WithReset function that panics while somebody
+// A WithInit function that panics for a waiter, and a WithReset function that panics while somebody
 // waits, leave the slot to the next one.
 func TestWaitsAndPanics(t *testing.T) {
 	var broken atomic.Bool
@@ -342,13 +344,7 @@ func TestWaitsAndPanics(t *testing.T) {
 	for name, opts := range map[string][]Option{"plain": nil, "heap": {WithGoHeap()}, "init": {WithInit(func(*quote) {})}} {
 		t.Run(name, func(t *testing.T) {
 			p, xs := atBound[quote](t, 1, append(opts, WithReset(fail))...)
-			got := make(chan *quote)
-			go func() {
-				x, err := p.GetContext(patient(t))
-				assert.NoError(t, err)
-				got <- x
-			}()
-			awaitWaiting(p, 1)
+			got := aWait(t, p, 1)
 			broken.Store(true)
 			require.ErrorContains(t, caught(func() error { p.Put(xs[0]); return nil }), "broken")
 			p.Put(<-got)
@@ -385,13 +381,7 @@ func TestWaitsAndPanics(t *testing.T) {
 // What the collector takes makes room for those who wait.
 func TestGetContextAfterForgottenSlots(t *testing.T) {
 	p, xs := atBound[quote](t, 500, WithGoHeap())
-	got := make(chan *quote)
-	go func() {
-		x, err := p.GetContext(patient(t))
-		assert.NoError(t, err)
-		got <- x
-	}()
-	awaitWaiting(p, 1)
+	got := aWait(t, p, 1)
 	clear(xs) // all are forgotten
 	for {
 		runtime.GC()
@@ -409,23 +399,10 @@ func TestGetContextAfterForgottenSlots(t *testing.T) {
 
 // The last Put closes the pool, by whichever call, and whatever the pool does with its slots.
 func TestCloseWhenEmpty(t *testing.T) {
-	for name, opts := range map[string][]Option{
-		"plain":   nil,
-		"profile": {WithProfile(1)},
-		"guards":  {WithGuardSampling(1)},
-		"reset":   {WithReset(func(*quote) {})},
-		"heap":    {WithGoHeap()},
-		"init":    {WithInit(func(*quote) {})},
-		"slots":   {WithMaxSlots(100)},
-	} {
-		for call, put := range map[string]func(p *Pool[quote], x *quote){
-			"Put":      func(p *Pool[quote], x *quote) { p.Put(x) },
-			"TryPut":   func(p *Pool[quote], x *quote) { assert.NoError(t, p.TryPut(x)) },
-			"PutBatch": func(p *Pool[quote], x *quote) { p.PutBatch([]*quote{nil, x, nil}) },
-			"PutRef":   func(p *Pool[quote], x *quote) { assert.True(t, p.PutRef(p.Ref(x))) },
-			"PutRefs":  func(p *Pool[quote], x *quote) { assert.Equal(t, 1, p.PutRefs([]Ref[quote]{{}, p.Ref(x), {}})) },
-			"Clear":    func(p *Pool[quote], x *quote) { p.Clear() },
-		} {
+	ways := waysToPut(t)
+	ways["Clear"] = func(p *Pool[quote], _ *quote) { p.Clear() }
+	for name, opts := range kindsOfPool {
+		for call, put := range ways {
 			t.Run(name+" "+call, func(t *testing.T) {
 				p := New[quote](opts...)
 				var xs []*quote

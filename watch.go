@@ -134,6 +134,8 @@ func (c *core) putWatched(op string, x unsafe.Pointer) error {
 	if free {
 		return c.putBack(op, x)
 	}
+	// The slot is in quarantine by now. A waiter that joins after this look ends all quarantine in its
+	// search, and CloseWhenEmpty does after it has begun.
 	yieldPoint()
 	if c.waiters.n.Load() != 0 || c.closing.begun.Load() {
 		return cmp.Or(err, c.putQuarantined(op, c.watches.takeQuarantined()))

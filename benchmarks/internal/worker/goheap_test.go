@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 	"unsafe"
@@ -83,6 +84,7 @@ func TestHeapCells(t *testing.T) {
 }
 
 func TestWarm(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // with another P, some objects may be that one's
 	for _, s := range wire.WarmSides {
 		w, err := measureWarm(wire.WarmSpec{Side: s, Objects: 1000, Collections: 3, Pause: 200 * time.Millisecond})
 		require.NoError(t, err)
