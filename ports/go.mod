@@ -1,0 +1,21 @@
+module github.com/warmpage/pool/ports
+
+go 1.26.0
+
+require (
+	github.com/stretchr/testify v1.12.1
+	golang.org/x/tools v0.52.0
+)
+
+require (
+	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+require (
+	github.com/warmpage/pool v0.0.0
+	golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da
+)
+
+replace github.com/warmpage/pool => ../
