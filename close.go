@@ -10,10 +10,11 @@ import (
 //
 // CloseWhenEmpty counts the slots that are out while all shards are stopped, and raises signalClosing
 // on them. From then on, no Get begins (enterToGet), and each Put takes the slow path and counts down
-// (shard.freed), and so does all else that ends the use of a slot. Nobody counts before that. Whoever
-// comes to 0 closes the pool. The count may be too low, because a Get that was under way may have got
-// a slot since. It is never too high, or nobody would come to 0. So Close looks for itself, and if
-// slots are out, counts them again.
+// (shard.freed), and so does all else that ends the use of a slot. Nobody counts before that. A shard
+// that is made later has the signal from the start (core.firstShard), and what is in quarantine by
+// then is put afterwards. Whoever comes to 0 closes the pool. The count may be too low, because a Get
+// that was under way may have got a slot since. It is never too high, or nobody would come to 0. So
+// Close looks for itself, and if slots are out, counts them again.
 
 // closing is what CloseWhenEmpty has begun.
 type closing struct {
@@ -122,6 +123,7 @@ func (c *core) closeWhenEmpty() error {
 	})
 	if err == nil {
 		c.endWaits()
+		c.endQuarantine("CloseWhenEmpty") // Puts may have come there that have not seen begun
 		c.countDown(0)
 	}
 	return err

@@ -206,13 +206,13 @@ func (c *core) supply(s *shard, op string) (*shard, error) {
 	}
 	if pg == nil {
 		var err error
-		if pg, err = c.depot.fresh(); err != nil && !errors.Is(err, ErrClosed) {
+		if pg, err = c.fresh(); err != nil && !errors.Is(err, ErrClosed) {
 			pg, err = c.search(err)
 		}
 		// The limit of the process, or the system, may have refused; or a limit that other classes
 		// share.
 		for rounds := 0; err != nil && !errors.Is(err, ErrClosed) && rounds < 100 && c.takeRoom(err); rounds++ {
-			pg, err = c.depot.fresh() // another pool may have been faster
+			pg, err = c.fresh() // another pool may have been faster
 		}
 		if err != nil {
 			return nil, err
@@ -224,6 +224,16 @@ func (c *core) supply(s *shard, op string) (*shard, error) {
 	}
 	s.attach(pg)
 	return s, nil
+}
+
+// fresh is depot.fresh. If memory was refused, the slots that the page would have had are not counted
+// any more, and somebody may have waited because they were.
+func (c *core) fresh() (*page, error) {
+	pg, err := c.depot.fresh()
+	if err != nil && !c.isAtBound(err) {
+		c.hand(nil)
+	}
+	return pg, err
 }
 
 // takeRoom has others release pages for c, which gets none because of err. It reports whether to try

@@ -81,30 +81,44 @@ func (c *core) grow() {
 		shards = append(shards, &c.absent)
 	}
 	if shards[id] == &c.absent {
-		shards[id] = newShard(c.spec, &c.depot, id)
-		shards[id].raise(signalExhausted) // it has nothing, whatever a search has found
+		shards[id] = c.firstShard(id)
 	}
 	t := &shardTable{core: c, shards: shards}
 	c.shards.Store(t)
+	yieldPoint()
 	// makeRefs stores hasRefs and then loads the table, and this is the other way round: one of the
 	// two tells the new shard.
 	if c.hasRefs.Load() {
 		shards[id].raise(signalRefs)
 	}
 	c.tellOfWaiters(shards[id])
-	if c.closing.begun.Load() { // it begins under stopMu
-		shards[id].raise(signalClosing)
-	}
 	c.fast.store(t)
 }
 
-// tellOfWaiters tells a new shard whether somebody waits. The table with the shard has been stored.
-// join adds to n and loads the table, both under the lock: one of the two raises the signal.
+// firstShard makes a shard. It knows all that the others know before anybody can use it. stopMu is held.
+func (c *core) firstShard(id int) *shard {
+	s := newShard(c.spec, &c.depot, id)
+	s.raise(signalExhausted) // it has nothing, whatever a search has found
+	s.raise(signalWaiting)   // until tellOfWaiters knows better
+	if c.hasRefs.Load() {
+		s.raise(signalRefs)
+	}
+	if c.closing.begun.Load() { // it begins under stopMu
+		s.raise(signalClosing)
+	}
+	return s
+}
+
+// tellOfWaiters tells a new shard whether somebody waits. The table with the shard has been stored,
+// with the signal up. join adds to n and loads the table, both under the lock: it sees the shard, or
+// n is seen here.
 func (c *core) tellOfWaiters(s *shard) {
 	q := &c.waiters
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.n.Load() != 0 {
+	if q.n.Load() == 0 {
+		s.lower(signalWaiting)
+	} else {
 		s.raise(signalWaiting)
 	}
 }

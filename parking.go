@@ -58,7 +58,7 @@ func (l *parkingLot) init(sp *spec) {
 	l.room = max(min(lotBytes/sp.geo.stride, lotSize-1), lotLeast)
 	if sp.maxSlots != 0 {
 		// What is parked is missing elsewhere, and has to be searched for.
-		l.room = max(min(l.room, uint32(sp.maxSlots/(2*runtime.GOMAXPROCS(0)))), lotLeast)
+		l.room = max(min(l.room, uint32(min(sp.maxSlots/(2*runtime.GOMAXPROCS(0)), lotSize))), lotLeast)
 	}
 }
 

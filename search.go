@@ -91,8 +91,12 @@ func (c *core) searchAlone(failed error) (*page, error) {
 			return pg, nil
 		}
 		// The search may have released empty pages.
-		if pg, err := c.depot.fresh(); err == nil || errors.Is(err, ErrClosed) {
+		pg, err := c.fresh()
+		if err == nil || errors.Is(err, ErrClosed) {
 			return pg, err
+		}
+		if !c.isAtBound(err) {
+			failed = err // there is room, and no memory
 		}
 		// The look at the quarantine comes first: a slot that was there during the search, and has
 		// left it since, has changed transit.

@@ -81,7 +81,7 @@ func newSpec(t reflect.Type, o options) (*spec, error) {
 		return nil, err
 	}
 	sp.maxPages = int(min(o.limit/int64(sp.geo.pageSize), maxInt))
-	sp.warmPages = max(o.warmPages, int((int64(o.warmSlots)+int64(sp.geo.slots)-1)/int64(sp.geo.slots)))
+	sp.warmPages = max(o.warmPages, pagesFor(o.warmSlots, int(sp.geo.slots)))
 	sp.sampler = samplerOf(o.profileRate, sp.geo.stride)
 	if offHeap && !sp.goHeap {
 		sp.guardEvery = uint32(o.guardEvery)
@@ -126,4 +126,12 @@ func (sp *spec) String() string {
 		return fmt.Sprintf("pool (%s)", sp.typeName)
 	}
 	return fmt.Sprintf("pool %q (%s)", sp.name, sp.typeName)
+}
+
+// pagesFor returns how many pages hold so many slots.
+func pagesFor(slots, perPage int) int {
+	if slots == 0 {
+		return 0
+	}
+	return (slots-1)/perPage + 1
 }

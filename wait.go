@@ -25,7 +25,9 @@ import (
 // If the queue is empty by then, it makes the slot free, and looks at the signal once more while it
 // has the shard (shard.freed): if somebody has joined meanwhile, it tells the first in the queue to
 // look again. All else that makes a slot free does the same, or makes room for one: an object that
-// could not be made, a guard, a page that the collector has taken.
+// could not be made, a guard, a page that the collector has taken, a page that memory was refused for
+// (core.fresh). There may be many such slots at a time. So who was told to look again and has found a
+// slot, or an error, tells the next one, and the last one finds nothing and goes on waiting.
 //
 // In a bubble of testing/synctest, the channel that a goroutine waits for is the bubble's, so that
 // the wait counts as one there. Whoever sends to it from elsewhere ends the process. So a Put passes
@@ -47,6 +49,7 @@ type waiter struct {
 	given  chan unsafe.Pointer
 	bubble uint64        // of testing/synctest; 0: none
 	place  *list.Element // in the queue, or nil; under waiters.mu
+	told   bool          // to look again, and has not found yet that nothing is free; its goroutine only
 	passed bool          // a slot was put elsewhere than in the bubble; under waiters.mu
 }
 
@@ -90,11 +93,13 @@ func (c *core) wait(ctx context.Context, g *getting) (x unsafe.Pointer, isFresh 
 			pause(n) // a slot has been on its way for long
 			continue
 		}
+		w.told = false
 		given, err := w.wait(ctx)
 		switch {
 		case given != nil:
 			return given, false, c.accept(g, given)
 		case err == nil:
+			w.told = true
 			c.join(w, (*list.List).PushFront)
 			n = 0
 		case c.waiters.hasPassed(w):
@@ -202,7 +207,8 @@ func (q *waiters) hasPassed(w *waiter) bool {
 	return w.passed
 }
 
-// stopWaiting ends the wait of w, for op. What it was given and has not taken goes to the next one.
+// stopWaiting ends the wait of w, for op. What it was given and has not taken goes to the next one. If
+// it was told to look again, it tells the next one: more slots may have become free than one.
 func (c *core) stopWaiting(w *waiter, op string) {
 	q := &c.waiters
 	q.mu.Lock()
@@ -213,11 +219,14 @@ func (c *core) stopWaiting(w *waiter, op string) {
 	select {
 	case x := <-w.given:
 		if x == nil {
-			c.hand(nil)
+			w.told = true
 		} else if err := c.putAwaited(op, x); err != nil && !errors.Is(err, ErrClosed) {
 			panic(err)
 		}
 	default:
+	}
+	if w.told {
+		c.hand(nil)
 	}
 }
 
@@ -256,7 +265,7 @@ func (s *shard) freed() {
 }
 
 // slotsFreed is told of slots that have become free, or that are gone, if somebody may wait for them.
-// The caller has no shard.
+// One waiter looks again, and tells the next one if it finds one. The caller has no shard.
 func (c *core) slotsFreed(n int) {
 	c.hand(nil)
 	c.countDown(n)

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"errors"
 	"sync"
 	"unsafe"
 )
@@ -134,8 +135,11 @@ func (c *core) putWatched(op string, x unsafe.Pointer) error {
 	if free {
 		return c.putBack(op, x)
 	}
+	if errors.Is(err, ErrDoublePut) && c.depot.closed.Load() { // Close has forgotten that it was in use
+		return c.errClosed(op)
+	}
 	// The slot is in quarantine by now. A waiter that joins after this look ends all quarantine in its
-	// search, and CloseWhenEmpty does after it has begun.
+	// search, and CloseWhenEmpty does once more when it has begun.
 	yieldPoint()
 	if c.waiters.n.Load() != 0 || c.closing.begun.Load() {
 		return cmp.Or(err, c.putQuarantined(op, c.watches.takeQuarantined()))
@@ -166,8 +170,10 @@ func (c *core) endQuarantine(op string) {
 func (c *core) putQuarantined(op string, slots []quarantinedSlot) (err error) {
 	for _, q := range slots {
 		err = cmp.Or(err, c.watches.checkQuarantined(op, q))
-		c.watches.leaveQuarantine() // before the last Put closes the pool
-		err = cmp.Or(err, c.putBack(op, q.x))
+		c.watches.leaveQuarantine()                            // before the last Put closes the pool
+		if e := c.putBack(op, q.x); !errors.Is(e, ErrClosed) { // Close has taken a slot of the Go heap
+			err = cmp.Or(err, e)
+		}
 		c.watches.transit.leave()
 	}
 	return err

@@ -10,14 +10,14 @@ import (
 type port struct {
 	name            string // as in the table
 	module, version string
-	kind            string   // of pool, as in the table
-	holds           string   // what the pools hold
-	packages        []string // whose tests run; the first is the one whose pools are looked at
-	flags           []string // for go test
-	bench           string   // which benchmarks run, a regular expression
-	benchIn         string   // in which package; "" is the first one
-	unfit           string   // a build that its tests cannot run in, see note
-	note            string   // what the port shows, or what did not fit
+	kind            string            // of pool, as in the table
+	holds           string            // what the pools hold
+	packages        []string          // whose tests run; the first is the one whose pools are looked at
+	flags           []string          // for go test
+	bench           string            // which benchmarks run, a regular expression
+	benchIn         string            // in which package; "" is the first one
+	unfit           map[string]string // builds, and a regular expression for the tests that cannot pass there: see note
+	note            string            // what the port shows, or what did not fit
 	change          func(m *sources)
 }
 

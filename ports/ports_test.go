@@ -110,7 +110,7 @@ func TestPortThatPutsTwice(t *testing.T) {
 	r.port.name = "toy"
 	assert.ErrorContains(t, verdict([]result{r}), "toy")
 	var text strings.Builder
-	printTable(&text, []result{r})
+	require.NoError(t, printTable(&text, []result{r}))
 	assert.Contains(t, text.String(), "toy: plain: fails after the change: . TestObjects")
 }
 

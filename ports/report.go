@@ -112,13 +112,15 @@ func misuses(output string) []string {
 	return slices.Compact(found)
 }
 
-func printTable(w io.Writer, results []result) {
+func printTable(w io.Writer, results []result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "port\tpool\tlines\ttests\ttime (range)\tallocs\tpeak MiB\tpauses p50, p99 ms")
 	for _, r := range results {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.port.name, r.port.kind, r.lines(), r.testsText(), r.benchText())
 	}
-	t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
 	for _, r := range results {
 		if r.err != nil {
 			fmt.Fprintf(w, "\n%s: %v\n", r.port.name, r.err)
@@ -132,6 +134,7 @@ func printTable(w io.Writer, results []result) {
 			fmt.Fprintf(w, "\n%s:\n  %s\n", r.port.name, strings.Join(r.found, "\n  "))
 		}
 	}
+	return nil
 }
 
 func (r result) lines() string { return fmt.Sprintf("-%d +%d", r.removed, r.added) }

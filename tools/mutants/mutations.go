@@ -28,7 +28,7 @@ var (
 // bounds are the tests of bounds, waits and the end of a pool, and stepsOfWaits those of a few steps of
 // these that others come between.
 var (
-	bounds       = []string{"-short", "-failfast", "-timeout", "1m", "-run", "GetContext|Wait|HandOver|HandsOver|CloseWhenEmpty|TestClear|TestLive|MaxSlots|Bound|WarmSlots|TryPut|Owns|PutRefs|GetRef|ZeroPool|NilOption|TestSpare", "."}
+	bounds       = []string{"-short", "-failfast", "-timeout", "1m", "-run", "GetContext|Wait|HandOver|HandsOver|CloseWhenEmpty|TestClear|TestLive|MaxSlots|Bound|WarmSlots|TryPut|Owns|PutRefs|GetRef|ZeroPool|NilOption|TestSpare|HugeNumbers", "."}
 	debugBounds  = append([]string{"-tags", "pooldebug"}, bounds...)
 	stepsOfWaits = []string{"-tags", "poolyield", "-timeout", "2m", "-run", "TestStepsOf(Wait|CloseWhenEmpty)", "."}
 )
@@ -167,7 +167,7 @@ var mutations = []mutation{
 	{name: "a page does not end exhaustion", file: "shard.go",
 		old: "\ts.refilled()\n\told", new: "\told", tests: searching},
 	{name: "a new shard is not told of exhaustion", file: "own_pin.go",
-		old: "shards[id].raise(signalExhausted)", new: "_ = signalExhausted", tests: searching},
+		old: "s.raise(signalExhausted)", new: "_ = signalExhausted", tests: searching},
 	{name: "a guard does not end exhaustion", file: "guard.go",
 		old: "\tg.depot.refills.Add(1) // a search", new: "\t// a search", tests: searching},
 	{name: "no shard is told of exhaustion", file: "search.go",
@@ -537,9 +537,23 @@ var mutations = []mutation{
 	{name: "waits count as failures", file: "get.go", tests: bounds,
 		old: "\t\t\tif !g.waits {\n", new: "\t\t\tif true {\n"},
 	{name: "a new P does not hear of those who wait", file: "own_pin.go", tests: bounds,
-		old: "\tc.tellOfWaiters(shards[id])\n", new: ""},
+		old: "\tif q.n.Load() == 0 {\n\t\ts.lower(signalWaiting)", new: "\tif true {\n\t\ts.lower(signalWaiting)"},
 	{name: "a new P does not hear of the end", file: "own_pin.go", tests: bounds,
-		old: "\t\tshards[id].raise(signalClosing)\n", new: ""},
+		old: "\t\ts.raise(signalClosing)\n", new: ""},
+	{name: "a new P hears late of those who wait", file: "own_pin.go", tests: bounds,
+		old: "\ts.raise(signalWaiting)   // until tellOfWaiters knows better\n", new: ""},
+	{name: "who was told to look tells nobody else", file: "wait.go", tests: bounds,
+		old: "\tif w.told {\n", new: "\tif false {\n"},
+	{name: "a refusal keeps others waiting", file: "get.go", tests: bounds,
+		old: "if err != nil && !c.isAtBound(err) {\n\t\tc.hand(nil)", new: "if err == nil && c.isAtBound(err) {\n\t\tc.hand(nil)"},
+	{name: "quarantine keeps the last slot from a pool that ends", file: "close.go", tests: debugBounds,
+		old: "\t\tc.endQuarantine(\"CloseWhenEmpty\") // Puts", new: "\t\t// Puts"},
+	{name: "Close is a panic for who ends quarantine", file: "watch.go", tests: debugBounds,
+		old: "if e := c.putBack(op, q.x); !errors.Is(e, ErrClosed) {", new: "if e := c.putBack(op, q.x); true {"},
+	{name: "a slot of a closed pool was put twice", file: "watch.go", tests: debugBounds,
+		old: "if errors.Is(err, ErrDoublePut) && c.depot.closed.Load() {", new: "if false {"},
+	{name: "few pages hold many slots", file: "spec.go", tests: bounds,
+		old: "return (slots-1)/perPage + 1", new: "return (slots + perPage - 1) / perPage"},
 	{name: "no more slots are counted", file: "depot.go", tests: bounds,
 		old: "\td.slots += int(slots)\n", new: ""},
 	{name: "slots are not given back", file: "depot.go", tests: bounds,
@@ -581,5 +595,5 @@ var mutations = []mutation{
 	{name: "few slots share large pages", file: "spec.go", tests: bounds,
 		old: "\tif sp.maxSlots > 0 {\n\t\tsp.bound(o.limit != 0)\n", new: "\tif sp.maxSlots > 0 && sp.maxSlots > 1<<40 {\n\t\tsp.bound(o.limit != 0)\n"},
 	{name: "warm slots are pages", file: "spec.go", tests: bounds,
-		old: "int((int64(o.warmSlots)+int64(sp.geo.slots)-1)/int64(sp.geo.slots))", new: "int(int64(o.warmSlots)/int64(sp.geo.slots))"},
+		old: "pagesFor(o.warmSlots, int(sp.geo.slots))", new: "o.warmSlots/int(sp.geo.slots)"},
 }

@@ -126,12 +126,13 @@ func (f *File) Gets(pool string) {
 	}
 }
 
-// Expr replaces every expression that reads old, with spaces as gofmt has them.
+// Expr replaces every expression that reads old, with spaces as gofmt has them. What an earlier call
+// has replaced does not count.
 func (f *File) Expr(old, expr string) {
 	n := 0
 	f.inspect(func(node ast.Node) bool {
 		e, ok := node.(ast.Expr)
-		if !ok || types.ExprString(e) != old {
+		if !ok || types.ExprString(e) != old || f.isEdited(e) {
 			return true
 		}
 		f.replace(e, old, expr)
@@ -141,6 +142,24 @@ func (f *File) Expr(old, expr string) {
 	if n == 0 {
 		f.fail("there is no expression %s", old)
 	}
+}
+
+// isEdited reports whether an edit takes n away.
+func (f *File) isEdited(n ast.Node) bool {
+	begin, end := f.offset(n.Pos()), f.offset(n.End())
+	return slices.ContainsFunc(f.edits, func(e edit) bool { return e.begin <= begin && end <= e.end })
+}
+
+// Undefer removes the statement that defers the call.
+func (f *File) Undefer(call string) {
+	var found ast.Node
+	f.inspect(func(n ast.Node) bool {
+		if d, ok := n.(*ast.DeferStmt); ok && types.ExprString(d.Call) == call {
+			found = d
+		}
+		return true
+	})
+	f.replace(found, "defer "+call, "")
 }
 
 // Assign replaces the statement that assigns to the expression target, by other statements.

@@ -31,7 +31,7 @@ type cache struct {
 func get() *user { return users.Get().(*user) }
 
 func (c *cache) put(u *user) {
-	fmt.Println(u)
+	defer fmt.Println(u)
 	c.pool.Put(u)
 }
 
@@ -45,6 +45,8 @@ func has() bool {
 	_, ok := users.Get().(*user)
 	return ok
 }
+
+func gone2() { println() }
 
 func gone() {}
 `
@@ -70,6 +72,7 @@ type cache struct {
 func get() *user { return users.Get() }
 
 func (c *cache) put(u *user) {
+
 	c.pool.Put(u)
 }
 
@@ -82,6 +85,10 @@ func make() *cache {
 func has() bool {
 	_, ok := users.Get(), true
 	return ok
+}
+
+func gone2() {
+	return
 }
 
 type name [8]byte
@@ -101,9 +108,10 @@ func TestFile(t *testing.T) {
 	f.Value("reads", "1, 2")
 	f.Field("cache", "pool", "*warm.Pool[user]")
 	f.Gets("users")
-	f.Body("cache.put", "c.pool.Put(u)")
+	f.Undefer("fmt.Println(u)")
 	f.Expr("&sync.Pool{}", "nil")
 	f.Assign("c.pool.New", "c.pool = users")
+	f.Body("gone2", "return")
 	f.Remove("gone")
 	f.Append("type name [8]byte")
 	require.NoError(t, f.Save(map[string]string{"warm": "example.com/pool", "other": "example.com/other"}))
@@ -118,10 +126,11 @@ func TestNotFound(t *testing.T) {
 		"variable nobody":            func(f *File) { f.Value("nobody", "1") },
 		"field cache.nobody":         func(f *File) { f.Field("cache", "nobody", "int") },
 		"nobody.Get().(T)":           func(f *File) { f.Gets("nobody") },
+		"defer nobody()":             func(f *File) { f.Undefer("nobody()") },
 		"function nobody":            func(f *File) { f.Body("nobody", "") },
 		"expression nobody":          func(f *File) { f.Expr("nobody", "1") },
 		"assignment to nobody":       func(f *File) { f.Assign("nobody", "") },
-		"two edits overlap at byte ": func(f *File) { f.Value("users", "1"); f.Expr("new(user)", "2") },
+		"two edits overlap at byte ": func(f *File) { f.Expr("new(user)", "2"); f.Value("users", "1") },
 	} {
 		path := write(t, before)
 		f := Open(path)
