@@ -1,0 +1,238 @@
+package syncpool
+
+import (
+	"go/ast"
+	"go/types"
+	"slices"
+
+	"golang.org/x/tools/go/ast/inspector"
+)
+
+// Which nodes of the graph are pools. A variable of type sync.Pool is one, and so is an array or a map
+// of them. Where a variable is a pointer, its pools are the literals that flow into it. Only if none
+// is in sight, the variable stands for what it points to.
+
+// makers adds the literals that make a pool, except those whose pool a variable is.
+func (g *graph) makers() {
+	held := make(map[node]bool)
+	names := make(map[node]*types.Var)
+	for to, from := range g.from {
+		v, ok := to.(*types.Var)
+		for _, n := range from {
+			if _, isExpr := n.(ast.Expr); !ok || !isExpr {
+				continue
+			}
+			held[n] = held[n] || isRoot(v)
+			if old := names[n]; old == nil || v.Pos() < old.Pos() {
+				names[n] = v
+			}
+		}
+	}
+	for c := range g.root.Preorder((*ast.CompositeLit)(nil), (*ast.CallExpr)(nil)) {
+		e := c.Node().(ast.Expr)
+		made := g.sources(e)
+		if len(made) != 1 || made[0] != e || held[e] || g.isOverwrite(c) {
+			continue
+		}
+		f := &found{g: g, at: e, pos: e.Pos(), name: "literal", kind: "literal"}
+		if v := names[e]; v != nil {
+			f.name, f.kind = v.Name(), kindOf(v)
+			if v.Kind() == types.PackageVar || v.Kind() == types.LocalVar {
+				f.pos = v.Pos()
+			}
+		}
+		g.pools[e] = f
+	}
+}
+
+// isOverwrite reports whether c is what a pool is set to through a pointer: a reset, and no new pool.
+func (g *graph) isOverwrite(c inspector.Cursor) bool {
+	n, ok := c.Parent().Node().(*ast.AssignStmt)
+	if !ok || len(n.Lhs) != 1 {
+		return false
+	}
+	_, ok = n.Lhs[0].(*ast.StarExpr)
+	return ok
+}
+
+// isRoot reports whether v is a pool, or holds pools, itself.
+func isRoot(v *types.Var) bool {
+	switch v.Kind() {
+	case types.PackageVar, types.LocalVar, types.FieldVar:
+		_, isPointer := types.Unalias(v.Type()).(*types.Pointer)
+		return !isPointer && isPoolish(v.Type())
+	}
+	return false
+}
+
+func kindOf(v *types.Var) string {
+	switch v.Kind() {
+	case types.PackageVar:
+		return "package variable"
+	case types.FieldVar:
+		return "field"
+	case types.LocalVar:
+		return "local variable"
+	}
+	return "literal"
+}
+
+// variables adds the variables and fields that are pools, or that point to one from elsewhere.
+func (g *graph) variables() {
+	var pointers []*types.Var
+	for id, obj := range g.info.Defs {
+		v, ok := obj.(*types.Var)
+		switch {
+		case !ok || id.Name == "_" || !isPoolish(v.Type()):
+		case isRoot(v):
+			if v.Kind() != types.LocalVar || !g.isAlias(v) {
+				g.add(v)
+			}
+		case v.Kind() == types.PackageVar || v.Kind() == types.FieldVar:
+			pointers = append(pointers, v)
+		}
+	}
+	pointers = slices.DeleteFunc(pointers, func(v *types.Var) bool { return len(g.resolve(v)) != 0 })
+	for _, v := range pointers {
+		g.add(v)
+	}
+}
+
+func (g *graph) add(v *types.Var) {
+	g.pools[v] = &found{g: g, at: v, pos: v.Pos(), name: v.Name(), kind: kindOf(v)}
+}
+
+// isAlias reports whether a local variable is a slice or a map of pools that are found elsewhere.
+func (g *graph) isAlias(v *types.Var) bool {
+	if isPool(v.Type()) {
+		return false
+	}
+	for _, n := range g.from[v] {
+		if _, ok := n.(*types.Var); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve returns the pools that a node may be.
+func (g *graph) resolve(n node) (all []*found) {
+	seen := make(map[node]bool)
+	var visit func(n node)
+	visit = func(n node) {
+		if n == nil || seen[n] {
+			return
+		}
+		seen[n] = true
+		f := g.pools[n]
+		if f != nil {
+			all = append(all, f)
+		}
+		if v, ok := n.(*types.Var); ok && f != nil && isRoot(v) {
+			return // what flows into it becomes part of it
+		}
+		for _, from := range g.from[n] {
+			visit(from)
+		}
+	}
+	visit(n)
+	return all
+}
+
+// uses adds the calls of Get, Put and New, and what New is set to.
+func (g *graph) uses() {
+	g.literalNews()
+	for c := range g.root.Preorder((*ast.SelectorExpr)(nil)) {
+		sel := c.Node().(*ast.SelectorExpr)
+		s := g.info.Selections[sel]
+		if s == nil || !isMember(s.Obj()) {
+			continue
+		}
+		for _, f := range g.resolveReceiver(sel, s) {
+			f.use(c, sel)
+		}
+	}
+}
+
+// use adds one selector of a method or field of the pool.
+func (f *found) use(c inspector.Cursor, sel *ast.SelectorExpr) {
+	switch parent := c.Parent().Node().(type) {
+	case *ast.CallExpr:
+		if parent.Fun == sel {
+			f.calls = append(f.calls, call{c.Parent(), sel.Sel.Name})
+		}
+	case *ast.AssignStmt:
+		if len(parent.Lhs) == len(parent.Rhs) {
+			for i, l := range parent.Lhs {
+				if l == sel {
+					f.news = append(f.news, parent.Rhs[i])
+				}
+			}
+		}
+	}
+}
+
+// isMember reports whether obj is a method or field of sync.Pool.
+func isMember(obj types.Object) bool {
+	if obj.Pkg() == nil || obj.Pkg().Path() != "sync" {
+		return false
+	}
+	switch obj := obj.(type) {
+	case *types.Func:
+		recv := obj.Signature().Recv()
+		return recv != nil && isPool(deref(recv.Type()))
+	case *types.Var:
+		return obj.IsField() && obj.Name() == "New"
+	}
+	return false
+}
+
+// resolveReceiver returns the pools that sel selects from. They may be an embedded field.
+func (g *graph) resolveReceiver(sel *ast.SelectorExpr, s *types.Selection) (all []*found) {
+	if path := s.Index(); len(path) > 1 {
+		t, field := s.Recv(), (*types.Var)(nil)
+		for _, i := range path[:len(path)-1] {
+			field = deref(t).Underlying().(*types.Struct).Field(i)
+			t = field.Type()
+		}
+		return g.resolve(field.Origin())
+	}
+	for _, n := range g.sources(sel.X) {
+		all = append(all, g.resolve(n)...)
+	}
+	return all
+}
+
+// literalNews adds the New of each literal to the pool that it makes, or that it becomes.
+func (g *graph) literalNews() {
+	becomes := make(map[node][]node)
+	for to, from := range g.from {
+		for _, n := range from {
+			becomes[n] = append(becomes[n], to)
+		}
+	}
+	for c := range g.root.Preorder((*ast.CompositeLit)(nil)) {
+		lit := c.Node().(*ast.CompositeLit)
+		value := newOf(lit)
+		if value == nil || !isPool(deref(g.info.TypeOf(lit))) {
+			continue
+		}
+		for _, n := range append(becomes[lit], lit) {
+			if f := g.pools[n]; f != nil && (n == node(lit) || isRoot(n.(*types.Var))) {
+				f.news = append(f.news, value)
+			}
+		}
+	}
+}
+
+// newOf returns the value of New in a literal of a sync.Pool, or nil.
+func newOf(lit *ast.CompositeLit) ast.Expr {
+	for _, elt := range lit.Elts {
+		if kv, ok := elt.(*ast.KeyValueExpr); ok {
+			if id, ok := kv.Key.(*ast.Ident); ok && id.Name == "New" {
+				return kv.Value
+			}
+		}
+	}
+	return nil
+}
