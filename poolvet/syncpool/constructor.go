@@ -34,6 +34,8 @@ func (g *graph) construct(es []ast.Expr) (c constructors) {
 // package that only returns that.
 func (g *graph) isZero(e ast.Expr, depth int) bool {
 	switch e := ast.Unparen(e).(type) {
+	case *ast.Ident:
+		return g.isZeroVariable(e, depth)
 	case *ast.UnaryExpr:
 		return g.isZero(e.X, depth)
 	case *ast.CompositeLit:
@@ -53,6 +55,29 @@ func (g *graph) isZero(e ast.Expr, depth int) bool {
 		return ok && len(ret.Results) == 1 && g.isZero(withoutConversion(g.info, ret.Results[0]), depth-1)
 	}
 	return false
+}
+
+// isZeroVariable reports whether id is a local variable that is zero: it is defined as such, and used
+// only once, which is here.
+func (g *graph) isZeroVariable(id *ast.Ident, depth int) bool {
+	v, ok := g.info.Uses[id].(*types.Var)
+	if !ok || v.Kind() != types.LocalVar {
+		return false
+	}
+	uses := 0
+	for c := range g.root.Preorder((*ast.Ident)(nil)) {
+		if g.info.Uses[c.Node().(*ast.Ident)] == v {
+			uses++
+		}
+	}
+	if uses != 1 {
+		return false
+	}
+	if origin := g.origin(id); origin != ast.Expr(id) {
+		return g.isZero(origin, depth)
+	}
+	_, isMap := v.Type().Underlying().(*types.Map)
+	return !isMap
 }
 
 // origin returns the expression that a local variable was defined by, if e is one, or e.

@@ -12,12 +12,13 @@ import (
 
 // A content is what is known of what a pool holds.
 type content struct {
-	pkg      *types.Package
-	concrete typeSet
-	abstract typeSet      // interfaces with methods, where nothing concrete is in sight
-	makers   []ast.Expr   // what New returns, or, without New, what stands in for it
-	makes    constructors // what that says of them
-	length   int64        // of the slice that New makes, if it is constant
+	pkg         *types.Package
+	isContainer bool // it is an array, a slice or a map of pools
+	concrete    typeSet
+	abstract    typeSet      // interfaces with methods, where nothing concrete is in sight
+	makers      []ast.Expr   // what New returns, or, without New, what stands in for it
+	makes       constructors // what that says of them
+	length      int64        // of the slice that New makes, if it is constant
 }
 
 // A typeSet has each of several types once, in the order of the source.
@@ -35,6 +36,9 @@ func (s *typeSet) add(t types.Type) {
 // contents collects what New returns, what Get is asserted to be, and what is Put.
 func (f *found) contents(pass *analysis.Pass) *content {
 	c := &content{pkg: pass.Pkg}
+	if v, ok := f.at.(*types.Var); ok {
+		c.isContainer = !isPool(deref(v.Type()))
+	}
 	for _, value := range f.news {
 		for _, e := range f.g.returns(value, 2) {
 			c.makers = append(c.makers, e)
@@ -236,4 +240,3 @@ func (g *graph) resultType(e ast.Expr) types.Type {
 
 // name returns a type as the package writes it.
 func (c *content) name(t types.Type) string { return gotype.Name(t, c.pkg) }
-

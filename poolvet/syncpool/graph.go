@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"maps"
 	"slices"
 
 	"golang.org/x/tools/go/analysis"
@@ -23,6 +24,7 @@ type graph struct {
 	info  *types.Info
 	root  inspector.Cursor
 	from  map[node][]node          // whose pools a node has
+	to    map[node][]node          // the reverse
 	funcs map[*types.Func]ast.Node // the declarations of the package, each a *ast.FuncDecl
 	pools map[node]*found
 }
@@ -53,6 +55,7 @@ func findPools(pass *analysis.Pass) []*found {
 		info:  pass.TypesInfo,
 		root:  pass.ResultOf[inspect.Analyzer].(*inspector.Inspector).Root(),
 		from:  make(map[node][]node),
+		to:    make(map[node][]node),
 		funcs: make(map[*types.Func]ast.Node),
 		pools: make(map[node]*found),
 	}
@@ -65,22 +68,17 @@ func findPools(pass *analysis.Pass) []*found {
 	g.makers()
 	g.variables()
 	g.uses()
-	all := slices.Collect(func(yield func(*found) bool) {
-		for _, f := range g.pools {
-			if !yield(f) {
-				return
-			}
-		}
-	})
-	slices.SortFunc(all, func(a, b *found) int { return cmp.Compare(a.pos, b.pos) })
-	return all
+	return slices.SortedFunc(maps.Values(g.pools), func(a, b *found) int { return cmp.Compare(a.pos, b.pos) })
 }
 
-// flows fills from.
+// flows fills from and to.
 func (g *graph) flows() {
 	add := func(to node, value ast.Expr) {
 		if to != nil && value != nil && isPoolish(g.info.TypeOf(value)) {
-			g.from[to] = append(g.from[to], g.sources(value)...)
+			for _, from := range g.sources(value) {
+				g.from[to] = append(g.from[to], from)
+				g.to[from] = append(g.to[from], to)
+			}
 		}
 	}
 	for c := range g.root.Preorder((*ast.AssignStmt)(nil), (*ast.ValueSpec)(nil), (*ast.CallExpr)(nil),

@@ -14,16 +14,11 @@ import (
 
 // makers adds the literals that make a pool, except those whose pool a variable is.
 func (g *graph) makers() {
-	held := make(map[node]bool)
 	names := make(map[node]*types.Var)
 	for to, from := range g.from {
 		v, ok := to.(*types.Var)
 		for _, n := range from {
-			if _, isExpr := n.(ast.Expr); !ok || !isExpr {
-				continue
-			}
-			held[n] = held[n] || isRoot(v)
-			if old := names[n]; old == nil || v.Pos() < old.Pos() {
+			if old := names[n]; ok && (old == nil || v.Pos() < old.Pos()) {
 				names[n] = v
 			}
 		}
@@ -31,7 +26,7 @@ func (g *graph) makers() {
 	for c := range g.root.Preorder((*ast.CompositeLit)(nil), (*ast.CallExpr)(nil)) {
 		e := c.Node().(ast.Expr)
 		made := g.sources(e)
-		if len(made) != 1 || made[0] != e || held[e] || g.isOverwrite(c) {
+		if len(made) != 1 || made[0] != e || len(g.owners(e)) != 0 || g.isOverwrite(c) {
 			continue
 		}
 		f := &found{g: g, at: e, pos: e.Pos(), name: "literal", kind: "literal"}
@@ -205,24 +200,37 @@ func (g *graph) resolveReceiver(sel *ast.SelectorExpr, s *types.Selection) (all 
 
 // literalNews adds the New of each literal to the pool that it makes, or that it becomes.
 func (g *graph) literalNews() {
-	becomes := make(map[node][]node)
-	for to, from := range g.from {
-		for _, n := range from {
-			becomes[n] = append(becomes[n], to)
-		}
-	}
 	for c := range g.root.Preorder((*ast.CompositeLit)(nil)) {
 		lit := c.Node().(*ast.CompositeLit)
 		value := newOf(lit)
 		if value == nil || !isPool(deref(g.info.TypeOf(lit))) {
 			continue
 		}
-		for _, n := range append(becomes[lit], lit) {
-			if f := g.pools[n]; f != nil && (n == node(lit) || isRoot(n.(*types.Var))) {
+		if f := g.pools[lit]; f != nil {
+			f.news = append(f.news, value)
+		}
+		for _, v := range g.owners(lit) {
+			if f := g.pools[v]; f != nil {
 				f.news = append(f.news, value)
 			}
 		}
 	}
+}
+
+// owners returns the variables that are pools and into which a literal goes, directly or as the
+// result of a function.
+func (g *graph) owners(n node) (all []*types.Var) {
+	for _, to := range g.to[n] {
+		switch to := to.(type) {
+		case *types.Var:
+			if isRoot(to) {
+				all = append(all, to)
+			}
+		case *types.Func:
+			all = append(all, g.owners(to)...)
+		}
+	}
+	return all
 }
 
 // newOf returns the value of New in a literal of a sync.Pool, or nil.

@@ -3,6 +3,7 @@ package syncpool
 import (
 	"fmt"
 	"go/types"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/go/analysis"
@@ -16,7 +17,7 @@ func (c *content) judge(pass *analysis.Pass, p *Pool) {
 	switch {
 	case len(c.concrete) > 1:
 		p.Holds = c.names(c.concrete)
-		p.Note = "several types in one pool: make one pool for each"
+		c.judgeSeveral(pass, p)
 	case len(c.concrete) == 1:
 		p.Holds = c.name(c.concrete[0])
 		c.judgeType(pass, p, c.concrete[0])
@@ -27,6 +28,30 @@ func (c *content) judge(pass *analysis.Pass, p *Pool) {
 		p.Note = "what it holds is not in sight in this package"
 	}
 }
+
+// judgeSeveral judges a pool of several types. If it is an array of pools, and the same fits all of
+// its types, then each type takes a pool of its own.
+func (c *content) judgeSeveral(pass *analysis.Pass, p *Pool) {
+	p.Note = "several types in one pool: make one pool for each"
+	if slices.ContainsFunc(c.concrete, gotype.HasTypeParam) {
+		p.Holds, p.Note = c.name(c.concrete[0]), dependsOnParam
+		return
+	}
+	if !c.isContainer {
+		return
+	}
+	first := *p
+	c.judgeType(pass, &first, c.concrete[0])
+	for _, t := range c.concrete[1:] {
+		other := *p
+		if c.judgeType(pass, &other, t); other.Verdict != first.Verdict {
+			return
+		}
+	}
+	p.Verdict, p.Use, p.Note = first.Verdict, first.Use, "one pool for each of the types"
+}
+
+const dependsOnParam = "the type depends on a type parameter: choose a pool where it is known"
 
 func (c *content) names(ts []types.Type) string {
 	names := make([]string, len(ts))
@@ -40,7 +65,7 @@ func (c *content) names(ts []types.Type) string {
 func (c *content) judgeType(pass *analysis.Pass, p *Pool, t types.Type) {
 	elem := deref(t)
 	if gotype.HasTypeParam(elem) {
-		p.Note = "the type depends on a type parameter: choose a pool where it is known"
+		p.Note = dependsOnParam
 		return
 	}
 	if gotype.IsNamed(elem, "bytes", "Buffer") {
@@ -99,8 +124,8 @@ func (c *content) judgeObject(pass *analysis.Pass, p *Pool, t types.Type) {
 		p.Note = "WithInit does what New does"
 	default:
 		p.Verdict, p.Use = GoHeap, fmt.Sprintf("pool.New[%s](pool.WithGoHeap())", c.name(t))
-		if keepsBuffers(t) {
-			p.Note = "with WithInit if its slices or maps are to survive a Put"
+		if c.keeps(t) {
+			p.Note = "with WithInit if buffers or maps in it are to survive a Put"
 		}
 	}
 }
@@ -128,11 +153,14 @@ func hasHidden(t types.Type) bool {
 	return false
 }
 
-// keepsBuffers reports whether a struct has a slice or a map, which clearing would drop.
-func keepsBuffers(t types.Type) bool {
+// keeps reports whether a struct has a slice or a map, which clearing would drop, or may have.
+func (c *content) keeps(t types.Type) bool {
 	s, ok := t.Underlying().(*types.Struct)
 	if !ok {
 		return false
+	}
+	if named, ok := types.Unalias(t).(*types.Named); ok && named.Obj().Pkg() != c.pkg && hasHidden(t) {
+		return true
 	}
 	for f := range s.Fields() {
 		switch f.Type().Underlying().(type) {
