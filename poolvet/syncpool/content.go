@@ -139,25 +139,16 @@ func (g *graph) returns(e ast.Expr, depth int) (all []ast.Expr) {
 	if body == nil || depth == 0 {
 		return nil
 	}
-	ast.Inspect(body, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.FuncLit:
-			return false
-		case *ast.ReturnStmt:
-			if len(n.Results) != 1 {
-				return false
+	for _, e := range returned(body) {
+		e = withoutConversion(g.info, e)
+		if call, ok := e.(*ast.CallExpr); ok && types.IsInterface(g.info.TypeOf(call)) {
+			if more := g.returns(call.Fun, depth-1); len(more) != 0 {
+				all = append(all, more...)
+				continue
 			}
-			result := withoutConversion(g.info, n.Results[0])
-			if call, ok := result.(*ast.CallExpr); ok && types.IsInterface(g.info.TypeOf(call)) {
-				if more := g.returns(call.Fun, depth-1); len(more) != 0 {
-					all = append(all, more...)
-					return false
-				}
-			}
-			all = append(all, result)
 		}
-		return true
-	})
+		all = append(all, e)
+	}
 	return all
 }
 

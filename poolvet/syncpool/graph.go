@@ -12,6 +12,8 @@ import (
 	"golang.org/x/tools/go/analysis/passes/inspect"
 	"golang.org/x/tools/go/ast/inspector"
 	"golang.org/x/tools/go/types/typeutil"
+
+	"github.com/warmpage/pool/poolvet/internal/gotype"
 )
 
 // A graph says where the pools of a package go: from the places that make them, through variables,
@@ -65,8 +67,9 @@ func findPools(pass *analysis.Pass) []*found {
 		}
 	}
 	g.flows()
-	g.makers()
 	g.variables()
+	g.makers()
+	g.pointers()
 	g.uses()
 	return slices.SortedFunc(maps.Values(g.pools), func(a, b *found) int { return cmp.Compare(a.pos, b.pos) })
 }
@@ -217,7 +220,13 @@ func (g *graph) elements(es []ast.Expr) (all []node) {
 }
 
 // results returns the nodes whose pools a call returns.
-func (g *graph) results(e *ast.CallExpr) []node {
+func (g *graph) results(e *ast.CallExpr) (all []node) {
+	if lit, ok := ast.Unparen(e.Fun).(*ast.FuncLit); ok {
+		for _, r := range returned(lit.Body) {
+			all = append(all, g.sources(r)...)
+		}
+		return all
+	}
 	switch f := typeutil.Callee(g.info, e).(type) {
 	case *types.Builtin:
 		if f.Name() == "append" {
@@ -234,11 +243,20 @@ func (g *graph) results(e *ast.CallExpr) []node {
 	return nil
 }
 
-// isPool reports whether t is sync.Pool.
-func isPool(t types.Type) bool {
-	n, ok := types.Unalias(t).(*types.Named)
-	return ok && n.Obj().Name() == "Pool" && n.Obj().Pkg() != nil && n.Obj().Pkg().Path() == "sync"
+// returned returns the results of a function that returns one.
+func returned(body *ast.BlockStmt) (all []ast.Expr) {
+	ast.Inspect(body, func(n ast.Node) bool {
+		if ret, ok := n.(*ast.ReturnStmt); ok && len(ret.Results) == 1 {
+			all = append(all, ret.Results[0])
+		}
+		_, isFunc := n.(*ast.FuncLit)
+		return !isFunc
+	})
+	return all
 }
+
+// isPool reports whether t is sync.Pool.
+func isPool(t types.Type) bool { return gotype.IsNamed(t, "sync", "Pool") }
 
 // deref returns what t points to, or t.
 func deref(t types.Type) types.Type {

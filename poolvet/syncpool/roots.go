@@ -3,7 +3,7 @@ package syncpool
 import (
 	"go/ast"
 	"go/types"
-	"slices"
+	"iter"
 
 	"golang.org/x/tools/go/ast/inspector"
 )
@@ -72,24 +72,36 @@ func kindOf(v *types.Var) string {
 	return "literal"
 }
 
-// variables adds the variables and fields that are pools, or that point to one from elsewhere.
+// variables adds the variables and fields that are pools.
 func (g *graph) variables() {
-	var pointers []*types.Var
-	for id, obj := range g.info.Defs {
-		v, ok := obj.(*types.Var)
-		switch {
-		case !ok || id.Name == "_" || !isPoolish(v.Type()):
-		case isRoot(v):
-			if v.Kind() != types.LocalVar || !g.isAlias(v) {
-				g.add(v)
-			}
-		case v.Kind() == types.PackageVar || v.Kind() == types.FieldVar:
-			pointers = append(pointers, v)
+	for v := range g.poolVars() {
+		if isRoot(v) && (v.Kind() != types.LocalVar || !g.isAlias(v)) {
+			g.add(v)
 		}
 	}
-	pointers = slices.DeleteFunc(pointers, func(v *types.Var) bool { return len(g.resolve(v)) != 0 })
-	for _, v := range pointers {
+}
+
+// pointers adds the variables and fields that point to a pool from elsewhere.
+func (g *graph) pointers() {
+	var all []*types.Var
+	for v := range g.poolVars() {
+		if !isRoot(v) && (v.Kind() == types.PackageVar || v.Kind() == types.FieldVar) && len(g.resolve(v)) == 0 {
+			all = append(all, v)
+		}
+	}
+	for _, v := range all {
 		g.add(v)
+	}
+}
+
+// poolVars returns the variables and fields that are, point to, or hold pools.
+func (g *graph) poolVars() iter.Seq[*types.Var] {
+	return func(yield func(*types.Var) bool) {
+		for id, obj := range g.info.Defs {
+			if v, ok := obj.(*types.Var); ok && id.Name != "_" && isPoolish(v.Type()) && !yield(v) {
+				return
+			}
+		}
 	}
 }
 
@@ -210,26 +222,26 @@ func (g *graph) literalNews() {
 			f.news = append(f.news, value)
 		}
 		for _, v := range g.owners(lit) {
-			if f := g.pools[v]; f != nil {
-				f.news = append(f.news, value)
-			}
+			g.pools[v].news = append(g.pools[v].news, value)
 		}
 	}
 }
 
-// owners returns the variables that are pools and into which a literal goes, directly or as the
-// result of a function.
+// owners returns the variables that are pools, or hold them, and into which a literal goes.
 func (g *graph) owners(n node) (all []*types.Var) {
-	for _, to := range g.to[n] {
-		switch to := to.(type) {
-		case *types.Var:
-			if isRoot(to) {
-				all = append(all, to)
+	seen := make(map[node]bool)
+	var visit func(n node)
+	visit = func(n node) {
+		for _, to := range g.to[n] {
+			if v, ok := to.(*types.Var); ok && isRoot(v) && g.pools[v] != nil {
+				all = append(all, v)
+			} else if !seen[to] {
+				seen[to] = true
+				visit(to)
 			}
-		case *types.Func:
-			all = append(all, g.owners(to)...)
 		}
 	}
+	visit(n)
 	return all
 }
 

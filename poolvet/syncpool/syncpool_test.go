@@ -1,0 +1,40 @@
+package syncpool_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/tools/go/analysis/analysistest"
+
+	"github.com/warmpage/pool/poolvet/syncpool"
+)
+
+// testdata is shared by the tests of all packages of the module.
+func testdata(t *testing.T) string {
+	dir, err := filepath.Abs("../testdata")
+	require.NoError(t, err)
+	return dir
+}
+
+func TestVerdicts(t *testing.T) {
+	for _, name := range []string{"offheap", "goheap", "withinit", "bytes", "stay", "places"} {
+		t.Run(name, func(t *testing.T) {
+			analysistest.Run(t, testdata(t), syncpool.Analyzer, "verdicts/"+name)
+		})
+	}
+}
+
+// Pools of test files are in the result, for those who want them.
+func TestPoolsOfTests(t *testing.T) {
+	var names []string
+	for _, r := range analysistest.Run(t, testdata(t), syncpool.Analyzer, "verdicts/places") {
+		for _, p := range r.Result.([]*syncpool.Pool) {
+			if p.InTest {
+				names = append(names, p.Name)
+			}
+		}
+	}
+	assert.Equal(t, []string{"inTest"}, names)
+}
