@@ -86,13 +86,15 @@ func (c *copies) fields(n *ast.StructType) {
 	}
 }
 
-// unusable reports a Pool or a Bytes that nothing can make usable. The zero Buffer is ready to use.
+// makers are the functions that make what is not usable as a value. The zero Buffer is ready to use.
+var makers = map[string]string{"Pool": "New", "Bytes": "NewBytes"}
+
+// unusable reports a Pool or a Bytes that nothing can make usable.
 func (c *copies) unusable(pos token.Pos, t types.Type, what string) {
-	for _, name := range []string{"Pool", "Bytes"} {
+	for name, maker := range makers {
 		if gotype.IsNamed(t, gotype.PoolPath, name) {
 			own := gotype.Name(t, c.pass.Pkg)
-			c.pass.Reportf(pos, "%s is a zero %s, which is not usable: keep the *%s that pool.New%s returns", what, own, own,
-				map[string]string{"Bytes": "Bytes"}[name])
+			c.pass.Reportf(pos, "%s is a zero %s, which is not usable: keep the *%s that pool.%s returns", what, own, own, maker)
 		}
 	}
 }
@@ -110,15 +112,8 @@ func (c *copies) call(n *ast.CallExpr) {
 	if c.info.Types[n.Fun].IsType() {
 		return // a conversion; what it is assigned to counts
 	}
-	if _, ok := typeutil.Callee(c.info, n).(*types.Builtin); ok {
-		switch ast.Unparen(n.Fun).(type) {
-		case *ast.Ident:
-			if ast.Unparen(n.Fun).(*ast.Ident).Name != "append" {
-				return // len, new, and such
-			}
-		default:
-			return // unsafe.Sizeof
-		}
+	if b, ok := typeutil.Callee(c.info, n).(*types.Builtin); ok && b.Name() != "append" {
+		return // len, unsafe.Sizeof, and such
 	}
 	c.values("a call copies", n.Args)
 }

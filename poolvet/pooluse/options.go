@@ -47,23 +47,23 @@ func (m *maker) readOptions() {
 func (m *maker) markLast() {
 	for i := range m.options {
 		o := &m.options[i]
-		o.last = true
+		o.last = !m.n.Ellipsis.IsValid()
 		for _, arg := range m.n.Args {
-			if arg.Pos() <= o.n.Pos() {
-				continue
+			if arg.Pos() > o.n.Pos() && !m.isOther(arg, o) {
+				o.last = false
 			}
-			call, ok := ast.Unparen(arg).(*ast.CallExpr)
-			if name := ""; ok {
-				if name = poolFunc(m.pass.TypesInfo, call); name != "" && name != o.name {
-					continue
-				}
-			}
-			o.last = false
-		}
-		if m.n.Ellipsis.IsValid() {
-			o.last = false
 		}
 	}
+}
+
+// isOther reports whether an argument is an option of another kind than o.
+func (m *maker) isOther(arg ast.Expr, o *option) bool {
+	call, ok := ast.Unparen(arg).(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	name := poolFunc(m.pass.TypesInfo, call)
+	return name != "" && name != o.name
 }
 
 // find returns the option of that name that counts, or nil.

@@ -5,6 +5,8 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"slices"
+	"strings"
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/ast/inspector"
@@ -51,6 +53,11 @@ func fix(pass *analysis.Pass, all []*found, pools []*Pool) []analysis.SuggestedF
 		return nil
 	}
 	edits, reason := editsOf(pass, done)
+	if slices.ContainsFunc(pools, func(p *Pool) bool { return strings.Contains(p.NoFix, "_test.go") }) {
+		// The fix of the package with its tests has more pools. Edits of two fixes to one import do
+		// not go together.
+		reason = "the tests of the package, which are not part of this build, use another of its pools"
+	}
 	for _, p := range to {
 		p.Fix, p.NoFix = reason == "", reason
 	}
@@ -86,6 +93,9 @@ func (r *rewrite) checkVariable() string {
 	}
 	if r.v.Exported() {
 		return "other packages may use it"
+	}
+	if strings.HasSuffix(r.f.g.pass.Fset.File(r.v.Pos()).Name(), "_test.go") {
+		return "it is in a test file"
 	}
 	spec := g.specOf(r.v)
 	if spec == nil || len(spec.Names) != 1 || len(spec.Values) != 1 || spec.Type != nil {

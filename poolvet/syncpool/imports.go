@@ -183,14 +183,16 @@ func (im *imports) insert(decl *ast.GenDecl, line string) analysis.TextEdit {
 			break
 		}
 	}
-	at, text := decl.Rparen, "\n\t"+line+"\n"
+	text := "\t" + line + "\n"
+	at := file.Line(decl.Rparen)
 	switch {
 	case before != nil:
-		at, text = file.LineStart(file.Line(before.Pos())), "\t"+line+"\n"
+		at = file.Line(before.Pos())
 	case after != nil:
-		at, text = file.LineStart(file.Line(after.End())+1), "\t"+line+"\n"
+		at = file.Line(after.End()) + 1
 	default:
-		at = file.LineStart(file.Line(decl.Rparen))
+		text = "\n" + text
 	}
-	return analysis.TextEdit{Pos: at, End: at, NewText: []byte(text)}
+	pos := file.LineStart(at)
+	return analysis.TextEdit{Pos: pos, End: pos, NewText: []byte(text)}
 }

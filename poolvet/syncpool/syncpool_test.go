@@ -18,12 +18,10 @@ func testdata(t *testing.T) string {
 	return dir
 }
 
+// The comments in the packages say what is reported.
 func TestVerdicts(t *testing.T) {
-	for _, name := range []string{"offheap", "goheap", "withinit", "bytes", "stay", "places"} {
-		t.Run(name, func(t *testing.T) {
-			analysistest.Run(t, testdata(t), syncpool.Analyzer, "verdicts/"+name)
-		})
-	}
+	analysistest.Run(t, testdata(t), syncpool.Analyzer, "verdicts/offheap", "verdicts/goheap", "verdicts/withinit",
+		"verdicts/bytes", "verdicts/stay", "verdicts/places")
 }
 
 // Pools of test files are in the result, for those who want them.

@@ -1,0 +1,5 @@
+// Package ant is imported.
+package ant
+
+// Name is empty.
+const Name = ""

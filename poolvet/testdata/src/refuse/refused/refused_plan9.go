@@ -1,0 +1,3 @@
+package refused
+
+func init() { elsewhere.Put(new(T)) }

@@ -1,0 +1,5 @@
+// Package zebra is imported.
+package zebra
+
+// Name is empty.
+const Name = ""
