@@ -20,6 +20,7 @@ type result struct {
 	Pools    []*syncpool.Pool
 	Mistakes []mistake
 	fixes    []fix
+	fixed    int    // pools that applyFixes has rewritten
 	dir      string // to which names of files are relative
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"go/format"
@@ -28,6 +29,11 @@ func (r *result) applyFixes() error {
 			return err
 		}
 	}
+	for _, p := range r.Pools {
+		if p.Fix {
+			r.fixed++
+		}
+	}
 	return nil
 }
 
@@ -43,11 +49,24 @@ func (f *fix) apply(texts map[string][]byte) error {
 		if err != nil {
 			return err
 		}
-		if texts[name], err = format.Source(f.edit(old, edits)); err != nil {
+		if texts[name], err = formatLike(old, f.edit(old, edits)); err != nil {
 			return fmt.Errorf("the fix of %s is no Go file (nothing was written): %w", name, err)
 		}
 	}
 	return nil
+}
+
+// formatLike returns text in the format of gofmt, if old is. Otherwise it leaves lines alone that the
+// fix does not change.
+func formatLike(old, text []byte) ([]byte, error) {
+	formatted, err := format.Source(text)
+	if err != nil {
+		return nil, err
+	}
+	if was, err := format.Source(old); err != nil || !bytes.Equal(was, old) {
+		return text, nil
+	}
+	return formatted, nil
 }
 
 // edit returns old with the edits.

@@ -71,6 +71,9 @@ func (r *result) summary() string {
 		parts[i] = fmt.Sprintf("%d %s", count[v], v)
 	}
 	s := fmt.Sprintf("%s: %s", plural(len(r.Pools), "pool"), strings.Join(parts, ", "))
+	if r.fixed != 0 {
+		s += fmt.Sprintf("; %d fixed", r.fixed)
+	}
 	if n := len(r.Mistakes); n != 0 {
 		s += "; " + plural(n, "mistake")
 	}
