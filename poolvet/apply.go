@@ -56,8 +56,8 @@ func (f *fix) apply(texts map[string][]byte) error {
 	return nil
 }
 
-// formatLike returns text in the format of gofmt, if old is. Otherwise it leaves lines alone that the
-// fix does not change.
+// formatLike returns text in the format of gofmt, if old is. Otherwise it leaves lines alone that
+// the fix does not change.
 func formatLike(old, text []byte) ([]byte, error) {
 	formatted, err := format.Source(text)
 	if err != nil {

@@ -86,7 +86,8 @@ func (c *copies) fields(n *ast.StructType) {
 	}
 }
 
-// makers are the functions that make what is not usable as a value. The zero Buffer is ready to use.
+// makers are the functions that make what is not usable as a value. The zero Buffer is ready to
+// use.
 var makers = map[string]string{"Pool": "New", "Bytes": "NewBytes"}
 
 // unusable reports a Pool or a Bytes that nothing can make usable.

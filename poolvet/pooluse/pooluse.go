@@ -1,6 +1,6 @@
 // Package pooluse has an analyzer for programs that use github.com/warmpage/pool. It finds calls of
-// New and NewBytes that panic whenever they run (types.go, options.go), and pools that are copied or
-// that New has not made (copies.go). It reports only what is certain.
+// New and NewBytes that panic whenever they run (types.go, options.go), and pools that are copied
+// or that New has not made (copies.go). It reports only what is certain.
 package pooluse
 
 import (

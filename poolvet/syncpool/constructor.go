@@ -57,8 +57,8 @@ func (g *graph) isZero(e ast.Expr, depth int) bool {
 	return false
 }
 
-// isZeroVariable reports whether id is a local variable that is zero: it is defined as such, and used
-// only once, which is here.
+// isZeroVariable reports whether id is a local variable that is zero: it is defined as such, and
+// used only once, which is here.
 func (g *graph) isZeroVariable(id *ast.Ident, depth int) bool {
 	v, ok := g.info.Uses[id].(*types.Var)
 	if !ok || v.Kind() != types.LocalVar {
@@ -108,6 +108,23 @@ func (g *graph) origin(e ast.Expr) ast.Expr {
 		}
 	}
 	return e
+}
+
+// finalizes reports whether the package calls runtime.SetFinalizer, runtime.AddCleanup or weak.Make
+// with a t. These are for objects that are allocated on their own.
+func (g *graph) finalizes(t types.Type) bool {
+	for c := range g.root.Preorder((*ast.CallExpr)(nil)) {
+		n := c.Node().(*ast.CallExpr)
+		f, ok := typeutil.Callee(g.info, n).(*types.Func)
+		if !ok || len(n.Args) == 0 || !types.Identical(g.info.TypeOf(n.Args[0]), t) {
+			continue
+		}
+		switch f.FullName() {
+		case "runtime.SetFinalizer", "runtime.AddCleanup", "weak.Make":
+			return true
+		}
+	}
+	return false
 }
 
 // constantLength returns n if each of es makes a slice of constant length or capacity n, and 0

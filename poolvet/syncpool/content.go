@@ -19,6 +19,7 @@ type content struct {
 	makers      []ast.Expr   // what New returns, or, without New, what stands in for it
 	makes       constructors // what that says of them
 	length      int64        // of the slice that New makes, if it is constant
+	finalized   bool         // the package gives objects finalizers, or the like
 }
 
 // A typeSet has each of several types once, in the order of the source.
@@ -58,6 +59,7 @@ func (f *found) contents(pass *analysis.Pass) *content {
 	}
 	c.makes = f.g.construct(c.makers)
 	c.length = f.g.constantLength(c.makers)
+	c.finalized = len(c.concrete) == 1 && f.g.finalizes(c.concrete[0])
 	return c
 }
 
@@ -186,7 +188,8 @@ func withoutConversion(info *types.Info, e ast.Expr) ast.Expr {
 	return withoutConversion(info, call.Args[0])
 }
 
-// substitutes returns what the functions that Get make of type t themselves, for a pool without New.
+// substitutes returns what the functions that Get make of type t themselves, for a pool without
+// New.
 func (f *found) substitutes(t types.Type) (all []ast.Expr) {
 	seen := make(map[ast.Node]bool)
 	for _, call := range f.calls {

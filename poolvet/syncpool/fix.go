@@ -89,7 +89,7 @@ func (r *rewrite) checkVariable() string {
 		}
 	}
 	if r.v == nil || r.v.Kind() != types.PackageVar || !isPool(deref(r.v.Type())) {
-		return "it is no package variable"
+		return "it is not a package variable, or not one pool"
 	}
 	if r.v.Exported() {
 		return "other packages may use it"

@@ -16,8 +16,8 @@ import (
 
 // A flow is the life of one object from x := p.Get().(*T) on. All of it has to be in sight: x is a
 // local variable that nothing else is assigned to, no alias of it stays, each way to the end of the
-// function passes one Put of x, and nothing uses x after that. Then the Put gives back a slot of the
-// pool, once, and no slot is left out.
+// function passes one Put of x, and nothing uses x after that. Then the Put gives back a slot of
+// the pool, once, and no slot is left out.
 type flow struct {
 	r      *rewrite
 	assert *ast.TypeAssertExpr
@@ -82,7 +82,7 @@ func (f *flow) check() string {
 			continue
 		}
 		for fn := range c.Enclosing((*ast.FuncDecl)(nil), (*ast.FuncLit)(nil)) {
-			if fn != f.fn {
+			if fn != f.fn && !f.isDeferredPut(fn) {
 				return isCaptured
 			}
 			break
@@ -92,6 +92,32 @@ func (f *flow) check() string {
 		}
 	}
 	return f.checkPaths()
+}
+
+// isDeferredPut reports whether fn is the function of defer func() { p.Put(x) }().
+func (f *flow) isDeferredPut(fn inspector.Cursor) bool {
+	d, ok := fn.Parent().Parent().Node().(*ast.DeferStmt)
+	if !ok || d.Call.Fun != fn.Node() || !slices.Contains(f.puts, deferredCall(d)) {
+		return false
+	}
+	for outer := range fn.Parent().Enclosing((*ast.FuncDecl)(nil), (*ast.FuncLit)(nil)) {
+		return outer == f.fn
+	}
+	return false
+}
+
+// deferredCall returns the call that is deferred, or the only one in the function that is.
+func deferredCall(d *ast.DeferStmt) *ast.CallExpr {
+	lit, ok := d.Call.Fun.(*ast.FuncLit)
+	if !ok || len(lit.Body.List) != 1 {
+		return d.Call
+	}
+	if s, ok := lit.Body.List[0].(*ast.ExprStmt); ok {
+		if call, ok := s.X.(*ast.CallExpr); ok {
+			return call
+		}
+	}
+	return d.Call
 }
 
 // checkUse looks at one use of x: it must not leave an alias. It goes up from x as long as what it
@@ -151,8 +177,8 @@ func (g *graph) isMethod(sel *ast.SelectorExpr) bool {
 	return s != nil && s.Kind() != types.FieldVal
 }
 
-// checkCall looks at a call that is given x or a pointer into it, and tells whether its result may be
-// one. What the function that is called keeps would be a mistake with sync.Pool as well, because
+// checkCall looks at a call that is given x or a pointer into it, and tells whether its result may
+// be one. What the function that is called keeps would be a mistake with sync.Pool as well, because
 // others get the object.
 func (f *flow) checkCall(c inspector.Cursor) (reason string, isPointer bool) {
 	n := c.Node().(*ast.CallExpr)
@@ -287,7 +313,7 @@ func (f *flow) step(n ast.Node, s state) (state, string) {
 	case *ast.ExprStmt:
 		call, _ = n.X.(*ast.CallExpr)
 	case *ast.DeferStmt:
-		call, next = n.Call, deferred
+		call, next = deferredCall(n), deferred
 	}
 	for _, p := range f.puts {
 		switch {

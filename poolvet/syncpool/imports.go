@@ -116,7 +116,7 @@ func (im *imports) edits(name string) (edits []analysis.TextEdit, reason string)
 }
 
 // editSingle is edits for import "sync" without parentheses.
-func (im *imports) editSingle(decl *ast.GenDecl, sync *ast.ImportSpec, line string, drops bool) (edits []analysis.TextEdit, reason string) {
+func (im *imports) editSingle(decl *ast.GenDecl, sync *ast.ImportSpec, line string, drops bool) ([]analysis.TextEdit, string) {
 	switch {
 	case drops && line != "":
 		return []analysis.TextEdit{replace(sync, line)}, ""
@@ -165,8 +165,8 @@ func (im *imports) isEmpty(line int) bool {
 	return got == "" || strings.HasSuffix(got, "(")
 }
 
-// insert adds a line: in order after the first import of another module, or in a group of its own at
-// the end.
+// insert adds a line: in order after the first import of another module, or in a group of its own
+// at the end.
 func (im *imports) insert(decl *ast.GenDecl, line string) analysis.TextEdit {
 	file := im.pass.Fset.File(decl.Pos())
 	var before, after *ast.ImportSpec // after: the last one of the group of other modules

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/tools/go/ast/inspector"
 )
 
-// Which nodes of the graph are pools. A variable of type sync.Pool is one, and so is an array or a map
-// of them. Where a variable is a pointer, its pools are the literals that flow into it. Only if none
-// is in sight, the variable stands for what it points to.
+// Which nodes of the graph are pools. A variable of type sync.Pool is one, and so is an array or a
+// map of them. Where a variable is a pointer, its pools are the literals that flow into it. Only if
+// none is in sight, the variable stands for what it points to.
 
 // makers adds the literals that make a pool, except those whose pool a variable is.
 func (g *graph) makers() {
@@ -40,7 +40,8 @@ func (g *graph) makers() {
 	}
 }
 
-// isOverwrite reports whether c is what a pool is set to through a pointer: a reset, and no new pool.
+// isOverwrite reports whether c is what a pool is set to through a pointer: a reset, and no new
+// pool.
 func (g *graph) isOverwrite(c inspector.Cursor) bool {
 	n, ok := c.Parent().Node().(*ast.AssignStmt)
 	if !ok || len(n.Lhs) != 1 {

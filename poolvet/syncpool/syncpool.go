@@ -1,10 +1,10 @@
 // Package syncpool has an analyzer that reports each [sync.Pool] of a package, what it holds, and
 // which pool of github.com/warmpage/pool fits. For one simple idiom it suggests a fix.
 //
-// It goes in four steps. A graph says where pools go from the place that makes them (graph.go). What
-// programs Get, Put and make there says what a pool holds (content.go, constructor.go). From that
-// follows the verdict (verdict.go). Some pools can be replaced by a rewrite of a few lines (fix.go),
-// if all that happens to their objects is in sight (flow.go).
+// It goes in four steps. A graph says where pools go from the place that makes them (graph.go).
+// What programs Get, Put and make there says what a pool holds (content.go, constructor.go). From
+// that follows the verdict (verdict.go). Some pools can be replaced by a rewrite of a few lines
+// (fix.go), if all that happens to their objects is in sight (flow.go).
 package syncpool
 
 import (
@@ -81,6 +81,9 @@ func (p *Pool) Message() string {
 }
 
 func run(pass *analysis.Pass) (any, error) {
+	if pass.Pkg.Path() == "sync" {
+		return []*Pool(nil), nil
+	}
 	found := findPools(pass)
 	pools := make([]*Pool, len(found))
 	for i, f := range found {

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/tools/go/analysis"
 )
 
-// Files that the fix does not see: those of other platforms and, where the package is loaded without
-// them, its tests. They have no types, so names must do.
+// Files that the fix does not see: those of other platforms and, where the package is loaded
+// without them, its tests. They have no types, so names must do.
 
 // checkUnseen looks for files that this build leaves out and that use the variable.
 func (r *rewrite) checkUnseen() string {
@@ -23,8 +23,8 @@ func (r *rewrite) checkUnseen() string {
 	return ""
 }
 
-// unseenWith returns a file of the package that this build leaves out and that has an identifier. It
-// may be one that cannot be read.
+// unseenWith returns a file of the package that this build leaves out and that has an identifier.
+// It may be one that cannot be read.
 func unseenWith(pass *analysis.Pass, name string) string {
 	dir := ""
 	seen := make(map[string]bool)

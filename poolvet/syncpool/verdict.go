@@ -113,6 +113,9 @@ func (c *content) judgeObject(pass *analysis.Pass, p *Pool, t types.Type) {
 		p.Note = fmt.Sprintf("a slot has at most %d bytes: pool its parts", gotype.MaxSlotSize)
 	case c.isForeign(t):
 		c.holder(p, types.NewPointer(t))
+	case c.finalized:
+		c.holder(p, types.NewPointer(t))
+		p.Note += ", because slots take no finalizers"
 	case culprit == nil:
 		p.Verdict, p.Use = OffHeap, fmt.Sprintf("pool.New[%s]()", c.name(t))
 		if c.makes.more {
@@ -171,8 +174,8 @@ func (c *content) keeps(t types.Type) bool {
 	return false
 }
 
-// holder judges a pool of what only a field can hold: t is an interface, a map, a channel, or what a
-// constructor returns.
+// holder judges a pool of what only a field can hold: t is an interface, a map, a channel, or what
+// a constructor returns.
 func (c *content) holder(p *Pool, t types.Type) {
 	p.Verdict = GoHeapInit
 	p.Use = "pool.New[holder](pool.WithGoHeap(), pool.WithInit(...))"

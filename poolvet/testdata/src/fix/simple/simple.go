@@ -71,3 +71,14 @@ func Upper(text string) string {
 	buffers.Put(buf)
 	return s
 }
+
+// Count puts in a function that is deferred.
+func Count(b []byte) (n int) {
+	s := states.Get().(*state)
+	defer func() {
+		states.Put(s)
+	}()
+	s.n = 0
+	s.add(b)
+	return s.n
+}

@@ -14,6 +14,9 @@ func TestSimple(t *testing.T) {
 		if n := Copy(&b, "abc", "", "def"); n != 6 || b.String() != "abcdef" {
 			t.Error(n, b.String())
 		}
+		if n := Count([]byte("abc")); n != 3 {
+			t.Error(n)
+		}
 		if s := Upper("abc"); s != "ABC" {
 			t.Error(s)
 		}

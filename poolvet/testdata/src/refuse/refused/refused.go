@@ -138,15 +138,27 @@ var captured = sync.Pool{New: func() any { return new(T) }} // no: a closure use
 
 func capture() {
 	t := captured.Get().(*T)
-	defer func() { captured.Put(t) }()
+	defer func() {
+		t.n = 0
+		captured.Put(t)
+	}()
+}
+
+var array = [1]sync.Pool{{New: func() any { return new(T) }}} // no: it is not a package variable, or not one pool
+
+var nested = sync.Pool{New: func() any { return new(T) }} // no: a closure uses what Get returned
+
+func nest() {
+	t := nested.Get().(*T)
+	defer func() { go func() { nested.Put(t) }() }()
 }
 
 var other = sync.Pool{New: func() any { return new(T) }} // no: package runtime is given what Get returned
 
-func finalize() {
+func keepAlive() {
 	t := other.Get().(*T)
 	defer other.Put(t)
-	runtime.SetFinalizer(t, nil)
+	runtime.KeepAlive(t)
 }
 
 var started = sync.Pool{New: func() any { return new(T) }} // no: what Get returned is used after Put

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"hash"
 	"io"
+	"runtime"
 	"sync"
 )
 
@@ -57,4 +58,15 @@ func get() *message {
 		return m
 	}
 	return &message{header: make(map[string]string)}
+}
+
+type pipe struct{ fds [2]int }
+
+// A finalizer is for an object that is allocated on its own.
+var pipes = sync.Pool{New: newPipe} // want `pipes holds \*pipe .*type holder struct\{ \*pipe \}, because slots take no finalizers`
+
+func newPipe() any {
+	p := new(pipe)
+	runtime.SetFinalizer(p, func(*pipe) {})
+	return p
 }
