@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/constant"
 	"go/types"
+	"slices"
 
 	"golang.org/x/tools/go/types/typeutil"
 )
@@ -61,23 +62,19 @@ func (g *graph) isZero(e ast.Expr, depth int) bool {
 // used only once, which is here.
 func (g *graph) isZeroVariable(id *ast.Ident, depth int) bool {
 	v, ok := g.info.Uses[id].(*types.Var)
-	if !ok || v.Kind() != types.LocalVar {
+	if !ok || v.Kind() != types.LocalVar || len(g.uses[v]) != 1 {
 		return false
 	}
-	uses := 0
-	for c := range g.root.Preorder((*ast.Ident)(nil)) {
-		if g.info.Uses[c.Node().(*ast.Ident)] == v {
-			uses++
-		}
+	if value := g.valueOf(v); value != nil {
+		return g.isZero(value, depth)
 	}
-	if uses != 1 {
+	def, ok := g.defs[v]
+	if !ok {
 		return false
 	}
-	if origin := g.origin(id); origin != ast.Expr(id) {
-		return g.isZero(origin, depth)
-	}
+	spec, ok := def.Parent().Node().(*ast.ValueSpec)
 	_, isMap := v.Type().Underlying().(*types.Map)
-	return !isMap
+	return ok && len(spec.Values) == 0 && !isMap
 }
 
 // origin returns the expression that a local variable was defined by, if e is one, or e.
@@ -86,42 +83,52 @@ func (g *graph) origin(e ast.Expr) ast.Expr {
 	if u, ok := e.(*ast.UnaryExpr); ok {
 		e = ast.Unparen(u.X)
 	}
-	id, ok := e.(*ast.Ident)
-	if !ok {
-		return e
-	}
-	v := g.info.ObjectOf(id)
-	for c := range g.root.Preorder((*ast.AssignStmt)(nil), (*ast.ValueSpec)(nil)) {
-		switch n := c.Node().(type) {
-		case *ast.AssignStmt:
-			for i, l := range n.Lhs {
-				if l, ok := l.(*ast.Ident); ok && g.info.Defs[l] == v && v != nil {
-					return n.Rhs[min(i, len(n.Rhs)-1)]
-				}
-			}
-		case *ast.ValueSpec:
-			for i, l := range n.Names {
-				if g.info.Defs[l] == v && len(n.Values) != 0 {
-					return n.Values[min(i, len(n.Values)-1)]
-				}
-			}
+	if id, ok := e.(*ast.Ident); ok {
+		if value := g.valueOf(g.info.Uses[id]); value != nil {
+			return value
 		}
 	}
 	return e
 }
 
+// valueOf returns the expression by which a variable is defined, or nil. It may have more results.
+func (g *graph) valueOf(v types.Object) ast.Expr {
+	def, ok := g.defs[v]
+	if !ok {
+		return nil
+	}
+	var values []ast.Expr
+	i := def.ParentEdgeIndex()
+	switch n := def.Parent().Node().(type) {
+	case *ast.AssignStmt:
+		values = n.Rhs
+	case *ast.ValueSpec:
+		values = n.Values
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	return values[min(i, len(values)-1)]
+}
+
+var finalizers = []string{"runtime.SetFinalizer", "runtime.AddCleanup", "weak.Make"}
+
 // finalizes reports whether the package calls runtime.SetFinalizer, runtime.AddCleanup or weak.Make
 // with a t. These are for objects that are allocated on their own.
 func (g *graph) finalizes(t types.Type) bool {
-	for c := range g.root.Preorder((*ast.CallExpr)(nil)) {
-		n := c.Node().(*ast.CallExpr)
-		f, ok := typeutil.Callee(g.info, n).(*types.Func)
-		if !ok || len(n.Args) == 0 || !types.Identical(g.info.TypeOf(n.Args[0]), t) {
+	for f, uses := range g.uses {
+		f, ok := f.(*types.Func)
+		if !ok || !slices.Contains(finalizers, f.FullName()) {
 			continue
 		}
-		switch f.FullName() {
-		case "runtime.SetFinalizer", "runtime.AddCleanup", "weak.Make":
-			return true
+		for _, c := range uses {
+			for up := range c.Enclosing((*ast.CallExpr)(nil)) {
+				args := up.Node().(*ast.CallExpr).Args
+				if len(args) != 0 && types.Identical(g.info.TypeOf(args[0]), t) {
+					return true
+				}
+				break
+			}
 		}
 	}
 	return false

@@ -126,10 +126,9 @@ func (g *graph) assertedLater(to ast.Expr, add func(types.Type)) {
 	if !ok || v.Kind() == types.FieldVar || v.Kind() == types.PackageVar {
 		return
 	}
-	for c := range g.root.Preorder((*ast.TypeAssertExpr)(nil)) {
-		n := c.Node().(*ast.TypeAssertExpr)
-		if x, ok := ast.Unparen(n.X).(*ast.Ident); ok && g.info.Uses[x] == v {
-			g.assertion(c, n, add)
+	for _, c := range g.uses[v] {
+		if n, ok := c.Parent().Node().(*ast.TypeAssertExpr); ok {
+			g.assertion(c.Parent(), n, add)
 		}
 	}
 }

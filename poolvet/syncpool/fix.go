@@ -107,13 +107,9 @@ func (r *rewrite) checkVariable() string {
 
 // specOf returns the declaration of a package variable.
 func (g *graph) specOf(v *types.Var) *ast.ValueSpec {
-	for c := range g.root.Preorder((*ast.ValueSpec)(nil)) {
-		spec := c.Node().(*ast.ValueSpec)
-		for _, id := range spec.Names {
-			if g.info.Defs[id] == v {
-				return spec
-			}
-		}
+	if def, ok := g.defs[v]; ok {
+		spec, _ := def.Parent().Node().(*ast.ValueSpec)
+		return spec
 	}
 	return nil
 }
@@ -186,10 +182,7 @@ func (r *rewrite) checkUses() string {
 	g := r.f.g
 	flows := make(map[*types.Var]*flow)
 	var puts []inspector.Cursor
-	for c := range g.root.Preorder((*ast.Ident)(nil)) {
-		if g.info.Uses[c.Node().(*ast.Ident)] != r.v {
-			continue
-		}
+	for _, c := range g.uses[r.v] {
 		switch name, call := methodCall(c); name {
 		case "Get":
 			f, reason := r.newFlow(call)

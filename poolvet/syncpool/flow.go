@@ -76,11 +76,7 @@ func (r *rewrite) newFlow(get inspector.Cursor) (*flow, string) {
 
 // check returns why the flow is not certain, or nothing.
 func (f *flow) check() string {
-	info := f.r.f.g.info
-	for c := range f.r.f.g.root.Preorder((*ast.Ident)(nil)) {
-		if info.Uses[c.Node().(*ast.Ident)] != f.x {
-			continue
-		}
+	for _, c := range f.r.f.g.uses[f.x] {
 		for fn := range c.Enclosing((*ast.FuncDecl)(nil), (*ast.FuncLit)(nil)) {
 			if fn != f.fn && !f.isDeferredPut(fn) {
 				return isCaptured

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/analysis/passes/inspect"
+	"golang.org/x/tools/go/ast/edge"
 	"golang.org/x/tools/go/ast/inspector"
 	"golang.org/x/tools/go/types/typeutil"
 
@@ -25,8 +26,10 @@ type graph struct {
 	pass  *analysis.Pass
 	info  *types.Info
 	root  inspector.Cursor
-	from  map[node][]node          // whose pools a node has
-	to    map[node][]node          // the reverse
+	from  map[node][]node // whose pools a node has
+	to    map[node][]node // the reverse
+	defs  map[types.Object]inspector.Cursor
+	uses  map[types.Object][]inspector.Cursor
 	funcs map[*types.Func]ast.Node // the declarations of the package, each a *ast.FuncDecl
 	pools map[node]*found
 }
@@ -58,20 +61,36 @@ func findPools(pass *analysis.Pass) []*found {
 		root:  pass.ResultOf[inspect.Analyzer].(*inspector.Inspector).Root(),
 		from:  make(map[node][]node),
 		to:    make(map[node][]node),
+		defs:  make(map[types.Object]inspector.Cursor),
+		uses:  make(map[types.Object][]inspector.Cursor),
 		funcs: make(map[*types.Func]ast.Node),
 		pools: make(map[node]*found),
 	}
-	for c := range g.root.Preorder((*ast.FuncDecl)(nil)) {
-		if f, ok := g.info.Defs[c.Node().(*ast.FuncDecl).Name].(*types.Func); ok {
-			g.funcs[f] = c.Node()
-		}
-	}
+	g.index()
 	g.flows()
 	g.variables()
 	g.makers()
 	g.pointers()
-	g.uses()
+	g.members()
 	return slices.SortedFunc(maps.Values(g.pools), func(a, b *found) int { return cmp.Compare(a.pos, b.pos) })
+}
+
+// index fills defs, uses and funcs.
+func (g *graph) index() {
+	for c := range g.root.Preorder((*ast.Ident)(nil)) {
+		id := c.Node().(*ast.Ident)
+		if obj := g.info.Uses[id]; obj != nil {
+			g.uses[obj] = append(g.uses[obj], c)
+		}
+		obj := g.info.Defs[id]
+		if obj == nil {
+			continue
+		}
+		g.defs[obj] = c
+		if f, ok := obj.(*types.Func); ok && c.ParentEdgeKind() == edge.FuncDecl_Name {
+			g.funcs[f] = c.Parent().Node()
+		}
+	}
 }
 
 // flows fills from and to.

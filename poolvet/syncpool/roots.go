@@ -147,8 +147,8 @@ func (g *graph) resolve(n node) (all []*found) {
 	return all
 }
 
-// uses adds the calls of Get, Put and New, and what New is set to.
-func (g *graph) uses() {
+// members adds the calls of Get, Put and New, and what New is set to.
+func (g *graph) members() {
 	g.literalNews()
 	for c := range g.root.Preorder((*ast.SelectorExpr)(nil)) {
 		sel := c.Node().(*ast.SelectorExpr)

@@ -62,3 +62,10 @@ var sizes [2]sync.Pool // want `sizes holds \*\[64\]byte, \*\[128\]byte: off-hea
 
 func small() *[64]byte   { return sizes[0].Get().(*[64]byte) }
 func middle() *[128]byte { return sizes[1].Get().(*[128]byte) }
+
+var ranged = sync.Pool{New: func() any { // want `ranged holds \*point .*: off-heap: pool.New\[point\]\(pool.WithInit`
+	for _, p := range []point{{x: 1}} {
+		return &p
+	}
+	return nil
+}}
