@@ -15,7 +15,7 @@ import (
 // The fix makes of each file its golden one. TestFix of the command compiles and tests the result.
 func TestFix(t *testing.T) {
 	analysistest.RunWithSuggestedFixes(t, testdata(t), syncpool.Analyzer, "fix/simple", "fix/names", "fix/group", "fix/single",
-		"fix/plain", "fix/blank")
+		"fix/plain", "fix/blank", "fix/scope")
 }
 
 // quiet takes the complaints about diagnostics that no comment wants.

@@ -1,0 +1,5 @@
+package scope
+
+func pool() {}
+
+var _ = pool
