@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"os"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -132,6 +133,9 @@ func TestSynctest(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if os.Getenv(childEnv) == "" {
+				t.Parallel() // each of them mostly waits
+			}
 			if inChild(t) {
 				test(t)
 			}

@@ -6,6 +6,7 @@
 //	go run . -quick          # two of them, their tests only
 //	go run . -run 'gin|chi'  # some
 //	go run . -server         # a server of gin under load
+//	go run . -census         # how many pools of these modules, and of what they need, fit
 package main
 
 import (
@@ -27,15 +28,24 @@ func main() {
 	run := flag.String("run", "", "only ports whose names match this regular expression")
 	rounds := flag.Int("rounds", 5, "how often benchmarks run on each side; 0: not at all")
 	server := flag.Bool("server", false, "load a server of gin before and after instead, for two minutes")
+	count := flag.Bool("census", false, "count the sync.Pools of these modules, and of all that they need, instead")
 	keep := flag.String("keep", "", "a directory for the copies of modules, which stay there")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	var err error
-	if *server {
+	matching, err := regexp.Compile(*run)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("-run: %w", err)
+	case *count:
+		err = runCensus(ctx, os.Stdout, matching.MatchString)
+	case *server:
 		err = runServer(ctx, os.Stdout, *rounds, "4s")
-	} else {
-		err = runAll(ctx, *quick, *run, *rounds, *keep)
+	case *quick && *run == "":
+		matching = regexp.MustCompile(quickPorts)
+		fallthrough
+	default:
+		err = runAll(ctx, *quick, matching.MatchString, *rounds, *keep)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ports:", err)
@@ -47,14 +57,7 @@ func main() {
 // quickPorts have tests that take seconds.
 const quickPorts = "^(msgpack|logfmt)$"
 
-func runAll(ctx context.Context, quick bool, run string, rounds int, keep string) error {
-	if quick && run == "" {
-		run = quickPorts
-	}
-	matching, err := regexp.Compile(run)
-	if err != nil {
-		return fmt.Errorf("-run: %w", err)
-	}
+func runAll(ctx context.Context, quick bool, matches func(string) bool, rounds int, keep string) error {
 	library, err := filepath.Abs("..")
 	if err != nil {
 		return err
@@ -71,7 +74,7 @@ func runAll(ctx context.Context, quick bool, run string, rounds int, keep string
 	}
 	var results []result
 	for _, p := range allPorts() {
-		if !matching.MatchString(p.name) || ctx.Err() != nil {
+		if !matches(p.name) || ctx.Err() != nil {
 			continue
 		}
 		r := runPort(ctx, p, work, library, quick, rounds)
