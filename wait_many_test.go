@@ -39,6 +39,7 @@ func TestManySlotsEndManyWaits(t *testing.T) {
 		for len(got) < waiting {
 			runtime.GC()
 			p.core.tick()
+			runtime.Gosched()
 		}
 	})
 	t.Run("guarded slot", func(t *testing.T) {
