@@ -66,7 +66,7 @@ var heapBytes atomic.Int64
 var lastCollected atomic.Pointer[page]
 
 // publishing is held by whoever enters a page of the Go heap in the table.
-var publishing sync.Mutex
+var publishing mutex
 
 // newArray allocates the slots of a page, and more if the page is to have fewer than fit.
 func (sp *spec) newArray() unsafe.Pointer {

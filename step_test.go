@@ -7,10 +7,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
+	"iter"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,18 +25,60 @@ var (
 	stepSeed = flag.Uint64("stepseed", 0, "the only seed to try; 0: random ones")
 )
 
-// A walk is one interleaving of a few goroutines that use a pool. Exactly one of them runs at a
-// time: current.
-type walk struct {
-	seed    uint64
-	rng     *rand.Rand
-	turn    []chan struct{} // each goroutine waits for its own
-	alive   []int
+// A crew is a few goroutines of which one runs at a time: current. They are coroutines, so that a
+// change costs little, and what one of them panics with, or a test that it ends, comes out of run.
+type crew struct {
+	members []member
+	alive   []int // which have not ended
 	current int
-	onP     []int // the P that each goroutine is on
-	pinned  []bool
-	steps   int
-	ended   chan struct{}
+}
+
+// A member of a crew runs from resume to the next pause.
+type member struct {
+	resume func() (struct{}, bool) // false: it has ended
+	pause  func(struct{}) bool
+}
+
+// add adds a goroutine that calls f.
+func (cr *crew) add(f func()) {
+	g := len(cr.members)
+	cr.alive = append(cr.alive, g)
+	cr.members = append(cr.members, member{})
+	cr.members[g].resume, _ = iter.Pull(func(pause func(struct{}) bool) {
+		cr.members[g].pause = pause
+		f()
+	})
+}
+
+// run runs the crew to its end. When a goroutine ends, choose says which of the others goes on.
+func (cr *crew) run(choose func() int) {
+	for len(cr.alive) > 0 {
+		if _, more := cr.members[cr.current].resume(); more {
+			continue // another one is current
+		}
+		cr.alive = slices.DeleteFunc(cr.alive, func(g int) bool { return g == cr.current })
+		if len(cr.alive) > 0 {
+			cr.current = choose()
+		}
+	}
+}
+
+// goOn lets goroutine g go on instead of the running one.
+func (cr *crew) goOn(g int) {
+	if me := cr.current; g != me {
+		cr.current = g
+		cr.members[me].pause(struct{}{})
+	}
+}
+
+// A walk is one interleaving of a few goroutines that use a pool, chosen at random.
+type walk struct {
+	crew
+	seed   uint64
+	rng    *rand.Rand
+	onP    []int // the P that each goroutine is on
+	pinned []bool
+	steps  int
 
 	c     *core
 	owned map[unsafe.Pointer]uint64   // what each slot in use holds
@@ -55,15 +98,15 @@ func (w *walk) step() {
 	if w.steps++; w.steps > 2_000_000 {
 		panic(fmt.Sprintf("seed %d: the walk does not end", w.seed))
 	}
-	me := w.current
-	next := w.alive[w.rng.IntN(len(w.alive))]
-	if w.rng.IntN(3) != 0 || next == me {
-		return
+	if next := w.any(); w.rng.IntN(3) == 0 {
+		w.goOn(next)
 	}
-	w.current = next
-	w.turn[next] <- struct{}{}
-	<-w.turn[me]
 }
+
+// any returns any of the goroutines.
+func (w *walk) any() int { return w.alive[w.rng.IntN(len(w.alive))] }
+
+func (w *walk) wait(func() bool) { w.step() }
 
 // pin pins the running goroutine to its P. At random, the goroutine first swaps Ps with another one
 // that is not pinned.
@@ -77,22 +120,6 @@ func (w *walk) pin() int {
 }
 
 func (w *walk) unpin() { w.pinned[w.current] = false }
-
-// end ends the running goroutine and lets another one go on.
-func (w *walk) end() {
-	for k, g := range w.alive {
-		if g == w.current {
-			w.alive = append(w.alive[:k], w.alive[k+1:]...)
-			break
-		}
-	}
-	if len(w.alive) == 0 {
-		close(w.ended)
-		return
-	}
-	w.current = w.alive[w.rng.IntN(len(w.alive))]
-	w.turn[w.current] <- struct{}{}
-}
 
 func (w *walk) fail(format string, args ...any) {
 	panic(fmt.Sprintf("seed %d, step %d: ", w.seed, w.steps) + fmt.Sprintf(format, args...))
@@ -153,7 +180,7 @@ func (w *walk) get() (x unsafe.Pointer, err error) {
 		x, _, err = w.c.tryGet()
 		return x, err
 	case 1:
-		return w.wait()
+		return w.getContext()
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -192,8 +219,8 @@ func (p *patience) Done() <-chan struct{} {
 	return nil
 }
 
-// wait is core.getContext.
-func (w *walk) wait() (unsafe.Pointer, error) {
+// getContext is core.getContext with a wait that ends.
+func (w *walk) getContext() (unsafe.Pointer, error) {
 	x, _, err := w.c.getContext(&patience{context.Background(), 1 + w.rng.IntN(1000)})
 	return x, err
 }
@@ -314,23 +341,18 @@ func (w *walk) run(t *testing.T, size uintptr, goroutines, actions int, o option
 	require.Equal(t, accessNosplit, access())
 	w.c.stopClock()
 	for g := range goroutines {
-		w.turn = append(w.turn, make(chan struct{}))
-		w.alive = append(w.alive, g)
 		w.onP = append(w.onP, g)
 		w.most = append(w.most, 0)
 		w.pinned = append(w.pinned, false)
-		go func() {
-			<-w.turn[g]
+		w.add(func() {
 			for range actions {
 				w.act()
 				w.step()
 			}
-			w.end()
-		}()
+		})
 	}
 	stepper = w
-	w.turn[0] <- struct{}{}
-	<-w.ended
+	w.crew.run(w.any)
 	w.alive = []int{0} // from here on, only this goroutine
 	w.current = 0
 	require.NoError(t, w.c.checkInvariants(), "seed %d", w.seed)
@@ -362,7 +384,7 @@ func TestSteps(t *testing.T) {
 			seed = *stepSeed
 		}
 		rng := rand.New(rand.NewPCG(seed, 1))
-		w := &walk{seed: seed, rng: rng, ended: make(chan struct{}), owned: make(map[unsafe.Pointer]uint64), of: make(map[unsafe.Pointer][]uint64), batch: 20}
+		w := &walk{seed: seed, rng: rng, owned: make(map[unsafe.Pointer]uint64), of: make(map[unsafe.Pointer][]uint64), batch: 20}
 		sizes := []uintptr{64, 2000, 8192, 40000}
 		o := options{warmPages: rng.IntN(3)}
 		if rng.IntN(3) == 0 {
@@ -412,92 +434,6 @@ func TestSteps(t *testing.T) {
 		require.Positive(t, refusals)
 	}
 	runtime.GC()
-}
-
-// A duel is an interleaving of two goroutines that use a pool, each on a P of its own. The second
-// one begins at a given step of the first one and runs to its end, and then the first one goes on.
-// If one of them waits for the other, the other one goes on.
-type duel struct {
-	at      int // the step of the first goroutine at which the second one begins
-	steps   [2]int
-	turn    [2]chan struct{}
-	current int
-	over    [2]bool
-}
-
-// fight runs first and second in the interleaving in which second begins at a step of first. It
-// reports false if first has no such step.
-func fight(at int, first, second func()) bool {
-	d := &duel{at: at, turn: [2]chan struct{}{make(chan struct{}), make(chan struct{})}}
-	stepper = d
-	defer func() { stepper = &duel{} }()
-	go func() {
-		<-d.turn[1]
-		second()
-		d.over[1] = true
-		d.current = 0
-		d.turn[0] <- struct{}{}
-	}()
-	first()
-	d.over[0] = true
-	reached := d.steps[0] >= at
-	if !d.over[1] {
-		d.change()
-	}
-	return reached
-}
-
-func (d *duel) step() {
-	const patience = 1000 // steps after which a goroutine is taken to wait
-	me := d.current
-	d.steps[me]++
-	if me == 0 && d.steps[0] == d.at || d.steps[me]%patience == 0 && d.steps[0] >= d.at && !d.over[1-me] {
-		d.change()
-	}
-}
-
-// change lets the other goroutine go on.
-func (d *duel) change() {
-	me := d.current
-	if d.turn[1-me] == nil {
-		return // before and after the fight, there is only one goroutine
-	}
-	d.current = 1 - me
-	d.turn[1-me] <- struct{}{}
-	<-d.turn[me]
-}
-
-func (d *duel) pin() int { return d.current }
-
-func (d *duel) unpin() {}
-
-// duels tries each of these interleavings for the first two functions that prepare returns, each
-// time with a new pool. Then it verifies the pool and calls the third function.
-func duels(t *testing.T, o options, prepare func(c *core) (first, second, verify func())) {
-	duelsUntil(t, math.MaxInt, o, prepare)
-}
-
-// duelsUntil is duels up to a step of the first function, which may wait for the second one.
-func duelsUntil(t *testing.T, last int, o options, prepare func(c *core) (first, second, verify func())) {
-	stepper = &duel{}
-	defer func() { stepper = nil }()
-	interleavings := 0
-	for at, more := 1, true; more && at <= last; at++ {
-		c := new(core)
-		initCore(c, 64, "duel", o)
-		c.stopClock()
-		first, second, verify := prepare(c)
-		more = fight(at, first, second)
-		require.NoError(t, c.checkInvariants(), "second begins at step %d", at)
-		verify()
-		require.NoError(t, c.checkInvariants(), "second begins at step %d", at)
-		if !c.depot.closed.Load() {
-			require.NoError(t, c.close(), "second begins at step %d", at)
-		}
-		interleavings++
-	}
-	t.Logf("%d interleavings", interleavings)
-	require.Greater(t, interleavings, 1)
 }
 
 // getSome gets n slots.
@@ -609,14 +545,6 @@ func giveUp(c *core, xs []unsafe.Pointer, now bool) {
 	c.depot.expire(now, 0)
 }
 
-// onSecondP calls f before the fight, on the P of the second goroutine.
-func onSecondP(f func()) {
-	d := stepper.(*duel)
-	d.current = 1
-	defer func() { d.current = 0 }()
-	f()
-}
-
 // A Put makes a page strong. Meanwhile another P claims the page and gives it up, or the depot looks
 // at it.
 func TestStepsOfStrengthen(t *testing.T) {
@@ -626,7 +554,7 @@ func TestStepsOfStrengthen(t *testing.T) {
 				per := int(c.geo.slots)
 				xs := getSome(c, 2*per+1) // two full pages, which are weak
 				if isSpare {
-					onSecondP(func() { giveUp(c, xs[1:per/2], true) })
+					stepper.(*explorer).on(1, func() { giveUp(c, xs[1:per/2], true) })
 					require.False(t, pageOf(uintptr(xs[0])).isStrong())
 				}
 				first = func() { c.put(xs[0]) }
@@ -652,7 +580,7 @@ func TestStepsOfWeakenAgain(t *testing.T) {
 				c.put(xs[0])
 				require.Equal(t, xs[0], c.get())
 				if isSpare {
-					onSecondP(func() { giveUp(c, xs[:per/2], false) })
+					stepper.(*explorer).on(1, func() { giveUp(c, xs[:per/2], false) })
 				}
 				require.True(t, pageOf(uintptr(xs[0])).isStrong())
 				first = func() {
@@ -686,11 +614,6 @@ func putAll(t *testing.T, c *core, xs []unsafe.Pointer) {
 
 // A Ref keeps its slot, whether a page becomes weak before or after it, or meanwhile.
 func TestStepsOfKeep(t *testing.T) {
-	t.Run("Ref first", func(t *testing.T) { stepsOfKeep(t, false) })
-	t.Run("Ref second", func(t *testing.T) { stepsOfKeep(t, true) })
-}
-
-func stepsOfKeep(t *testing.T, swapped bool) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	duels(t, options{goHeap: true}, func(c *core) (first, second, verify func()) {
 		per := int(c.geo.slots)
@@ -704,9 +627,6 @@ func stepsOfKeep(t *testing.T, swapped bool) {
 			for range 3 {
 				c.tick() // gives the full page up
 			}
-		}
-		if swapped {
-			first, second = second, first
 		}
 		return first, second, func() {
 			pg := pageOf(uintptr(xs[0]))
@@ -731,42 +651,40 @@ func TestStepsOfWait(t *testing.T) {
 			"PutBatch": func(c *core, x unsafe.Pointer) { c.putBatch([]unsafe.Pointer{x}) },
 			"PutRef":   func(c *core, x unsafe.Pointer) { c.putRef(c.ref(x)) },
 		} {
-			for _, swapped := range []bool{false, true} {
-				stepsOfWait(t, fmt.Sprint(name, " ", call, " ", swapped), o, put, swapped)
-			}
+			t.Run(name+" "+call, func(t *testing.T) { stepsOfWait(t, o, put) })
 		}
 	}
 }
 
-func stepsOfWait(t *testing.T, name string, o options, put func(*core, unsafe.Pointer), swapped bool) {
-	t.Run(name, func(t *testing.T) {
-		o.maxSlots = 8 // as many as it takes to have a guard
-		duelsUntil(t, 200, o, func(c *core) (first, second, verify func()) {
-			xs := getSome(c, o.maxSlots)
-			for k := range xs {
-				c.put(xs[k])
-				xs[k], _, _ = c.tryGet() // which may be guarded
-			}
-			var x unsafe.Pointer
-			first = func() {
-				var err error
-				x, _, err = c.getContext(context.Background())
-				require.NoError(t, err)
-			}
-			second = func() { put(c, xs[0]) }
-			if swapped {
-				first, second = second, first
-			}
-			return first, second, func() {
-				require.Zero(t, c.waiters.n.Load())
-				for _, s := range c.shards.Load().present() {
-					require.Zero(t, s.signals()&signalWaiting)
-				}
-				xs[0] = x
-				putAll(t, c, xs)
-			}
-		})
+func stepsOfWait(t *testing.T, o options, put func(*core, unsafe.Pointer)) {
+	o.maxSlots = 8 // as many as it takes to have a guard
+	duels(t, o, func(c *core) (first, second, verify func()) {
+		xs := getSome(c, o.maxSlots)
+		for k := range xs {
+			c.put(xs[k])
+			xs[k], _, _ = c.tryGet() // which may be guarded
+		}
+		var x unsafe.Pointer
+		first = func() {
+			var err error
+			x, _, err = c.getContext(context.Background())
+			require.NoError(t, err)
+		}
+		second = func() { put(c, xs[0]) }
+		return first, second, func() {
+			requireNoWaiters(t, c)
+			xs[0] = x
+			putAll(t, c, xs)
+		}
 	})
+}
+
+// requireNoWaiters fails if somebody waits, or a shard takes it that somebody does.
+func requireNoWaiters(t *testing.T, c *core) {
+	require.Zero(t, c.waiters.n.Load())
+	for _, s := range c.shards.Load().present() {
+		require.Zero(t, s.signals()&signalWaiting)
+	}
 }
 
 // The last Put closes the pool, whatever it does while CloseWhenEmpty is called.
@@ -775,35 +693,32 @@ func TestStepsOfCloseWhenEmpty(t *testing.T) {
 	reset := options{}
 	reset.reset.f = func(unsafe.Pointer) { yieldPoint() }
 	for name, o := range map[string]options{"plain": {}, "profile": profile, "reset": reset, "heap": {goHeap: true}, "guarded": {guardEvery: 1}} {
-		for _, swapped := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, " ", swapped), func(t *testing.T) {
-				duels(t, o, func(c *core) (first, second, verify func()) {
-					xs := make([]unsafe.Pointer, 3)
-					for k := range xs {
-						xs[k], _, _ = c.tryGet()
-					}
-					var late unsafe.Pointer
-					first = func() {
-						c.put(xs[0])
-						late, _, _ = c.tryGet()
-						c.putBatch(xs[1:2])
-					}
-					second = func() {
-						require.NoError(t, c.closeWhenEmpty())
-						c.put(xs[2])
-					}
-					if swapped {
-						first, second = second, first
-					}
-					return first, second, func() {
-						if late != nil {
-							require.False(t, c.depot.closed.Load())
-							c.put(late)
-						}
-						require.True(t, c.depot.closed.Load())
-					}
-				})
-			})
-		}
+		t.Run(name, func(t *testing.T) { stepsOfCloseWhenEmpty(t, o) })
 	}
+}
+
+func stepsOfCloseWhenEmpty(t *testing.T, o options) {
+	duels(t, o, func(c *core) (first, second, verify func()) {
+		xs := make([]unsafe.Pointer, 3)
+		for k := range xs {
+			xs[k], _, _ = c.tryGet()
+		}
+		var late unsafe.Pointer
+		first = func() {
+			c.put(xs[0])
+			late, _, _ = c.tryGet()
+			c.putBatch(xs[1:2])
+		}
+		second = func() {
+			require.NoError(t, c.closeWhenEmpty())
+			c.put(xs[2])
+		}
+		return first, second, func() {
+			if late != nil {
+				require.False(t, c.depot.closed.Load())
+				c.put(late)
+			}
+			require.True(t, c.depot.closed.Load())
+		}
+	})
 }

@@ -4,15 +4,16 @@ package pool
 
 import "sync"
 
-// The build tag poolyield is for a test that explores interleavings (step_test.go). One goroutine
-// runs at a time. At each yield point, and where it would wait, it calls the test's scheduler,
-// which chooses by a seed which goroutine goes on. The scheduler also says on which P a goroutine
+// The build tag poolyield is for tests that explore interleavings (step_test.go, step_all_test.go).
+// One goroutine runs at a time. At each yield point, and where it would wait, it calls the test's
+// scheduler, which chooses which goroutine goes on. The scheduler also says on which P a goroutine
 // is, so that several can be pinned at once.
 
 // stepper is the test's scheduler, or nil.
 var stepper interface {
-	step()    // lets others run
-	pin() int // returns the P that the running goroutine is pinned to
+	step()                  // may let others run
+	wait(ready func() bool) // lets others run, until ready if that is not nil
+	pin() int               // returns the P that the running goroutine is pinned to
 	unpin()
 }
 
@@ -32,12 +33,25 @@ func (m *mutex) Lock() {
 		m.Mutex.Lock()
 		return
 	}
+	stepper.step()
 	for !m.TryLock() {
-		stepper.step()
+		stepper.wait(m.isFree)
 	}
 }
 
-func pause(int) { yieldPoint() }
+func (m *mutex) isFree() bool {
+	if !m.TryLock() {
+		return false
+	}
+	m.Unlock()
+	return true
+}
+
+func pause(int) {
+	if stepper != nil {
+		stepper.wait(nil)
+	}
+}
 
 func procPin() int { return stepper.pin() }
 
