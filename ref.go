@@ -434,6 +434,7 @@ func (c *core) ref(x unsafe.Pointer) uint64 {
 // hasRefs. depot.mu is held.
 func (c *core) makeRefs(pg *page) *refUnit {
 	if !c.hasRefs.Swap(true) {
+		yieldPoint()
 		for _, s := range c.shards.Load().present() {
 			s.raise(signalRefs)
 		}

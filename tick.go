@@ -49,6 +49,7 @@ func (c *core) arm() {
 	if a.left.Load() != armedTicks {
 		a.left.Store(armedTicks)
 	}
+	yieldPoint()
 	if !a.armed.Load() && !a.ended.Load() && a.armed.CompareAndSwap(false, true) {
 		armed.mu.Lock()
 		armed.pools = append(armed.pools, c)
@@ -65,7 +66,9 @@ func (a *alarm) goesOn() bool {
 	case a.left.Add(-1) > 0:
 		return true
 	}
+	yieldPoint()
 	a.armed.Store(false)
+	yieldPoint()
 	// An arm that saw armed before this store has set left before that look.
 	return a.left.Load() > 0 && a.armed.CompareAndSwap(false, true)
 }
