@@ -3,13 +3,16 @@
 package pool
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -19,7 +22,8 @@ import (
 // preemptions (Musuvathi and Qadeer: "Iterative Context Bounding for Systematic Testing of
 // Multithreaded Programs", PLDI 2007). CHESS and loom search in the same way.
 
-var preemptions = flag.Int("preemptions", -1, "the bound of the tests that try all schedules; negative: that of each")
+var preemptions = flag.Int("preemptions", -1,
+	"the bound of the tests that try all schedules; negative: each has its own")
 
 // An explorer is one schedule of a few goroutines. At each step it chooses who goes on. The choices
 // of the schedules before lead it into one that was not tried yet: a search, depth first.
@@ -64,6 +68,7 @@ type turn struct {
 
 // fail ends the test. Any goroutine of the crew.
 func (x *explorer) fail(format string, args ...any) {
+	x.isRunning = false
 	require.FailNow(x.t, fmt.Sprintf(format, args...))
 }
 
@@ -251,11 +256,12 @@ func (x *explorer) String() string {
 		fmt.Fprintf(&b, "\n  step %d: %d -> %d", at.step, at.from, at.to)
 		for frames := runtime.CallersFrames(at.callers[:]); ; {
 			f, more := frames.Next()
-			if name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]; f.PC != 0 && !strings.Contains(f.File, "yield_on") {
+			name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
+			if f.PC != 0 && !strings.Contains(f.File, "yield_on") {
 				fmt.Fprintf(&b, " %s:%d", strings.TrimPrefix(name, "pool."), f.Line)
 			}
 			if !more {
-				break
+				break // none at all: the goroutine has ended
 			}
 		}
 	}
@@ -288,9 +294,9 @@ func explore(t *testing.T, size uintptr, o options, most int, prepare scenario) 
 		}
 	}
 	if isCut {
-		t.Logf("%d schedules with at most %d preemptions", schedules, most)
+		t.Logf("%d schedules; those with more preemptions than %d are left out", schedules, most)
 	} else {
-		t.Logf("%d schedules: all", schedules)
+		t.Logf("%d schedules, which are all", schedules)
 	}
 	require.Greater(t, schedules, 1)
 }
@@ -324,4 +330,294 @@ func duels(t *testing.T, o options, prepare func(c *core) (first, second, verify
 		x.start(1, second)
 		return verify
 	})
+}
+
+// A stage is one schedule of a scenario: a pool, and the slots of it that are out.
+type stage struct {
+	*core
+	x    *explorer
+	out  map[unsafe.Pointer]bool
+	refs []uint64 // of slots that were put
+	more func()   // verifies what is special in the scenario; may be nil
+}
+
+// got notes that y was handed out.
+func (r *stage) got(y unsafe.Pointer) unsafe.Pointer {
+	if r.out[y] {
+		r.x.fail("slot %p was handed out twice", y)
+	}
+	r.out[y] = true
+	return y
+}
+
+// take is core.get.
+func (r *stage) take() unsafe.Pointer { return r.got(r.core.get()) }
+
+// takeSome takes n slots.
+func (r *stage) takeSome(n int) []unsafe.Pointer {
+	ys := getSome(r.core, n)
+	for _, y := range ys {
+		r.got(y)
+	}
+	return ys
+}
+
+// try is core.tryGet. It returns nil at the limit.
+func (r *stage) try() unsafe.Pointer {
+	y, _, err := r.tryGet()
+	if err != nil {
+		require.ErrorIs(r.x.t, err, ErrLimit)
+		return nil
+	}
+	return r.got(y)
+}
+
+// await is core.getContext.
+func (r *stage) await() unsafe.Pointer {
+	y, _, err := r.getContext(context.Background())
+	require.NoError(r.x.t, err)
+	return r.got(y)
+}
+
+// give puts slots.
+func (r *stage) give(ys ...unsafe.Pointer) {
+	for _, y := range ys {
+		delete(r.out, y)
+		r.put(y)
+	}
+}
+
+// giveHome puts slots, and sends what the P has parked to their pages.
+func (r *stage) giveHome(ys ...unsafe.Pointer) {
+	r.give(ys...)
+	s, err := r.enter("Put")
+	require.NoError(r.x.t, err)
+	s.flush(0)
+	r.leave(s)
+}
+
+// start starts a goroutine on a P.
+func (r *stage) start(p int, f func()) { r.x.start(p, f) }
+
+// verify verifies that each slot is accounted for, that nobody waits, and that nothing of the pool
+// is left when all slots are put.
+func (r *stage) verify() {
+	t := r.x.t
+	requireNoWaiters(t, r.core)
+	if !r.depot.closed.Load() {
+		require.Equal(t, len(r.out), r.stats().Live)
+		require.Equal(t, len(r.out), r.liveNow())
+	}
+	if r.more != nil {
+		r.more()
+	}
+	for _, id := range r.refs {
+		require.Nil(t, r.deref(id), "a Ref resolves after the Put of its slot")
+	}
+	if r.depot.closed.Load() {
+		require.Empty(t, r.out)
+		return
+	}
+	putAll(t, r.core, slices.Collect(maps.Keys(r.out)))
+}
+
+// The scenarios of TestStepsInAnyOrder. Each prepares the pool and starts goroutines. For each,
+// tools/mutants has a fault that it finds.
+var scenarios = []struct {
+	name    string
+	size    uintptr
+	o       options
+	most    int // preemptions
+	prepare func(r *stage)
+}{
+	{"foreign Put, disown", 8192, options{}, 2, func(r *stage) {
+		ys := r.takeSome(int(r.geo.slots)) // the current page is full
+		r.start(0, func() { r.take() })    // gives it up
+		r.start(1, func() { r.giveHome(ys[0]) })
+		r.start(2, func() { r.giveHome(ys[1]) })
+	}},
+	{"claim, release", 8192, options{}, 2, func(r *stage) {
+		ys := spareOf(r, 2)
+		r.start(0, func() { r.giveHome(ys[0]) })
+		r.start(1, func() { r.giveHome(ys[1]) })
+		r.start(2, func() { r.depot.expire(true, 0) })
+	}},
+	{"seize, fast and slow paths", 8192, options{}, 2, func(r *stage) {
+		ys := r.takeSome(int(r.geo.slots))
+		r.x.on(1, func() { r.giveHome(ys[0]) }) // to the current page of another P
+		r.start(0, func() { r.give(r.take()) })
+		r.start(0, func() { r.give(ys[1]) })
+		r.start(1, func() { r.stopped(func(shards []*shard) { shards[0].giveUpAll() }) })
+	}},
+	{"flush, adopt", 8192, options{}, 2, func(r *stage) {
+		ys := spareOf(r, 2)
+		r.start(0, func() { r.giveHome(ys[0]) })
+		r.start(1, func() { r.take() })
+		r.start(2, func() { r.take(); r.giveHome(ys[1]) })
+	}},
+	{"Ref, Put, drop", 8192, options{}, 2, func(r *stage) {
+		ys := r.takeSome(2)
+		r.start(0, func() {
+			id := r.ref(ys[0])
+			require.Equal(r.x.t, ys[0], r.deref(id))
+			r.give(ys[0])
+			r.refs = append(r.refs, id)
+			require.Nil(r.x.t, r.deref(id))
+		})
+		r.start(1, func() {
+			id := r.ref(ys[1])
+			delete(r.out, ys[1])
+			require.True(r.x.t, r.putRef(id))
+			r.refs = append(r.refs, id)
+			r.trim("Trim") // may drop the page
+		})
+	}},
+	{"weak page, Put", 8192, options{goHeap: true}, 2, func(r *stage) {
+		ys := r.takeSome(int(r.geo.slots))
+		r.start(0, func() { r.take() }) // makes the page weak, and gives it up
+		r.start(1, func() { r.giveHome(ys[0]) })
+		r.start(2, func() { r.give(ys[1]) })
+	}},
+	{"waiters, Puts", 64, options{maxSlots: 4}, 1, func(r *stage) {
+		ys := r.takeSome(4)
+		r.start(0, func() { r.await() })
+		r.start(1, func() { r.await() })
+		r.start(2, func() { r.give(ys[:2]...) })
+	}},
+	{"waiter, page on its way", 64, options{maxSlots: 4}, 2, func(r *stage) {
+		spareOf(r, 2) // the page has two free slots
+		r.start(0, func() { r.try() })
+		r.start(1, func() { r.await() })
+	}},
+	{"waiter, refused memory", 64, options{maxSlots: 4}, 3, func(r *stage) {
+		r.trim("Trim")
+		SetProcessLimit(1)
+		refused := func() {
+			_, _, err := r.getContext(context.Background())
+			require.ErrorIs(r.x.t, err, ErrLimit)
+			require.False(r.x.t, r.isAtBound(err))
+		}
+		r.start(0, refused)
+		r.start(1, refused)
+		r.more = func() { SetProcessLimit(0) }
+	}},
+	{"tick, arm", 64, options{}, 2, func(r *stage) {
+		r.alarm.left.Store(1)
+		r.start(0, func() { r.alarm.goesOn() })
+		r.start(1, r.arm)
+		r.more = func() {
+			armed.pools = nil
+			require.True(r.x.t, r.alarm.armed.Load(), "ticks are left, and none will come")
+		}
+	}},
+	{"search, Put that claims", 8192, options{limit: 128 << 10}, 2, func(r *stage) {
+		ys := r.takeSome(2 * int(r.geo.slots)) // two full pages, and no third one may be
+		r.give(ys[:3]...)
+		// Claims a page for the slots that are parked, and gives it up.
+		r.start(0, func() { giveUp(r.core, nil, false) })
+		r.start(1, func() { r.take() })
+	}},
+	{"CloseWhenEmpty, last Puts", 64, options{}, 2, func(r *stage) {
+		ys := r.takeSome(2)
+		r.start(0, func() { require.NoError(r.x.t, r.closeWhenEmpty()) })
+		r.start(1, func() { r.give(ys[0]) })
+		r.start(2, func() { r.give(ys[1]) })
+		r.more = func() { require.True(r.x.t, r.depot.closed.Load()) }
+	}},
+	{"new P, waiter", 64, options{maxSlots: 4}, 2, func(r *stage) {
+		ys := r.takeSome(4)
+		r.start(0, func() { r.await() })
+		r.start(5, func() { r.give(ys[0]) })
+	}},
+	{"new P, first Ref", 64, options{}, 2, func(r *stage) {
+		y := r.take()
+		r.start(0, func() { r.refs = append(r.refs, r.ref(y)) })
+		r.start(5, func() { r.give(r.take()) })
+		r.more = func() { r.x.on(5, func() { r.give(y) }) }
+	}},
+	{"guards, search", 64, options{maxSlots: 8, guardEvery: 1 << 30}, 2, func(r *stage) {
+		guardIn(r, 0, 1)
+		guardIn(r, 1, 1000)
+		y := r.try() // the only one that is guarded
+		guardIn(r, 0, 1000)
+		for len(r.out) < 8 {
+			r.try()
+		}
+		require.NotNil(r.x.t, pageOf(uintptr(y)).guard)
+		require.Nil(r.x.t, r.try())
+		r.start(0, func() { r.give(y); r.try() })
+		r.start(1, func() { r.try() })
+		r.more = func() { require.Len(r.x.t, r.out, 8, "a slot was free, and Gets have failed") }
+	}},
+	{"samples, Stats", 64, options{profileRate: 1, startProfile: func() {}}, 2, func(r *stage) {
+		r.take()
+		r.shards.Load().present()[0].renew(3) // the third Get from here on is sampled
+		asked := r.stats().Gets
+		served := asked
+		r.start(0, func() {
+			for range 3 {
+				asked++
+				r.take()
+				served++
+			}
+		})
+		r.start(1, func() {
+			least := served
+			n := r.stats().Gets
+			require.GreaterOrEqual(r.x.t, n, least)
+			require.LessOrEqual(r.x.t, n, asked)
+		})
+	}},
+	{"samples, Puts of neighbours", 64, options{profileRate: 1, startProfile: func() {}}, 2, func(r *stage) {
+		ys := r.takeSome(2)
+		r.start(0, func() { r.give(ys[0]) })
+		r.start(1, func() { r.give(ys[1]) })
+	}},
+	{"resets, All", 64, options{reset: slotFunc{f: func(unsafe.Pointer) { yieldPoint() }}}, 2, func(r *stage) {
+		ys := r.takeSome(2)
+		r.ref(ys[1]) // so that Puts end Refs
+		r.start(0, func() { r.give(ys[0]) })
+		r.start(1, func() {
+			for _, pg := range r.allPages() {
+				r.refs = append(r.refs, r.liveRefs(pg)...)
+			}
+		})
+		r.more = func() { r.give(ys[1]) }
+	}},
+}
+
+// guardIn says which slow Get on a P from here on is guarded.
+func guardIn(r *stage, p int, n uint32) {
+	r.x.on(p, func() {
+		s, err := r.enter("Get")
+		require.NoError(r.x.t, err)
+		s.guardIn = n
+		r.leave(s)
+	})
+}
+
+// spareOf takes slots of a page that becomes spare. It returns n of them, which are out, and no other
+// slot is.
+func spareOf(r *stage, n int) []unsafe.Pointer {
+	ys := r.takeSome(int(r.geo.slots))
+	for _, y := range ys[n:] {
+		delete(r.out, y)
+	}
+	giveUp(r.core, ys[n:], false)
+	return ys[:n]
+}
+
+// Each slot has one user or none, is found, and ends the wait of one Get, whatever others do between
+// two steps of a call.
+func TestStepsInAnyOrder(t *testing.T) {
+	defer SetProcessLimit(0) // a scenario that fails leaves its own
+	for _, sc := range scenarios {
+		t.Run(sc.name, func(t *testing.T) {
+			explore(t, sc.size, sc.o, sc.most, func(c *core, x *explorer) func() {
+				r := &stage{core: c, x: x, out: make(map[unsafe.Pointer]bool)}
+				sc.prepare(r)
+				return r.verify
+			})
+		})
+	}
 }
