@@ -89,10 +89,8 @@ func (c *core) wait(ctx context.Context, g *getting) (x unsafe.Pointer, isFresh 
 		if x, isFresh, err = c.getFor(g); !c.isAtBound(err) {
 			return x, isFresh, err
 		}
-		if (!c.isExhausted() || c.depot.hasRoom()) && len(w.given) == 0 && ctx.Err() == nil {
-			// A slot has been on its way for long. Or somebody was about to make a page when this
-			// Get came to the bound, and was refused the memory: so will this one be, and fail.
-			pause(n)
+		if !c.isExhausted() && len(w.given) == 0 && ctx.Err() == nil {
+			pause(n) // a slot has been on its way for long
 			continue
 		}
 		w.told = false

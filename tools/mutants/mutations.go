@@ -33,6 +33,11 @@ var (
 	stepsOfWaits = []string{"-tags", "poolyield", "-timeout", "2m", "-run", "TestStepsOf(Wait|CloseWhenEmpty)", "."}
 )
 
+// inAnyOrder is one scenario of which all schedules are tried.
+func inAnyOrder(scenario string) []string {
+	return []string{"-tags", "poolyield", "-timeout", "2m", "-run", "TestStepsInAnyOrder/^" + scenario + "$", "."}
+}
+
 // The mutations, by file.
 var mutations = []mutation{
 	// page.go
@@ -596,4 +601,47 @@ var mutations = []mutation{
 		old: "\tif sp.maxSlots > 0 {\n\t\tsp.bound(o.limit != 0)\n", new: "\tif sp.maxSlots > 0 && sp.maxSlots > 1<<40 {\n\t\tsp.bound(o.limit != 0)\n"},
 	{name: "warm slots are pages", file: "spec.go", tests: bounds,
 		old: "pagesFor(o.warmSlots, int(sp.geo.slots))", new: "o.warmSlots/int(sp.geo.slots)"},
+	// Faults between two steps, each with the scenario that has it.
+	{name: "any order: disown looks and then stores", file: "page.go", tests: inAnyOrder("foreign_Put,_disown"),
+		old: "\treturn pg.setRemote(remoteEmpty|remoteOwned, remoteEmpty)\n",
+		new: "\tif pg.remoteState() != remoteEmpty|remoteOwned {\n\t\treturn false\n\t}\n\tyieldPoint()\n\tpg.remote.Store(uint64(remoteEmpty))\n\treturn true\n"},
+	{name: "any order: claim looks and then stores", file: "page.go", tests: inAnyOrder("claim,_release"),
+		old: "if pg.setRemote(w, w|remoteOwned) {", new: "if pg.remoteState() == w {\n\t\t\tyieldPoint()\n\t\t\tpg.remote.Store(uint64(w | remoteOwned))"},
+	{name: "any order: nobody waits for owners", file: "own_pin.go", tests: inAnyOrder("seize,_fast_and_slow_paths"),
+		old: "for spins := 0; atomic.LoadUint32(&s.busy) != 0; spins++ {", new: "for spins := 0; atomic.LoadUint32(&s.busy) > 1; spins++ {"},
+	{name: "any order: adopt takes a page that a Put has claimed", file: "depot.go", tests: inAnyOrder("flush,_adopt"),
+		old: "if !d.closed.Load() && pg.claimStrong() {", new: "if !d.closed.Load() && (pg.claimStrong() || pg.base != nil) {"},
+	{name: "any order: a page says that it has Refs before they resolve", file: "ref.go", tests: inAnyOrder("Ref,_Put,_drop"),
+		old: "\tfor u := first; u != nil; u = u.next {\n\t\tr.entry(u.number).Store(u)\n\t}\n\tyieldPoint()\n\tpg.setFirstUnit(first)\n",
+		new: "\tpg.setFirstUnit(first)\n\tyieldPoint()\n\tfor u := first; u != nil; u = u.next {\n\t\tr.entry(u.number).Store(u)\n\t}\n"},
+	{name: "any order: a page that is not given up stays weak", file: "page.go", tests: inAnyOrder("weak_page,_Put"),
+		old: "\t\tif pg.heap != nil {\n\t\t\tpg.setBase(base)\n\t\t}\n", new: "\t\t_ = base\n"},
+	{name: "any order: the signal goes with the first of those who wait", file: "wait.go", tests: inAnyOrder("waiters,_Puts"),
+		old: "\tif q.n.Add(-1) == 0 {", new: "\tif q.n.Add(-1) >= 0 {"},
+	{name: "any order: a page arrives before a shard has it", file: "get.go", tests: inAnyOrder("waiter,_page_on_its_way"),
+		old: "\ts, err := c.enter(op)\n\tif err != nil {\n\t\treturn nil, err // Close has released pg with the others\n\t}\n",
+		new: "\tc.depot.transit.leave()\n\ts, err := c.enter(op)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tc.depot.transit.enter()\n"},
+	{name: "any order: a wait for memory that is refused", file: "get.go", tests: inAnyOrder("waiter,_refused_memory"),
+		old: "if err != nil && !c.isAtBound(err) {\n\t\tc.hand(nil)", new: "if err == nil && c.isAtBound(err) {\n\t\tc.hand(nil)"},
+	{name: "any order: an arm is overlooked in the last tick", file: "tick.go", tests: inAnyOrder("tick,_arm"),
+		old: "\treturn a.left.Load() > 0 && a.armed.CompareAndSwap(false, true)\n", new: "\treturn false\n"},
+	{name: "any order: a search looks around too late", file: "search.go", tests: inAnyOrder("search,_Put_that_claims"),
+		old: "\t\tbefore := c.depot.lookAround()\n\t\tif pg := c.takeAnyFree(); pg != nil {\n\t\t\treturn pg, nil\n\t\t}\n",
+		new: "\t\tif pg := c.takeAnyFree(); pg != nil {\n\t\t\treturn pg, nil\n\t\t}\n\t\tyieldPoint()\n\t\tbefore := c.depot.lookAround()\n"},
+	{name: "any order: two count down and one counts", file: "close.go", tests: inAnyOrder("CloseWhenEmpty,_last_Puts"),
+		old: "\tif !c.closing.begun.Load() || c.closing.left.Add(-int64(slots)) > 0 {\n\t\treturn\n\t}\n",
+		new: "\tleft := c.closing.left.Load() - int64(slots)\n\tyieldPoint()\n\tif !c.closing.begun.Load() {\n\t\treturn\n\t}\n\tif c.closing.left.Store(left); left > 0 {\n\t\treturn\n\t}\n"},
+	{name: "any order: a new P is told before it can be found", file: "own_pin.go", tests: inAnyOrder("new_P,_waiter"),
+		old: "\tc.shards.Store(t)\n\tyieldPoint()\n", new: "\tc.tellOfWaiters(shards[id])\n\tyieldPoint()\n\tc.shards.Store(t)\n\tif id >= 0 {\n\t\tc.fast.store(t)\n\t\treturn\n\t}\n"},
+	{name: "any order: a new P looks for Refs before it can be found", file: "own_pin.go", tests: inAnyOrder("new_P,_first_Ref"),
+		old: "\tc.shards.Store(t)\n\tyieldPoint()\n", new: "\thasRefs := c.hasRefs.Load()\n\tyieldPoint()\n\tif c.shards.Store(t); !hasRefs {\n\t\tc.fast.store(t)\n\t\treturn\n\t}\n"},
+	{name: "any order: a guard that rests is not counted", file: "guard.go", tests: inAnyOrder("guards,_search"),
+		old: "\tg.depot.refills.Add(1) // a search would release it\n", new: ""},
+	{name: "any order: Stats reads in the middle of a renewal", file: "sample.go", tests: inAnyOrder("samples,_Stats"),
+		old: "if before%2 == 0 && s.renewals.Load() == before {", new: "if before|1 != 0 {"},
+	{name: "any order: a Put writes the word of a neighbour", file: "page.go", tests: inAnyOrder("samples,_Puts_of_neighbours"),
+		old: "if atomic.CompareAndSwapUint32(both, w, w&^(0xffff<<shift)|uint32(to)<<shift) {",
+		new: "if atomic.StoreUint32(both, w&^(0xffff<<shift)|uint32(to)<<shift); from != to {"},
+	{name: "any order: All sees a slot whose Refs have ended", file: "contents.go", tests: inAnyOrder("resets,_All"),
+		old: "\twas := pg.claimSlot(i)\n\tc.leave(s)\n\treturn c.finishClaimed(op,", new: "\tc.leave(s)\n\twas := pg.claimSlot(i)\n\treturn c.finishClaimed(op,"},
 }
