@@ -179,6 +179,7 @@ func TestCloseBesideWaits(t *testing.T) {
 						assert.ErrorIs(t, err, ErrClosed)
 						return
 					}
+					runtime.Gosched() // wasm does not preempt
 				}
 			})
 		}
