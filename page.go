@@ -40,7 +40,6 @@ import (
 type page struct {
 	pageShared
 	pageOwned
-	_ [8]byte
 
 	remote atomic.Uint64 // a remoteState; any P
 
@@ -86,6 +85,7 @@ type pageOwned struct {
 	isFresh    bool   // the bump range was never handed out: it is zero, or its objects are not made
 	expires    uint32 // shard.now at which a retired page is released
 	next, prev *page
+	taker      *demand // of the shard that has taken the page into use; nil: it is empty
 
 	// Under depot.mu.
 	index  uint32 // place in depot.pages

@@ -1,6 +1,10 @@
 package pool
 
-import "github.com/warmpage/pool/internal/hook"
+import (
+	"sync/atomic"
+
+	"github.com/warmpage/pool/internal/hook"
+)
 
 // Retirement: when an empty page is kept, promoted and released. This file is policy only. Nothing
 // here calls the system, and time comes in as ticks.
@@ -21,8 +25,9 @@ import "github.com/warmpage/pool/internal/hook"
 // promoted that others have emptied.
 //
 // A shard keeps as many pages as it has lately had in use at a time (demand), and leastBudget at
-// least. Pages that a shard empties but does not use, because it only takes back what others hand
-// out, are useless to it. Beyond the budget, the page retired first becomes spare, as does all
+// least. A page counts for the shard that took it into use until it is empty, wherever that is.
+// Pages that a shard empties but does not use, because it only takes back what others hand out, are
+// useless to it. Beyond the budget, the page retired first becomes spare, as does all
 // that an idle shard has kept. Other shards find it in the depot before they take a fresh page,
 // for another windowSeveral. (While such pages were kept where they became empty, a producer of 1
 // KiB objects took a fresh page for each one that its consumer had retired, and an object took ten
@@ -42,23 +47,36 @@ func (s *shard) budget() int {
 	return max(s.spec.leastBudget(), s.demand.most[0], s.demand.most[1])
 }
 
-// A demand tells how many empty pages a shard has taken into use at a time.
+// A demand tells how many empty pages a shard has taken into use at a time. It refers to nothing, so
+// that a page of the Go heap, which refers to it, does not keep the pool.
 type demand struct {
-	taken int    // those that did not become empty here since; fades from tick to tick
+	taken int    // those that did not become empty since; fades from tick to tick
 	most  [2]int // the most of them: in a period of windowSeveral ticks, and in the one before
+
+	returned atomic.Int64 // those that have become empty on other shards, and still count in taken
 }
 
-// take notes that an empty page is taken into use.
-func (d *demand) take() {
-	d.taken++
+// take notes that the empty page pg is taken into use.
+func (d *demand) take(pg *page) {
+	pg.taker = d
+	d.taken = max(d.taken-int(d.returned.Swap(0)), 0) + 1
 	d.most[0] = max(d.most[0], d.taken)
 }
 
-// giveBack notes that a page has become empty, perhaps one that another shard has taken into use.
-func (d *demand) giveBack() { d.taken = max(d.taken-1, 0) }
+// giveBack notes that pg has become empty, for the shard that has taken it into use.
+func (d *demand) giveBack(pg *page) {
+	switch pg.taker {
+	case nil:
+	case d:
+		d.taken = max(d.taken-1, 0)
+	default:
+		pg.taker.returned.Add(1)
+	}
+	pg.taker = nil
+}
 
-// tick notes that time has passed. What was taken fades, because pages that others empty never come
-// back.
+// tick notes that time has passed. What was taken fades, because some pages never come back: those
+// that the collector takes, and those that the pool drops.
 func (d *demand) tick(now uint32) {
 	d.taken -= (d.taken + windowSeveral - 1) / windowSeveral
 	if now%windowSeveral == 0 {
@@ -89,7 +107,7 @@ func (s *shard) emptied(pg *page) {
 		return
 	}
 	if !pg.retired {
-		s.demand.giveBack()
+		s.demand.giveBack(pg)
 	}
 	window := s.spec.window(s.isOnlyPage(pg))
 	if window == 0 {
@@ -139,7 +157,7 @@ func (s *shard) leaveRetirement(pg *page) {
 	if pg.retired {
 		pg.retired = false
 		s.counts.revivals++
-		s.demand.take()
+		s.demand.take(pg)
 	}
 }
 

@@ -276,3 +276,20 @@ func TestBudgetIsBounded(t *testing.T) {
 	}
 	require.NoError(t, c.checkInvariants())
 }
+
+// What flows from one P to another does not count for more than is in use at a time, however much
+// that is between two ticks, and the Ps may change their parts.
+func TestBudgetOfWhatOthersEmpty(t *testing.T) {
+	c, shards := sim(t, 8000, 2)
+	const pages = 20
+	n := pages * int(c.geo.slots)
+	for round := range 100 {
+		giver, taker := shards[round%2], shards[(round+1)%2]
+		for range 50 {
+			simDrain(t, c, taker, simFill(t, c, giver, n))
+		}
+		require.LessOrEqual(t, giver.budget(), 2*pages)
+		require.LessOrEqual(t, len(c.depot.pages), 5*pages, "round %d", round)
+	}
+	require.NoError(t, c.checkInvariants())
+}

@@ -42,7 +42,7 @@ type shardState struct {
 	queue   pageQueue
 	retired pageQueue // most recently retired first
 	now     uint32    // ticks of this shard; wraps
-	demand  demand    // for empty pages
+	demand  *demand   // for empty pages
 	outbox  outbox
 	counts  counts
 	strong  []strongPage // by strengthen, since the last tick; only on the Go heap
@@ -103,6 +103,7 @@ func newShard(sp *spec, d *depot, id int) *shard {
 	s.spec = sp
 	s.depot = d
 	s.id = uint32(id) + 1
+	s.demand = new(demand)
 	s.lot.init(sp)
 	s.renew(sp.sampler.interval())
 	s.cur = noPage
@@ -382,7 +383,7 @@ func (s *shard) attach(pg *page) {
 	s.depot.transit.leave()
 	s.cur = pg
 	if pg.used == 0 && !pg.retired {
-		s.demand.take()
+		s.demand.take(pg)
 	}
 	s.leaveRetirement(pg)
 	if !pg.ready() && pg.localFree != none {

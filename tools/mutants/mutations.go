@@ -114,6 +114,8 @@ var mutations = []mutation{
 		old: ", s.demand.most[1])", new: ")"},
 	{name: "the budget counts pages as often as they are taken", file: "retire.go",
 		old: "d.taken = max(d.taken-1, 0)", new: "_ = d.taken"},
+	{name: "the budget counts pages that others have emptied", file: "retire.go",
+		old: "\t\tpg.taker.returned.Add(1)\n", new: ""},
 	{name: "empty spare pages come before one's own", file: "shard.go",
 		old: "!s.depot.hasPartial():", new: "!s.depot.hasSpare():"},
 	{name: "empty spare pages come before those with slots in use", file: "depot.go",
