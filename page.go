@@ -85,7 +85,7 @@ type pageOwned struct {
 	isFresh    bool   // the bump range was never handed out: it is zero, or its objects are not made
 	expires    uint32 // shard.now at which a retired page is released
 	next, prev *page
-	taker      *demand // of the shard that has taken the page into use; nil: it is empty
+	taker      *demand // of the shard that has taken it into use, perhaps not the owner; nil: it is empty
 
 	// Under depot.mu.
 	index  uint32 // place in depot.pages

@@ -53,7 +53,9 @@ type demand struct {
 	taken int    // those that did not become empty since; fades from tick to tick
 	most  [2]int // the most of them: in a period of windowSeveral ticks, and in the one before
 
-	returned atomic.Int64 // those that have become empty on other shards, and still count in taken
+	// returned are those that have become empty on other shards, and still count in taken. Any shard
+	// adds to it; the shard whose demand it is takes it away (take).
+	returned atomic.Int64
 }
 
 // take notes that the empty page pg is taken into use.

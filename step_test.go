@@ -25,7 +25,7 @@ var (
 	stepSeed = flag.Uint64("stepseed", 0, "the only seed to try; 0: random ones")
 )
 
-// A crew is a few goroutines of which one runs at a time: current. They are coroutines, so that a
+// A crew is a few goroutines. One of them runs at a time: current. They are coroutines, so that a
 // change costs little, and what one of them panics with, or a test that it ends, comes out of run.
 type crew struct {
 	members []member

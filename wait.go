@@ -26,8 +26,9 @@ import (
 // has the shard (shard.freed): if somebody has joined meanwhile, it tells the first in the queue to
 // look again. All else that makes a slot free does the same, or makes room for one: an object that
 // could not be made, a guard, a page that the collector has taken, a page that memory was refused for
-// (core.fresh). There may be many such slots at a time. So who was told to look again and has found a
-// slot, or an error, tells the next one, and the last one finds nothing and goes on waiting.
+// (core.fresh). There may be many such slots at a time. So a waiter that was told to look again and
+// has found a slot, or got an error, tells the next one. The last one finds nothing and goes on
+// waiting.
 //
 // In a bubble of testing/synctest, the channel that a goroutine waits for is the bubble's, so that
 // the wait counts as one there. Whoever sends to it from elsewhere ends the process. So a Put passes

@@ -26,11 +26,7 @@ var verdicts = []string{"off-heap", "Go heap", "Go heap with WithInit", "bytes",
 // runCensus has poolvet look at the modules of all ports and at the packages that they need, and
 // counts each sync.Pool once.
 func runCensus(ctx context.Context, w io.Writer, matches func(string) bool) error {
-	library, err := filepath.Abs("..")
-	if err != nil {
-		return err
-	}
-	work, err := os.MkdirTemp("", "ports")
+	library, work, err := workspace("")
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,10 @@ func main() {
 	default:
 		err = runAll(ctx, *quick, matching.MatchString, *rounds, *keep)
 	}
+	if errors.Is(err, errNoProxy) {
+		fmt.Println("skipped:", err)
+		return
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ports:", err)
 		stop()
@@ -58,18 +62,11 @@ func main() {
 const quickPorts = "^(msgpack|logfmt)$"
 
 func runAll(ctx context.Context, quick bool, matches func(string) bool, rounds int, keep string) error {
-	library, err := filepath.Abs("..")
+	library, work, err := workspace(keep)
 	if err != nil {
 		return err
 	}
-	if _, err = os.Stat(filepath.Join(library, "pool.go")); err != nil {
-		return errors.New("run this in the library's directory ports")
-	}
-	work := keep
 	if keep == "" {
-		if work, err = os.MkdirTemp("", "ports"); err != nil {
-			return err
-		}
 		defer os.RemoveAll(work)
 	}
 	var results []result
@@ -79,8 +76,7 @@ func runAll(ctx context.Context, quick bool, matches func(string) bool, rounds i
 		}
 		r := runPort(ctx, p, work, library, quick, rounds)
 		if errors.Is(r.err, errNoProxy) && len(results) == 0 {
-			fmt.Println("skipped:", r.err)
-			return nil
+			return r.err
 		}
 		results = append(results, r)
 	}
@@ -88,6 +84,22 @@ func runAll(ctx context.Context, quick bool, matches func(string) bool, rounds i
 		return err
 	}
 	return verdict(results)
+}
+
+// workspace returns where the library is, and where copies of modules go: keep, or a new directory,
+// which the caller removes.
+func workspace(keep string) (library, work string, err error) {
+	if library, err = filepath.Abs(".."); err != nil {
+		return "", "", err
+	}
+	if _, err = os.Stat(filepath.Join(library, "pool.go")); err != nil {
+		return "", "", errors.New("run this in the library's directory ports")
+	}
+	if keep != "" {
+		return library, keep, nil
+	}
+	work, err = os.MkdirTemp("", "ports")
+	return library, work, err
 }
 
 // verdict is an error if a port does not pass.

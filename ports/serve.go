@@ -41,11 +41,7 @@ replace github.com/warmpage/pool => %s
 
 // runServer loads gin as it is and changed, in turn, at several GOMAXPROCS, and prints medians.
 func runServer(ctx context.Context, w io.Writer, rounds int, seconds string) error {
-	library, err := filepath.Abs("..")
-	if err != nil {
-		return err
-	}
-	work, err := os.MkdirTemp("", "ports")
+	library, work, err := workspace("")
 	if err != nil {
 		return err
 	}

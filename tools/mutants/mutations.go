@@ -33,7 +33,7 @@ var (
 	stepsOfWaits = []string{"-tags", "poolyield", "-timeout", "2m", "-run", "TestStepsOf(Wait|CloseWhenEmpty)", "."}
 )
 
-// inAnyOrder is one scenario of which all schedules are tried.
+// inAnyOrder tries all schedules of one scenario.
 func inAnyOrder(scenario string) []string {
 	return []string{"-tags", "poolyield", "-timeout", "2m", "-run", "TestStepsInAnyOrder/^" + scenario + "$", "."}
 }
@@ -525,7 +525,7 @@ var mutations = []mutation{
 		old: "return s.signals()&signalWaiting != 0 && (", new: "return s == nil && ("},
 	{name: "nobody is told of slots that become free", file: "wait.go", tests: stepsOfWaits,
 		old: "\tif s.signals()&(signalWaiting|signalClosing) != 0 {", new: "\tif s.signals()&signalClosing != 0 {"},
-	{name: "no signal for the first who waits", file: "wait.go", tests: bounds,
+	{name: "no signal for the first waiter", file: "wait.go", tests: bounds,
 		old: "\tif q.n.Add(1) != 1 {", new: "\tif q.n.Add(1) != 2 {"},
 	{name: "the signal stays", file: "wait.go", tests: bounds,
 		old: "\t\t\ts.lower(signalWaiting)\n", new: "\t\t\t_ = s\n"},
@@ -543,19 +543,19 @@ var mutations = []mutation{
 		old: "\tif !g.isSampled && !watchAll {\n\t\ts.mark(x, taken)\n", new: "\tif !g.isSampled && !watchAll {\n"},
 	{name: "waits count as failures", file: "get.go", tests: bounds,
 		old: "\t\t\tif !g.waits {\n", new: "\t\t\tif true {\n"},
-	{name: "a new P does not hear of those who wait", file: "own_pin.go", tests: bounds,
+	{name: "a new P does not hear of waiters", file: "own_pin.go", tests: bounds,
 		old: "\tif q.n.Load() == 0 {\n\t\ts.lower(signalWaiting)", new: "\tif true {\n\t\ts.lower(signalWaiting)"},
 	{name: "a new P does not hear of the end", file: "own_pin.go", tests: bounds,
 		old: "\t\ts.raise(signalClosing)\n", new: ""},
-	{name: "a new P hears late of those who wait", file: "own_pin.go", tests: bounds,
+	{name: "a new P hears late of waiters", file: "own_pin.go", tests: bounds,
 		old: "\ts.raise(signalWaiting)   // until tellOfWaiters knows better\n", new: ""},
-	{name: "who was told to look tells nobody else", file: "wait.go", tests: bounds,
+	{name: "a waiter that was told to look tells nobody else", file: "wait.go", tests: bounds,
 		old: "\tif w.told {\n", new: "\tif false {\n"},
 	{name: "a refusal keeps others waiting", file: "get.go", tests: bounds,
 		old: "if err != nil && !c.isAtBound(err) {\n\t\tc.hand(nil)", new: "if err == nil && c.isAtBound(err) {\n\t\tc.hand(nil)"},
 	{name: "quarantine keeps the last slot from a pool that ends", file: "close.go", tests: debugBounds,
 		old: "\t\tc.endQuarantine(\"CloseWhenEmpty\") // Puts", new: "\t\t// Puts"},
-	{name: "Close is a panic for who ends quarantine", file: "watch.go", tests: debugBounds,
+	{name: "a call that ends quarantine panics after Close", file: "watch.go", tests: debugBounds,
 		old: "if e := c.putBack(op, q.x); !errors.Is(e, ErrClosed) {", new: "if e := c.putBack(op, q.x); true {"},
 	{name: "a slot of a closed pool was put twice", file: "watch.go", tests: debugBounds,
 		old: "if errors.Is(err, ErrDoublePut) && c.depot.closed.Load() {", new: "if false {"},
@@ -581,7 +581,7 @@ var mutations = []mutation{
 		old: "if c.waiters.n.Load() != 0 || c.closing.begun.Load() {", new: "if c.closing.begun.Load() {"},
 	{name: "Clear does not look", file: "close.go", tests: bounds,
 		old: "if c.waiters.n.Load() != 0 || c.isBusy() {", new: "if c.waiters.n.Load() != 0 {"},
-	{name: "Clear does not see who waits", file: "close.go", tests: bounds,
+	{name: "Clear does not see waiters", file: "close.go", tests: bounds,
 		old: "if c.waiters.n.Load() != 0 || c.isBusy() {", new: "if c.isBusy() {"},
 	{name: "Clear takes pages that others have", file: "close.go", tests: bounds,
 		old: "case uint32(c.depot.transit.word.Load()) == 0 && c.depot.making == 0:", new: "default:"},
@@ -618,7 +618,7 @@ var mutations = []mutation{
 		new: "\tpg.setFirstUnit(first)\n\tyieldPoint()\n\tfor u := first; u != nil; u = u.next {\n\t\tr.entry(u.number).Store(u)\n\t}\n"},
 	{name: "any order: a page that is not given up stays weak", file: "page.go", tests: inAnyOrder("weak_page,_Put"),
 		old: "\t\tif pg.heap != nil {\n\t\t\tpg.setBase(base)\n\t\t}\n", new: "\t\t_ = base\n"},
-	{name: "any order: the signal goes with the first of those who wait", file: "wait.go", tests: inAnyOrder("waiters,_Puts"),
+	{name: "any order: the signal goes with the first waiter", file: "wait.go", tests: inAnyOrder("waiters,_Puts"),
 		old: "\tif q.n.Add(-1) == 0 {", new: "\tif q.n.Add(-1) >= 0 {"},
 	{name: "any order: a page arrives before a shard has it", file: "get.go", tests: inAnyOrder("waiter,_page_on_its_way"),
 		old: "\ts, err := c.enter(op)\n\tif err != nil {\n\t\treturn nil, err // Close has released pg with the others\n\t}\n",
