@@ -951,6 +951,25 @@ func FuzzPool(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) { runModel(t, input, nil) })
 }
 
+// FuzzHeapPages does the same with two pools on the Go heap, whatever the input says.
+func FuzzHeapPages(f *testing.F) {
+	if debugging {
+		f.Skip("the model works below what the debug build adds to the library")
+	}
+	runtime.GOMAXPROCS(1) // once, and not for each input
+	for _, seed := range seeds() {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, input []byte) {
+		if len(input) >= modelHeader {
+			input = slices.Clone(input)
+			input[1] |= configGoHeap >> 8
+			input[3] |= configGoHeap >> 8
+		}
+		runModel(t, input, nil)
+	})
+}
+
 func seeds() []script {
 	return []script{
 		// Shards use the pages that idle shards have given up. A second Put of a slot in such a
