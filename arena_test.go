@@ -101,6 +101,10 @@ func TestRunInSmallRegion(t *testing.T) {
 // A run that was freed is reused at first. It is purged after purgeDelay, without any call.
 func TestArenaDelay(t *testing.T) {
 	needsOSMemory(t)
+	t.Parallel() // it mostly waits
+	if !inChild(t) {
+		return
+	}
 	a := newArena(t)
 	var purged atomic.Int64
 	r, err := a.alloc(1)

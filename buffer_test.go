@@ -31,7 +31,11 @@ func newBuffer(t testing.TB, opts ...Option) (*Buffer, *Bytes) {
 
 // It does what bytes.Buffer does.
 func TestBuffer(t *testing.T) {
-	eachInput(t, times(400), func(input []byte) { runBuffer(t, input) })
+	n := times(400)
+	if testing.Short() {
+		n = n/5 + 1
+	}
+	eachInput(t, n, func(input []byte) { runBuffer(t, input) })
 }
 
 // eachInput calls f with n inputs for a fuzz test.

@@ -191,5 +191,9 @@ func requirePanicTB(t testing.TB, want error, f func()) {
 
 // Some random inputs, in every test run.
 func TestBytesModel(t *testing.T) {
-	eachInput(t, times(400), func(input []byte) { runBytes(t, input) })
+	n := times(400)
+	if testing.Short() {
+		n = n/5 + 1
+	}
+	eachInput(t, n, func(input []byte) { runBytes(t, input) })
 }

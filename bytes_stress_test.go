@@ -150,7 +150,7 @@ func stressBytes(t *testing.T, opts ...Option) {
 	for i := range w.shared {
 		w.shared[i] = make(chan heldBytes, 1)
 	}
-	amid(*stressTime, w.work, func() {
+	amid(stressTime(), w.work, func() {
 		w.b.Trim()
 		st := w.b.Stats()
 		if limit := w.b.family.limit; limit != 0 && w.b.family.used.Load() > limit {

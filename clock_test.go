@@ -15,6 +15,10 @@ func TestExpiryByTime(t *testing.T) {
 	exactSlots(t)
 	noQuarantine(t)
 	needsOSMemory(t)
+	t.Parallel() // it mostly waits
+	if !inChild(t) {
+		return
+	}
 	p := New[[64]byte]()
 	churn(p, make([]*[64]byte, 4900), orders(4900)["first-in"])
 	pages := p.Stats().Pages
@@ -55,6 +59,10 @@ func TestIdleShard(t *testing.T) {
 
 func TestGOMAXPROCS(t *testing.T) {
 	noQuarantine(t)
+	t.Parallel() // it mostly waits
+	if !inChild(t) {
+		return
+	}
 	before := runtime.GOMAXPROCS(1)
 	defer runtime.GOMAXPROCS(before)
 	p := New[[64]byte]()

@@ -175,7 +175,7 @@ func TestFastPathIsAlone(t *testing.T) {
 			}
 		}
 	})
-	<-time.After(*stressTime)
+	<-time.After(stressTime())
 	end.Store(true)
 	users.Wait()
 	storms.Wait()

@@ -433,13 +433,21 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// eachCall is the step from a call to the next one that fails: with -short, only each nth does.
+func eachCall(n int) int {
+	if testing.Short() {
+		return n
+	}
+	return 1
+}
+
 // failEach runs the scenario again and again. count calls fail, from the first call on, from the
 // second on, and so on, until the scenario makes fewer calls than that.
 func failEach(t *testing.T, count int) {
 	oneP(t) // so that each run makes the same calls
 	total, held := make(map[string]int), 0
 	outOfMemory := 0
-	for first := 1; ; first++ {
+	for first := 1; ; first += eachCall(7) {
 		f := newFaults(t)
 		f.first, f.count = first, count
 		newProcess()
@@ -451,7 +459,7 @@ func failEach(t *testing.T, count int) {
 		if len(f.struck) == 0 {
 			assert.Zero(t, f.errors[ErrOutOfMemory])
 			assert.Positive(t, f.errors[ErrLimit])
-			t.Logf("%d runs: failed calls %v; operations out of memory %d; runs that ended with memory held %d", first-1, total, outOfMemory, held)
+			t.Logf("the first %d calls: failed calls %v; operations out of memory %d; runs that ended with memory held %d", first-1, total, outOfMemory, held)
 			break
 		}
 		f.heal()
@@ -743,7 +751,7 @@ func failEachOnHeap(t *testing.T, count int) {
 	oneP(t)
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // so that each run makes the same calls
 	total, failed := make(map[string]int), make(map[error]int)
-	for first, done := 1, false; !done; first++ {
+	for first, done := 1, false; !done; first += eachCall(3) {
 		f := newFaults(t)
 		f.first, f.count = first, count
 		newProcess()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -501,6 +502,8 @@ const (
 func TestMain(m *testing.M) {
 	name, ok := os.LookupEnv(crashEnv)
 	if !ok {
+		// Tests that are parallel start processes, which mostly wait.
+		_ = flag.Set("test.parallel", strconv.Itoa(max(6, runtime.NumCPU()))) // -parallel comes later, and wins
 		os.Exit(m.Run())
 	}
 	for _, c := range slices.Concat(misuses, refusals) {

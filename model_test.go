@@ -631,9 +631,12 @@ func (p *modelPool) have() (slots int) {
 	return slots
 }
 
-// leastFor returns how many bytes all pools need at least, if p has n more slots in use.
+// leastFor returns how many bytes all pools need at least, if p has n more slots in use than now,
+// which is more than its pages have. One of them has fewer slots than the others if WithMaxSlots
+// allowed no more when it was made, and keeps to that until it is released.
 func (p *modelPool) leastFor(n int) int64 {
-	pages := (len(p.live) + n + p.slots() - 1) / p.slots()
+	more := len(p.live) + n - p.have()
+	pages := len(p.c.depot.pages) + (more+p.slots()-1)/p.slots()
 	granules := pages * p.c.geo.granules()
 	for _, other := range p.pools {
 		if other != p && !other.c.goHeap {

@@ -244,9 +244,9 @@ func TestChangeLink(t *testing.T) {
 			won.Add(1)
 		}
 	}
-	rounds := int64(times(200000))
+	rounds := int64(times(50000))
 	if testing.Short() {
-		rounds /= 10
+		rounds /= 5
 	}
 	go func() {
 		for round := int64(1); round <= rounds; round++ {

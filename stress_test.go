@@ -19,7 +19,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var stressTime = flag.Duration("stress", time.Second, "how long TestStress runs for each size")
+var stressFlag = flag.Duration("stress", 0, "how long TestStress runs for each size; 0: a second, or a tenth of one with -short")
+
+func stressTime() time.Duration {
+	switch {
+	case *stressFlag > 0:
+		return *stressFlag
+	case testing.Short():
+		return 100 * time.Millisecond
+	}
+	return time.Second
+}
 
 // interrupt sends the process the signal by which Go preempts goroutines. stress_unix_test.go sets
 // it.
@@ -153,7 +163,7 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 		s.shared[i] = make(chan held[T], 1)
 	}
 	keep := s.p.Get() // so that Close fails
-	amid(*stressTime, s.work, func() {
+	amid(stressTime(), s.work, func() {
 		s.p.Trim()
 		s.p.Stats()
 		assert.ErrorIs(t, s.p.Close(), ErrInUse)
@@ -171,7 +181,7 @@ func stressPool[T any](t *testing.T, opts ...Option) {
 	st := s.p.Stats()
 	assert.Zero(t, st.Live)
 	assert.Positive(t, s.ops.Load())
-	if runtime.GOARCH != "wasm" && *stressTime >= time.Second { // wasm has one P, and in less time it may not happen
+	if runtime.GOARCH != "wasm" && stressTime() >= time.Second { // wasm has one P, and in less time it may not happen
 		assert.Positive(t, st.RemotePuts, "no slot went from one P to another")
 	}
 	t.Logf("%d slots; %+v", s.ops.Load(), st)
@@ -460,7 +470,7 @@ func stressHeap(t *testing.T, opts ...Option) {
 		s.shared[i] = make(chan heldObject, 1)
 	}
 	var collected uint64
-	amid(*stressTime, s.work, func() {
+	amid(stressTime(), s.work, func() {
 		p := s.pool.Load()
 		p.Trim()
 		collected = max(collected, p.Stats().Lost)
@@ -481,7 +491,7 @@ func stressHeap(t *testing.T, opts ...Option) {
 	t.Logf("%d objects, %d forgotten, %d pools forgotten, %d calls broken; %d collected; %+v", s.ops.Load(), s.lost.Load(), s.poolLost.Load(), s.broken.Load(), collected, st)
 	assert.Positive(t, s.ops.Load())
 	assert.LessOrEqual(t, int64(st.Live)+int64(st.Lost), s.lost.Load(), "objects are lost that nobody has forgotten")
-	if *stressTime >= time.Second && !watchAll { // what watches slots keeps them, or takes too long
+	if stressTime() >= time.Second && !watchAll { // what watches slots keeps them, or takes too long
 		assert.Positive(t, collected, "nothing was lost")
 	}
 	if p.core.construct != nil || p.core.reset != nil {
@@ -539,7 +549,7 @@ func stressBounded[T any](t *testing.T, n int, opts ...Option) {
 			}
 		}
 	}
-	amid(*stressTime/3, work, func() {
+	amid(stressTime()/3, work, func() {
 		p.Trim()
 		p.Live()
 		for range p.All() {

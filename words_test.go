@@ -231,8 +231,8 @@ func TestLateWritesMissTheRecords(t *testing.T) {
 	for _, late := range kinds {
 		for _, user := range kinds {
 			for _, b := range []byte{0, 0xff, 0xfe} {
-				if testing.Short() && b == 0 {
-					continue
+				if b != 0xff && (testing.Short() || max(late.size, user.size) == MaxSlotSize) {
+					continue // writing takes long
 				}
 				late.get()
 				late.leave()
