@@ -291,6 +291,19 @@ var mistakes = []mistake{
 		p.Put(x)
 		<-done
 	}},
+	{"read while another goroutine puts", "WARNING: DATA RACE(.*\n)+.*readLate", "", "", func() {
+		p := quotePool()
+		x := p.Get()
+		done := make(chan struct{})
+		go func() {
+			if raceEnabled {
+				sink = readLate(x)
+			}
+			close(done)
+		}()
+		p.Put(x)
+		<-done
+	}},
 	{"two goroutines share a slot", "WARNING: DATA RACE(.*\n)+.*useLate", "", "", func() {
 		p := quotePool()
 		x := p.Get()

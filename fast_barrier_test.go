@@ -87,6 +87,7 @@ func TestBarrierForbidden(t *testing.T) {
 		{"later, EPERM", true, unix.EPERM},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			if !inChild(t) {
 				return
 			}

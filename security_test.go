@@ -1,0 +1,123 @@
+package pool
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"weak"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Each promise in SECURITY.md names the tests that hold it. Each row of its table does, too.
+func TestSecurityNamesItsTests(t *testing.T) {
+	page, err := os.ReadFile("SECURITY.md")
+	if err != nil {
+		t.Skip("the document is not here: ", err)
+	}
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	exists := make(map[string]bool)
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, f := range regexp.MustCompile(`(?m)^func (Test\w+)\(t `).FindAllSubmatch(source, -1) {
+			exists[string(f[1])] = true
+		}
+	}
+	named := regexp.MustCompile("`(Test\\w+)`")
+	claims := regexp.MustCompile(`(?m)^(- .*(\n  .*)*|\| [^|]+ \| .*)$`).FindAllString(string(page), -1)
+	assert.Greater(t, len(claims), 25)
+	for _, claim := range claims {
+		tests := named.FindAllStringSubmatch(claim, -1)
+		assert.NotEmpty(t, tests, "no test holds this: %s", claim)
+		for _, test := range tests {
+			assert.True(t, exists[test[1]], "there is no %s, which is to hold this: %s", test[1], claim)
+		}
+	}
+	assert.Len(t, claims, strings.Count(string(page), "\n- ")+6, "bullets, and rows of the table")
+}
+
+// What Go does with its own objects it refuses to do with slots.
+func TestSlotsAreNotGoObjects(t *testing.T) {
+	needsOSMemory(t)
+	for name, use := range map[string]func(x *quote){
+		"runtime.AddCleanup":   func(x *quote) { runtime.AddCleanup(x, func(int) {}, 0) },
+		"runtime.SetFinalizer": func(x *quote) { runtime.SetFinalizer(x, func(*quote) {}) },
+		"weak.Make":            func(x *quote) { weak.Make(x) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if os.Getenv(childEnv) == t.Name() {
+				use(New[quote]().Get())
+				return
+			}
+			_, stderr, code := runSelf(t, childEnv+"="+t.Name(), "-test.run=^TestSlotsAreNotGoObjects$/^"+name+"$")
+			assert.NotZero(t, code)
+			assert.Regexp(t, `^(fatal error|panic|runtime):`, stderr)
+		})
+	}
+}
+
+// A pointer that a program has kept reads something, whatever has become of its slot.
+func TestStalePointersDoNotFault(t *testing.T) {
+	needsOSMemory(t)
+	noQuarantine(t)
+	a := newArena(t)
+	p, q := New[[4096]byte](), New[[4096]byte]()
+	t.Cleanup(stopClock())
+	xs := simBatch(p, 100)
+	for i := range xs {
+		xs[i][4095] = 1
+	}
+	p.PutBatch(xs)
+	read := func() (n int) {
+		for _, x := range xs {
+			n += int(x[4095])
+		}
+		return n
+	}
+	assert.GreaterOrEqual(t, read(), 100, "free") // more in the debug build, which writes there
+	p.Trim()
+	a.purge(func(released) bool { return true })
+	assert.GreaterOrEqual(t, read(), 0, "purged")
+	ys := simBatch(q, 100)
+	for i := range ys {
+		ys[i][4095] = 2
+	}
+	assert.Equal(t, 200, read(), "another pool's")
+	q.PutBatch(ys)
+	require.NoError(t, p.Close())
+	require.NoError(t, q.Close())
+	a.purge(func(released) bool { return true })
+	assert.GreaterOrEqual(t, read(), 0, "closed")
+}
+
+// A pointer to a slot on the Go heap that a program keeps after its Put keeps the page: other pools
+// get none of it, whatever the collector does.
+func TestGoHeapStalePointerKeepsItsPage(t *testing.T) {
+	noQuarantine(t)
+	p := New[heapNode](WithGoHeap())
+	stale := p.Get()
+	p.Put(stale)
+	require.NoError(t, p.Close())
+	for range 3 {
+		runtime.GC()
+	}
+	q := New[heapNode](WithGoHeap())
+	pageSize := uintptr(q.Stats().PageBytes)
+	var xs []*heapNode
+	for range 2000 {
+		x := q.Get()
+		xs = append(xs, x)
+		distance := address(x) - address(stale)
+		require.GreaterOrEqual(t, min(distance, -distance), pageSize/2)
+	}
+	q.PutBatch(xs)
+	require.NoError(t, q.Close())
+	runtime.KeepAlive(stale)
+}
