@@ -196,10 +196,12 @@ func (a *arena) alloc(n int) (run, error) {
 	for {
 		// The run released last is the most likely to be still in a cache.
 		if rs := a.released[n]; len(rs) > 0 {
+			r := rs[len(rs)-1].run
+			rs[len(rs)-1] = released{} // or purged would keep a closed pool alive
 			a.released[n] = rs[:len(rs)-1]
 			a.total.waiting -= n
 			a.total.inUse += n
-			return rs[len(rs)-1].run, nil
+			return r, nil
 		}
 		if !a.over(n) {
 			break
