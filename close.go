@@ -99,6 +99,7 @@ func (c *core) finish(shards []*shard) {
 	}
 	c.depot.close()
 	c.guards.releaseIdleLocked()
+	c.spec.pool = nil // what is left of its pages and Refs keeps the spec
 	unregister(c.id)
 }
 

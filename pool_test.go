@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+	"weak"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -438,6 +439,27 @@ func TestCloseReuse(t *testing.T) {
 		require.NoError(t, p.Close())
 	}
 	assert.Less(t, len(addrs), 20)
+}
+
+// A closed pool goes when nobody refers to it, also if others use its memory, or have Refs whose
+// records lie beside those of its own.
+func TestClosedPoolGoes(t *testing.T) {
+	for name, use := range map[string]func(*Pool[[64]byte]) *[64]byte{
+		"memory":  (*Pool[[64]byte]).Get,
+		"Refs":    func(p *Pool[[64]byte]) *[64]byte { _, x := p.GetRef(); return x },
+		"guarded": func(p *Pool[[64]byte]) *[64]byte { x, _ := p.TryGet(); return x },
+	} {
+		t.Run(name, func(t *testing.T) {
+			newArena(t)
+			p := New[[64]byte](WithGuardSampling(1))
+			p.Put(use(p))
+			require.NoError(t, p.Close())
+			closed := weak.Make(p)
+			p = newStill[[64]byte](t, WithGuardSampling(1))
+			defer p.Put(use(p))
+			gcUntil(t, func() bool { return closed.Value() == nil })
+		})
+	}
 }
 
 func TestLimitOptions(t *testing.T) {

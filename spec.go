@@ -23,7 +23,7 @@ type spec struct {
 	align   uintptr      // WithAlign, in bytes; 1: as the size says
 	slots   reflect.Type // of a slice of slots, for pages of the Go heap
 
-	// pool keeps a pool alive that is not on the Go heap, as long as it has a page.
+	// pool keeps a pool alive that is not on the Go heap, as long as it has a page: until it is closed.
 	pool *core
 
 	id         uint64  // no other pool of the process has it
