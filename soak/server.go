@@ -45,7 +45,7 @@ const (
 )
 
 func newServer(s *soak) *server {
-	return &server{
+	srv := &server{
 		s:     s,
 		queue: make(chan held[request], maxRequests),
 		requests: newChecked(s, "requests", 0, func(x *request) []uint64 { return x.words[:] },
@@ -53,15 +53,17 @@ func newServer(s *soak) *server {
 		answers: newChecked(s, "answers", 0, func(x *answer) []uint64 { return x.words[:] }),
 		work:    newWork(s),
 	}
+	for range s.clients {
+		srv.inboxes = append(srv.inboxes, make(chan held[answer], 16))
+	}
+	return srv
 }
 
 func (srv *server) start() {
 	for range minHandlers {
 		srv.startHandler()
 	}
-	for i := range srv.s.clients {
-		inbox := make(chan held[answer], 16)
-		srv.inboxes = append(srv.inboxes, inbox)
+	for i, inbox := range srv.inboxes {
 		srv.receivers.Go(func() { srv.receive(inbox) })
 		srv.clients.Go(func() { srv.send(i) })
 	}
