@@ -153,6 +153,8 @@ var mutations = []mutation{
 	// core.go
 	{name: "Close with slots out", file: "close.go",
 		old: "if live == 0 && c.depot.allClean() {", new: "if live >= 0 {"},
+	{name: "what is left of Refs keeps a closed pool", file: "close.go",
+		old: "\tc.spec.pool = nil ", new: "\t"},
 	{name: "parked slots are live", file: "core.go",
 		old: "\t\tn -= int(s.lot.n)\n", new: "\t\tn -= int(s.lot.n * 0)\n"},
 	{name: "Refs outlive their page", file: "core.go",
@@ -255,6 +257,8 @@ var mutations = []mutation{
 		old: "\tr.zeroed = false\n", new: ""},
 	{name: "released runs still found", file: "arena.go",
 		old: "func (a *arena) free(r run, purged *atomic.Int64) {\n\tr.withdraw()\n", new: "func (a *arena) free(r run, purged *atomic.Int64) {\n"},
+	{name: "a page that is used again keeps the pool of before", file: "arena.go",
+		old: "\t\t\trs[len(rs)-1] = released{} // or purged would keep a closed pool alive\n", new: ""},
 	{name: "purged at once", file: "arena.go",
 		old: "return int32(now-r.at) >= int32(purgeDelay) })", new: "return true })"},
 	{name: "regions do not grow", file: "arena.go",
