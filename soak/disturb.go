@@ -54,5 +54,5 @@ func refuse(s *soak) {
 	pool.SetProcessLimit(pool.ReadMemory().Committed / 2)
 	time.Sleep(20 * time.Millisecond)
 	pool.SetProcessLimit(processLimit)
-	s.lowUntil.Store(int64(time.Since(s.began) + time.Second)) // for Gets that were on their way
+	s.lowUntil.Store(int64(time.Since(s.began) + 10*time.Second)) // for Gets that were on their way, on a slow machine
 }

@@ -128,7 +128,7 @@ func runSoak(ctx context.Context, cfg config, table, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "%d requests; %d slots got, %d put, %d forgotten; %d Gets refused; %d mistakes found; %d pools renewed\n",
 		s.requests.Load(), s.got.Load(), s.put.Load(), s.lost.Load(), s.refused.Load(), s.mistakes.Load(), s.renewed.Load())
 	if ctx.Err() == nil && len(samples) == cfg.samples {
-		texts, rising := verdict(samples[cfg.warmUp:], cfg.tolerance)
+		texts, rising := verdict(samples[cfg.warmUp:], cfg)
 		fmt.Fprintln(stdout, "\nmedians of the first and the last third:")
 		for _, text := range texts {
 			fmt.Fprintln(stdout, " ", text)

@@ -17,6 +17,9 @@ type line struct {
 	// The last median may be factor times the first one, and slack more.
 	factor, slack float64
 
+	// atRate says that samples with fewer requests than are to be do not count: less is in use then.
+	atRate bool
+
 	// control is nil, or what rises as well if the machine is to blame. The line is flat as well if it
 	// has risen by no more than factor times as much.
 	control func(sample) float64
@@ -33,7 +36,7 @@ var lines = []line{
 	bytesLine("the pools' memory on the Go heap", "steady", 1.10, 4*mib, func(x sample) int64 { return x.GoHeap }),
 	bytesLine("the Go heap", "steady", 1.10, 4*mib, func(x sample) int64 { return x.Heap }),
 	bytesLine("address space", "steady", 1.10, 300*mib, func(x sample) int64 { return x.Reserved }),
-	{name: "slots in use", phase: "steady", factor: 1.20, slack: 2000, unit: 1,
+	{name: "slots in use", phase: "steady", atRate: true, factor: 1.20, slack: 2000, unit: 1,
 		of: func(x sample) float64 { return float64(x.Live) }},
 	{name: "goroutines", phase: "steady", factor: 1.20, slack: 20, unit: 1,
 		of: func(x sample) float64 { return float64(x.Goroutines) }},
@@ -52,14 +55,17 @@ var lines = []line{
 }
 
 func bytesLine(name, phase string, factor, slack float64, of func(sample) int64) line {
-	return line{name: name, phase: phase, factor: factor, slack: slack, unit: mib, suffix: " MiB",
+	return line{name: name, phase: phase, atRate: phase == "steady", factor: factor, slack: slack, unit: mib, suffix: " MiB",
 		of: func(x sample) float64 { return float64(of(x)) }}
 }
 
-// thirds returns the first and the last third of xs, as far as they are of the phase.
-func thirds(xs []sample, phase string) (first, last []sample) {
+// thirds returns what counts of the first and the last third of xs.
+func (l line) thirds(xs []sample, cfg config) (first, last []sample) {
 	n := len(xs)
-	other := func(x sample) bool { return x.Phase != phase }
+	enough := 0.9 * float64(cfg.rate) * cfg.interval.Seconds()
+	other := func(x sample) bool {
+		return x.Phase != l.phase || l.atRate && float64(x.Requests) < enough
+	}
 	return slices.DeleteFunc(slices.Clone(xs[:n/3]), other), slices.DeleteFunc(slices.Clone(xs[n-n/3:]), other)
 }
 
@@ -77,10 +83,13 @@ func medianOf(xs []sample, of func(sample) float64) float64 {
 }
 
 // check returns what the line does, and whether that is flat.
-func (l line) check(xs []sample, tolerance float64) (text string, flat bool) {
-	first, last := thirds(xs, l.phase)
+func (l line) check(xs []sample, cfg config) (text string, flat bool) {
+	first, last := l.thirds(xs, cfg)
+	if len(first) == 0 || len(last) == 0 {
+		return fmt.Sprintf("%-44s was not judged: the machine did not keep up with the requests", l.name), true
+	}
 	a, b := medianOf(first, l.of), medianOf(last, l.of)
-	flat = b <= a*l.factor+l.slack*tolerance
+	flat = b <= a*l.factor+l.slack*cfg.tolerance
 	text = fmt.Sprintf("%-44s %9.1f %9.1f%s", l.name, a/l.unit, b/l.unit, l.suffix)
 	if l.control != nil {
 		ca, cb := medianOf(first, l.control), medianOf(last, l.control)
@@ -91,16 +100,16 @@ func (l line) check(xs []sample, tolerance float64) (text string, flat bool) {
 }
 
 // verdict returns a text about each line, and an error for each that rises. xs are the samples after
-// the warm-up. tolerance is that of the config.
-func verdict(xs []sample, tolerance float64) (texts []string, wrong []error) {
+// the warm-up.
+func verdict(xs []sample, cfg config) (texts []string, wrong []error) {
 	for _, l := range lines {
-		text, flat := l.check(xs, tolerance)
+		text, flat := l.check(xs, cfg)
 		texts = append(texts, text)
 		if !flat {
-			wrong = append(wrong, fmt.Errorf("not flat: %s; at most %.2f times and %.1f%s more are allowed", text, l.factor, tolerance*l.slack/l.unit, l.suffix))
+			wrong = append(wrong, fmt.Errorf("not flat: %s; at most %.2f times and %.1f%s more are allowed", text, l.factor, cfg.tolerance*l.slack/l.unit, l.suffix))
 		}
 	}
-	return texts, append(wrong, checkBursts(xs, tolerance)...)
+	return texts, append(wrong, checkBursts(xs, cfg.tolerance)...)
 }
 
 // backSlack is how much more than before a burst may be left after it.

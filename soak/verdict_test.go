@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -37,7 +38,7 @@ func flat() []sample {
 }
 
 func TestVerdict(t *testing.T) {
-	_, wrong := verdict(flat(), 1)
+	_, wrong := verdict(flat(), usual)
 	require.Empty(t, wrong)
 
 	// Each line rises, alone, to nine times as much in the course of the run.
@@ -60,7 +61,7 @@ func TestVerdict(t *testing.T) {
 		for i := range xs {
 			field(&xs[i], 1+8*float64(i)/float64(len(xs)))
 		}
-		_, wrong := verdict(xs, 1)
+		_, wrong := verdict(xs, usual)
 		require.ErrorContains(t, errors.Join(wrong...), "not flat: "+name+" ")
 	}
 }
@@ -77,12 +78,12 @@ func TestVerdictOnSlowMachine(t *testing.T) {
 		xs[i].Echo.P50 *= f
 		xs[i].Echo.P99 *= f
 	}
-	_, wrong := verdict(xs, 1)
+	_, wrong := verdict(xs, usual)
 	assert.Empty(t, wrong)
 	for i := range xs {
 		xs[i].GetPut.P99 *= 1 + int64(5*i/len(xs))
 	}
-	_, wrong = verdict(xs, 1)
+	_, wrong = verdict(xs, usual)
 	require.Len(t, wrong, 1)
 	assert.ErrorContains(t, wrong[0], "p99 of a Get and a Put")
 }
@@ -95,7 +96,32 @@ func TestVerdictOnBursts(t *testing.T) {
 			xs[i].Committed = 150 * mib
 		}
 	}
-	_, wrong := verdict(xs, 1)
+	_, wrong := verdict(xs, usual)
 	require.Len(t, wrong, 1)
 	assert.ErrorContains(t, wrong[0], "memory did not come back")
+}
+
+// When the machine does not keep up with the requests, less is in use. Such seconds do not count.
+func TestVerdictOnFewRequests(t *testing.T) {
+	xs := flat()
+	for i := range xs {
+		if i < 200 && i%3 != 0 && xs[i].Phase != "idle" {
+			xs[i].Requests /= 2
+			xs[i].CPU /= 2
+			xs[i].Resident /= 2
+			xs[i].Committed /= 2
+			xs[i].Live /= 2
+		}
+	}
+	_, wrong := verdict(xs, usual)
+	assert.Empty(t, wrong)
+	for i := range xs {
+		if xs[i].Phase == "steady" {
+			xs[i].Requests, xs[i].CPU = 1000, xs[i].CPU*(1+float64(5*i/len(xs)))
+		}
+	}
+	texts, wrong := verdict(xs, usual)
+	assert.Contains(t, strings.Join(texts, "\n"), "was not judged")
+	require.Len(t, wrong, 1)
+	assert.ErrorContains(t, wrong[0], "processor time", "it is judged all the same")
 }
