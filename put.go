@@ -106,10 +106,13 @@ func (c *core) put(x unsafe.Pointer) {
 	if sig != 0 {
 		switch u := (*refUnit)(atomic.LoadPointer(&pg.refs)); {
 		case u == nil:
-		case hi >= unitSlots || u.gens[hi] == math.MaxUint32:
+		case hi >= unitSlots:
 			goto slow
 		default:
 			gen := atomic.LoadUint32(&u.gens[hi])
+			if gen == math.MaxUint32 {
+				goto slow
+			}
 			atomic.CompareAndSwapUint32(&u.gens[hi], gen, gen+1)
 		}
 	}
