@@ -102,7 +102,10 @@ func (c *core) put(x unsafe.Pointer) {
 	if push && (id != s.id || pg.used <= 1) || !push && !s.lot.armed {
 		goto slow
 	}
-	// 4. The Refs of the slot end first (core.endRefs), once for each Put.
+	// 4. The Refs of the slot end first (core.endRefs). If the page has become weak since step 2,
+	//    whoever has made it so may have looked at its Refs before that: the slow path makes it
+	//    strong (shard.strengthen). Or else that look comes after it, for the page is made weak
+	//    first (page.weaken).
 	if sig != 0 {
 		switch u := (*refUnit)(atomic.LoadPointer(&pg.refs)); {
 		case u == nil:
@@ -113,7 +116,13 @@ func (c *core) put(x unsafe.Pointer) {
 			if gen == math.MaxUint32 {
 				goto slow
 			}
+			if stepping {
+				yieldPoint()
+			}
 			atomic.CompareAndSwapUint32(&u.gens[hi], gen, gen+1)
+			if atomic.LoadPointer(&pg.base) == nil {
+				goto slow
+			}
 		}
 	}
 	if push {
@@ -140,7 +149,7 @@ done:
 	}
 	return
 
-slow: // nothing has changed, or the slot is claimed
+slow: // nothing has changed, or the slot is claimed, or its Refs have ended
 	atomic.StoreUint32(&s.busy, 0)
 	if stepping {
 		stepUnpin()

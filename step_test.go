@@ -488,6 +488,28 @@ func TestStepsOfLastRef(t *testing.T) {
 	})
 }
 
+// The same is true if the Put is fast, and has looked at the page before that was given up.
+func TestStepsOfLastRefFast(t *testing.T) {
+	explore(t, 64, options{goHeap: true}, 2, func(c *core, x *explorer) func() {
+		xs := getSome(c, int(c.geo.slots)) // the current page is full
+		pg := pageOf(uintptr(xs[0]))
+		c.ref(xs[0])
+		x.on(1, func() {
+			c.put(xs[1]) // from here on, the lot is armed
+			xs[1] = c.get()
+		})
+		x.start(0, func() { xs = append(xs, c.get()) }) // gives it up
+		x.start(1, func() {
+			c.put(xs[0])
+			xs[0] = c.get()
+		})
+		return func() {
+			require.False(t, pg.keepsInVain())
+			putAll(t, c, xs)
+		}
+	})
+}
+
 // A second Put that comes while the slot is handed out again may free it under its new user, but
 // does no other harm, even if the slot is sampled.
 func TestStepsOfSampledGet(t *testing.T) {

@@ -223,6 +223,8 @@ var mutations = []mutation{
 		old: " || !push && !s.lot.armed {", new: " {"},
 	{name: "fast Put ends no generation", file: "put.go",
 		old: "atomic.CompareAndSwapUint32(&u.gens[hi], gen, gen+1)", new: "_ = gen"},
+	{name: "fast Put ends a Ref of a page that has become weak", file: "put.go",
+		old: "if atomic.LoadPointer(&pg.base) == nil {\n\t\t\t\tgoto slow\n\t\t\t}", new: "", tests: steps},
 	{name: "fast Put does not ask the scheduler", file: "put.go",
 		old: "if *word != taken || m.curg.stackguard0 == stackPreempt {", new: "if *word != taken {"},
 	{name: "fast Get before the signal", file: "get.go",
