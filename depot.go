@@ -183,7 +183,9 @@ func (d *depot) fresh() (*page, error) {
 
 // show lets others read d.pages without mu, up to its capacity. They may miss a page that moves
 // meanwhile, or see it twice. They find either nil or a page at each place, as a word of memory is
-// written whole, and of a page what was written before that: see fastTable. mu is held.
+// written whole. The pointer to a page is stored plainly here, which publishes nothing. But newPage
+// ends with an atomic store, and locking mu comes after that for all, so a reader that follows the
+// pointer sees what newPage has written. mu is held.
 func (d *depot) show() {
 	if shown := d.shown.Load(); shown == nil || cap(*shown) != cap(d.pages) {
 		all := d.pages[:cap(d.pages)]

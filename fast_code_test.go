@@ -269,13 +269,17 @@ type compiled struct {
 	relocations  map[string]bool // what the linker fills in for calls
 }
 
-type instruction struct{ op, args string }
+type instruction struct {
+	pc       int
+	file     string
+	op, args string
+}
 
 func (in instruction) String() string { return in.op + "\t" + in.args }
 
 var (
 	listedFunction    = regexp.MustCompile(`^(\S.*) STEXT `)
-	listedInstruction = regexp.MustCompile(`^\t0x[0-9a-f]+ \d+ \(.*?\)\t([A-Z]\S*)(?:\t(.*))?$`)
+	listedInstruction = regexp.MustCompile(`^\t0x[0-9a-f]+ (\d+) \((?:.*?/)?([^/]*?)(?::\d+)?\)\t([A-Z]\S*)(?:\t(.*))?$`)
 	listedCall        = regexp.MustCompile(`^\trel \S+ t=R_(?:CALL|DUFF)\w* (.*)\+\w+$`)
 	listedSymbol      = regexp.MustCompile(`^(.*)\(SB\)$`)
 	withinFunction    = regexp.MustCompile(`^\d+$`)
@@ -304,7 +308,8 @@ func parseCode(listing []byte) map[string]*compiled {
 		if m := listedCall.FindStringSubmatch(line); m != nil {
 			f.relocations[m[1]] = true
 		} else if m := listedInstruction.FindStringSubmatch(line); m != nil {
-			if in := (instruction{m[1], m[2]}); in.op == "TEXT" {
+			pc, _ := strconv.Atoi(m[1])
+			if in := (instruction{pc, m[2], m[3], m[4]}); in.op == "TEXT" {
 				f.text = in.args
 			} else {
 				f.instructions = append(f.instructions, in)
