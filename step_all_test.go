@@ -421,15 +421,18 @@ func (r *stage) verify() {
 	putAll(t, r.core, slices.Collect(maps.Keys(r.out)))
 }
 
-// The scenarios of TestStepsInAnyOrder. Each prepares the pool and starts goroutines. For each,
-// tools/mutants has a fault that it finds.
-var scenarios = []struct {
+// A plot is a scenario of TestStepsInAnyOrder. It prepares the pool and starts goroutines.
+type plot struct {
 	name    string
 	size    uintptr
 	o       options
 	most    int // preemptions
 	prepare func(r *stage)
-}{
+}
+
+// The plots of this library's own. For each, tools/mutants has a fault that it finds. Those of
+// sharded-slab are in step_slab_test.go.
+var plots = []plot{
 	{"foreign Put, disown", 8192, options{}, 2, func(r *stage) {
 		ys := r.takeSome(int(r.geo.slots)) // the current page is full
 		r.start(0, func() { r.take() })    // gives it up
@@ -611,7 +614,7 @@ func spareOf(r *stage, n int) []unsafe.Pointer {
 // two steps of a call.
 func TestStepsInAnyOrder(t *testing.T) {
 	defer SetProcessLimit(0) // a scenario that fails leaves its own
-	for _, sc := range scenarios {
+	for _, sc := range slices.Concat(plots, slabPlots) {
 		t.Run(sc.name, func(t *testing.T) {
 			explore(t, sc.size, sc.o, sc.most, func(c *core, x *explorer) func() {
 				r := &stage{core: c, x: x, out: make(map[unsafe.Pointer]bool)}

@@ -652,4 +652,11 @@ var mutations = []mutation{
 		new: "if atomic.StoreUint32(both, w&^(0xffff<<shift)|uint32(to)<<shift); from != to {"},
 	{name: "any order: All sees a slot whose Refs have ended", file: "contents.go", tests: inAnyOrder("resets,_All"),
 		old: "\twas := pg.claimSlot(i)\n\tc.leave(s)\n\treturn c.finishClaimed(op,", new: "\tc.leave(s)\n\twas := pg.claimSlot(i)\n\treturn c.finishClaimed(op,"},
+	{name: "any order: two PutRefs end one generation", file: "ref.go", tests: inAnyOrder("slab_racy_take"),
+		old: "\treturn atomic.CompareAndSwapUint32(&u.gens[i], gen, next)\n", new: "\tatomic.StoreUint32(&u.gens[i], next)\n\treturn true\n"},
+	{name: "any order: PutRef does not look whether it was the first", file: "ref.go", tests: inAnyOrder("slab_racy_take,_Go_heap"),
+		old: "if u == nil || !u.raise(i, uint32(id>>32)) {", new: "if u == nil || !u.raise(i, uint32(id>>32)) && !c.goHeap {"},
+	{name: "any order: PutRef resets before it is the first", file: "ref.go", tests: inAnyOrder("slab_racy_clear"),
+		old: "\tu, i := refs.find(c.spec, id)\n\tif u == nil || !u.raise(i, uint32(id>>32)) {",
+		new: "\tif c.reset != nil {\n\t\tc.reset(x)\n\t}\n\tu, i := refs.find(c.spec, id)\n\tif u == nil || !u.raise(i, uint32(id>>32)) {"},
 }
