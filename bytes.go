@@ -202,7 +202,8 @@ func (b *Bytes) mustGet(n int) []byte {
 
 // TryGet is [Bytes.Get] for programs that can do without a slice. Instead of a panic, it returns nil
 // and an error that wraps [ErrLimit], [ErrOutOfMemory] or [ErrClosed]. It takes some nanoseconds
-// longer.
+// longer. Lengths above [MaxSlotSize] are for make, which panics, or ends the program, where Go has
+// no memory for them: check a length that comes from outside.
 func (b *Bytes) TryGet(n int) ([]byte, error) {
 	b.requireNew()
 	if n < 0 {
