@@ -146,12 +146,16 @@ func (c *core) getFor(g *getting) (x unsafe.Pointer, isFresh bool, err error) {
 	watch := g.isSampled || watchAll
 	if c.guardEvery != 0 && s.guardDue() {
 		c.leave(s)
-		if x = c.guards.get(); x != nil {
+		x, refused := c.guards.get()
+		if x != nil {
 			c.got(g.op, x, g.isSampled)
 			if c.construct != nil {
 				err = c.makeObject(g.op, x, watched) // its last memory is gone
 			}
 			return x, false, err
+		}
+		if refused {
+			c.slotsFreed(1) // for closing.left, that may be one too many: see close.go
 		}
 		if s, err = c.enter(g.op); err != nil {
 			return nil, false, err

@@ -86,18 +86,19 @@ func (s *shard) guardDue() bool {
 	return s.guardIn == 0
 }
 
-// get returns a guarded slot, or nil if there is none now.
-func (g *guards) get() unsafe.Pointer {
-	pg := g.take()
+// get returns a guarded slot, or nil if there is none now. refused says that the system has refused one,
+// which counted until then: the caller has to tell those who may have waited because of that.
+func (g *guards) get() (x unsafe.Pointer, refused bool) {
+	pg, refused := g.take()
 	if pg == nil {
-		return nil
+		return nil, refused
 	}
 	err := system.Load().protect(pg.guard.mem, true)
 	g.depot.mu.Lock()
 	defer g.depot.mu.Unlock()
 	if err != nil {
 		g.rest(pg)
-		return nil
+		return nil, true
 	}
 	pg.guard.got, pg.guard.put = callers(), nil
 	*pg.link(0) = watched
@@ -105,11 +106,11 @@ func (g *guards) get() unsafe.Pointer {
 		*pg.link(0) = leaving // its object is not made yet
 	}
 	g.served++
-	return pg.slot(0)
+	return pg.slot(0), false
 }
 
-// take takes a guard that is not in use, or makes one, or returns nil.
-func (g *guards) take() *page {
+// take takes a guard that is not in use, or makes one, or returns nil. refused is as in get.
+func (g *guards) take() (pg *page, refused bool) {
 	d := g.depot
 	n := guardGranules(g.spec.geo.stride)
 	pages := g.pages(n)
@@ -117,27 +118,27 @@ func (g *guards) take() *page {
 	switch {
 	case d.closed.Load():
 		d.mu.Unlock()
-		return nil
+		return nil, false
 	case len(g.all) >= g.most(n) || guardsOfAll.Load() >= guardMaxProcess || d.reserve(pages, 1) == 0:
 		defer d.mu.Unlock()
 		if len(g.idle) == 0 {
-			return nil
+			return nil, false
 		}
-		pg := g.idle[0]
+		pg = g.idle[0]
 		g.idle = g.idle[1:]
 		g.counted()
-		return pg
+		return pg, false
 	}
 	guardsOfAll.Add(1)
 	d.mu.Unlock()
-	pg := newGuard(g.spec, n, &d.purged)
+	pg = newGuard(g.spec, n, &d.purged)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.making -= pages
 	if pg == nil {
 		d.uncount(pages, 1)
 		guardsOfAll.Add(-1)
-		return nil
+		return nil, true
 	}
 	d.guarded += pages
 	g.all = append(g.all, pg)
@@ -145,9 +146,9 @@ func (g *guards) take() *page {
 	pg.mem.publish(pg)
 	if d.closed.Load() {
 		g.release(pg)
-		return nil
+		return nil, false
 	}
-	return pg
+	return pg, false
 }
 
 // guardGranules returns how many granules a guard takes: the slot's OS pages, and an inaccessible

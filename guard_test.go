@@ -195,6 +195,67 @@ func TestGuardRefused(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
+// A guard that the system refuses makes room for whoever has begun to wait because of it.
+func TestRefusedGuardEndsWait(t *testing.T) {
+	needsOSMemory(t)
+	for name, isMade := range map[string]bool{"a new one": false, "one that was put": true} {
+		t.Run(name, func(t *testing.T) {
+			oneP(t)
+			p := newStill[[1024]byte](t, WithLimit(8<<16), WithGuardSampling(1))
+			if isMade {
+				p.Put(guarded(t, p))
+			}
+			xs := simBatch(p, 7*p.Stats().SlotsPerPage) // the guard has the last page
+			var got <-chan *[1024]byte
+			refuseProtect(t, func() {
+				if got == nil {
+					got = aWait(t, p, 1)
+					for !p.core.isExhausted() {
+						runtime.Gosched()
+					}
+				}
+			})
+			x, err := p.TryGet()
+			require.NoError(t, err, "the room of the guard is a page")
+			require.NotNil(t, got)
+			p.PutBatch(append(xs, x, <-got))
+		})
+	}
+}
+
+// refuseProtect has the system refuse to change what memory is accessible, until the test ends. meanwhile
+// is called first.
+func refuseProtect(t *testing.T, meanwhile func()) {
+	before := system.Load()
+	t.Cleanup(func() { system.Store(before) })
+	refusing := *before
+	refusing.protect = func([]byte, bool) error {
+		meanwhile()
+		return errFault
+	}
+	system.Store(&refusing)
+}
+
+// A guarded slot that the system refuses does not count as one that is out, for CloseWhenEmpty.
+func TestRefusedGuardAndCloseWhenEmpty(t *testing.T) {
+	needsOSMemory(t)
+	oneP(t)
+	p := New[[1024]byte](WithGuardSampling(1), WithLimit(8<<16))
+	p.core.stopClock()
+	p.Put(guarded(t, p))
+	xs := simBatch(p, 7*p.Stats().SlotsPerPage)
+	defer SetProcessLimit(0)
+	refuseProtect(t, func() {
+		if SetProcessLimit(1) == 0 { // so that the Get fails
+			require.NoError(t, p.CloseWhenEmpty())
+		}
+	})
+	_, err := p.TryGet()
+	require.ErrorIs(t, err, ErrLimit)
+	p.PutBatch(xs)
+	require.ErrorIs(t, p.Close(), ErrClosed)
+}
+
 // A guard whose memory may be somebody else's after its purge is not used again, nor is its page.
 func TestGuardLost(t *testing.T) {
 	needsOSMemory(t)

@@ -469,7 +469,9 @@ var mutations = []mutation{
 	{name: "guards half made go to the arena as they are", file: "guard.go",
 		old: "theArena.unseal(mem, purged) // a part of it may be inaccessible", new: "theArena.free(mem, purged)"},
 	{name: "guards used again at once", file: "guard.go",
-		old: "pg := g.idle[0]\n\t\tg.idle = g.idle[1:]\n", new: "pg := g.idle[len(g.idle)-1]\n\t\tg.idle = g.idle[:len(g.idle)-1]\n"},
+		old: "pg = g.idle[0]\n\t\tg.idle = g.idle[1:]\n", new: "pg = g.idle[len(g.idle)-1]\n\t\tg.idle = g.idle[:len(g.idle)-1]\n"},
+	{name: "a guard that is refused makes room, and nobody is told", file: "get.go",
+		old: "\t\tif refused {\n", new: "\t\tif refused && false {\n"},
 	// typecheck.go, sample.go, stats.go
 	{name: "pointers in arrays pass", file: "typecheck.go",
 		old: "\t\treturn findPointer(t.Elem(), path+\"[]\")\n", new: "\t\treturn \"\", nil\n"},
