@@ -289,6 +289,9 @@ func (r *refTable) make(pg *page) *refUnit {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if units := (int(pg.reserved)-1)/unitSlots + 1; units > maxUnits-int(r.next)+len(r.free) {
+		panic(fmt.Errorf("%w: Refs need more than %d units of %d slots; Trim pools whose pages have Refs and no slot in use", ErrLimit, maxUnits, unitSlots))
+	}
 	var first *refUnit
 	for end := pg.reserved; end > 0; { // from the last unit on, so that each links to the next
 		begin := (end - 1) / unitSlots * unitSlots
@@ -332,15 +335,12 @@ func (r *refTable) newUnit(n int, withGiven bool) *refUnit {
 	return u
 }
 
-// take returns a unit that no page has. mu is held.
+// take returns a unit that no page has. There is one. mu is held.
 func (r *refTable) take() freeUnit {
 	if n := len(r.free); n > 0 {
 		f := r.free[n-1]
 		r.free = r.free[:n-1]
 		return f
-	}
-	if r.next == maxUnits {
-		panic(fmt.Errorf("%w: Refs need more than %d units of %d slots; Trim pools whose pages have Refs and no slot in use", ErrLimit, maxUnits, unitSlots))
 	}
 	number := r.next
 	r.next++

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"unsafe"
@@ -423,4 +424,54 @@ func TestGenerationPerPut(t *testing.T) {
 		}
 		p.PutBatch(keep)
 	}
+}
+
+// fewUnits leaves so many units for pages that get their first Ref, until the test ends.
+func fewUnits(t *testing.T, n uint32) {
+	refs.mu.Lock()
+	defer refs.mu.Unlock()
+	next, free := refs.next, refs.free
+	refs.next, refs.free = maxUnits-n, nil
+	refs.table[(maxUnits-1)/unitStep].Store(new([unitStep]atomic.Pointer[refUnit]))
+	t.Cleanup(func() {
+		refs.mu.Lock()
+		defer refs.mu.Unlock()
+		others := slices.DeleteFunc(refs.free, func(f freeUnit) bool { return f.number >= maxUnits-n })
+		refs.next, refs.free = next, append(free, others...)
+	})
+}
+
+// When the process has as many pages with Refs as it may have, whatever needs another one fails. It
+// takes nothing from those that need less, and works again when pages with Refs have been released.
+func TestNoMoreRefs(t *testing.T) {
+	oneP(t)
+	p, q := newStill[[8]byte](t), newStill[[64]byte](t)
+	x := p.Get()
+	units := (p.Stats().SlotsPerPage-1)/unitSlots + 1
+	require.Greater(t, units, 1)
+	fewUnits(t, uint32(units-1))
+	for range 3 {
+		requirePanic(t, ErrLimit, func() { p.Ref(x) })
+		requirePanic(t, ErrLimit, func() { p.GetRef() })
+		requirePanic(t, ErrLimit, func() {
+			for range p.All() {
+				t.Error("a slot without a Ref")
+			}
+		})
+		require.Equal(t, 1, p.Stats().Live)
+		require.NoError(t, p.core.checkInvariants())
+	}
+	for range 3 {
+		var xs []*[64]byte // each in a page of its own
+		for range units - 1 {
+			batch := simBatch(q, q.Stats().SlotsPerPage)
+			require.Same(t, batch[0], q.Deref(q.Ref(batch[0])))
+			xs = append(xs, batch...)
+		}
+		y := simBatch(q, q.Stats().SlotsPerPage)
+		requirePanic(t, ErrLimit, func() { q.Ref(y[0]) })
+		q.PutBatch(append(xs, y...))
+		q.Trim()
+	}
+	p.Put(x)
 }
