@@ -734,6 +734,11 @@ func awaitEmptyTable(t *testing.T) {
 }
 
 // The Nth call of the system, or of a function that a pool was given, fails.
+//
+// Of a page on the Go heap, the system can refuse what the arena gives it: its words, and the leaf of the
+// table. Memory that Go allocates is not among that: arrays of slots, headers, units of Refs, tables of
+// shards and classes. Where the system refuses it, Go ends the process (goNeeds), and no recover sees
+// that; [debug.SetMemoryLimit] refuses nothing. So no state of the library matters afterwards.
 func TestFaultsOnHeap(t *testing.T) {
 	needsOSMemory(t)
 	for name, count := range map[string]int{"once": 1, "twice": 2, "from then on": math.MaxInt} {
