@@ -107,9 +107,10 @@ type madeObject struct {
 	_              [7900]byte
 }
 
+// A scannedObject is one that the collector looks into: inside finds the other.
 type scannedObject struct {
-	madeObject
-	tag *uint64
+	_ madeObject
+	_ *uint64
 }
 
 const wholeObject = 0x600d
@@ -514,15 +515,17 @@ func TestFaultsWhileOthersWait(t *testing.T) {
 			if testing.Short() || watchAll {
 				step = 5
 			}
+			reserves := 0
 			for _, some := range []int{1, 10, math.MaxInt} {
 				for _, functions := range []bool{false, true} {
 					struck := failEachCall(t, nil, some, step, func(f *failingCalls) worker {
 						return kind.new(f, functions, functions)
 					})
 					t.Logf("%d from each call on, with functions %t: %v", some, functions, struck)
-					assert.Positive(t, struck["reserve"])
+					reserves += struck["reserve"]
 				}
 			}
+			assert.Positive(t, reserves)
 		})
 	}
 }
