@@ -445,3 +445,48 @@ func TestMemoryName(t *testing.T) {
 	}
 	assert.Contains(t, string(smaps), "[anon:warmpage pool]")
 }
+
+// Memory that was purged is used again before a chunk behind it.
+func TestPurgedMemoryIsUsed(t *testing.T) {
+	a := newArena(t)
+	t.Cleanup(stopClock())
+	var purged atomic.Int64
+	first, err := a.alloc(1)
+	require.NoError(t, err)
+	runs := []run{first}
+	for runs[len(runs)-1].chunk == first.chunk {
+		r, err := a.alloc(1)
+		require.NoError(t, err)
+		runs = append(runs, r)
+	}
+	a.free(first, &purged)
+	a.purgeFrom(&purged)
+	again, err := a.alloc(1)
+	require.NoError(t, err)
+	assert.Same(t, first.chunk, again.chunk)
+	for _, r := range append(runs[1:], again) {
+		a.free(r, &purged)
+	}
+	a.purgeFrom(&purged)
+}
+
+// Regions begin at a step of the table, wherever the system reserves memory.
+func TestRegionsBeginAtAStep(t *testing.T) {
+	needsOSMemory(t)
+	a := newArena(t)
+	before := system.Load()
+	defer system.Store(before)
+	odd := *before
+	odd.reserve = func(size uintptr) ([]byte, error) {
+		mem, err := before.reserve(size + tableStep)
+		if err != nil {
+			return nil, err
+		}
+		skip := (tableStep/2 - addressOf(mem)) % tableStep
+		return mem[skip:][:size], nil
+	}
+	system.Store(&odd)
+	p := newStill[[64]byte](t)
+	p.Put(p.Get())
+	assert.Zero(t, addressOf(a.regions[0].mem)%tableStep)
+}

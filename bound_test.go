@@ -178,3 +178,16 @@ func TestBoundRefused(t *testing.T) {
 		assert.Panics(t, func() { NewBytes(opt) })
 	}
 }
+
+// A Get at the pool's own bound takes no memory from other pools.
+func TestMaxSlotsLeaveOthersAlone(t *testing.T) {
+	noQuarantine(t)
+	other, p := newStill[[72]byte](t), newStill[[64]byte](t, WithMaxSlots(1))
+	other.Put(other.Get())
+	require.Equal(t, 1, other.Stats().Pages)
+	x := p.Get()
+	_, err := p.TryGet()
+	require.ErrorIs(t, err, ErrLimit)
+	assert.Equal(t, 1, other.Stats().Pages)
+	p.Put(x)
+}

@@ -515,6 +515,7 @@ func TestBytesClose(t *testing.T) {
 			"TryPut foreign":   func() { b.TryPut(make([]byte, 10)) },
 			"Grow":             func() { b.Grow(s, 5000) },
 			"Grow a lot":       func() { b.Grow(s, MaxSlotSize) },
+			"Grow from none":   func() { b.Grow(nil, MaxSlotSize+1) },
 			"Trim":             func() { b.Trim() },
 		} {
 			err := caught(func() error { call(); return nil })
@@ -929,6 +930,84 @@ func TestBytesLimitContended(t *testing.T) {
 		require.NoError(t, err)
 		b.Put(s)
 	}, WithLimit(640<<10))
+}
+
+// Gets that both find no class make one.
+func TestBytesClassIsMadeOnce(t *testing.T) {
+	eachBytes(t, func(t *testing.T, b *Bytes) {
+		first, err := b.makeClass(3)
+		require.NoError(t, err)
+		second, err := b.makeClass(3)
+		require.NoError(t, err)
+		assert.Same(t, first, second)
+	})
+}
+
+// A Get that has waited for the search of another one tries again if there is room by now, although
+// that search found nothing.
+func TestBytesRoomAfterSearch(t *testing.T) {
+	eachBytes(t, func(t *testing.T, b *Bytes) {
+		b.Put(b.Get(100))
+		c := b.cores()[0]
+		b.family.limit = b.family.used.Load() + c.depot.bytes(1)
+		b.kin.mu.Lock() // as during a search
+		found := make(chan bool)
+		go func() { found <- b.takeFromKin(c) }()
+		waitForSearching(1)
+		b.kin.begun.Add(1)
+		b.kin.failed = true
+		b.kin.mu.Unlock()
+		assert.True(t, <-found)
+	})
+}
+
+// Classes that take pages at the same time stay within the limit, and all that they take is counted.
+func TestBytesLimitIsExact(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	f := family{limit: 100}
+	var wg group
+	var taken, tooMany atomic.Int32
+	for range 4 {
+		wg.Go(func() {
+			for range times(200_000) {
+				if !f.take(60) {
+					runtime.Gosched()
+					continue
+				}
+				if taken.Add(1) > 1 {
+					tooMany.Add(1)
+				}
+				taken.Add(-1)
+				f.giveBack(60)
+			}
+		})
+	}
+	wg.Wait()
+	assert.Zero(t, tooMany.Load())
+	assert.Zero(t, f.used.Load())
+}
+
+// A search of the classes goes on as long as pages of theirs are on their way.
+func TestBytesSearchWaitsForPages(t *testing.T) {
+	skipUnlessPinned(t)
+	eachBytes(t, func(t *testing.T, b *Bytes) {
+		s := b.Get(100)
+		transit := &b.cores()[0].depot.transit
+		transit.enter() // as if a tick had a page
+		before := system.Load()
+		defer system.Store(before)
+		counting, searches := *before, 0
+		counting.barrier = func() bool {
+			if searches++; searches == 3 {
+				transit.leave()
+			}
+			return before.barrier()
+		}
+		system.Store(&counting)
+		assert.False(t, b.releaseEmpty(), "nothing is free")
+		assert.Greater(t, searches, 3)
+		b.Put(s)
+	})
 }
 
 // Where the system refuses memory, what was counted for the limit is given back.

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,6 +31,20 @@ func TestExpiryByTime(t *testing.T) {
 	p.Put(p.Get())
 	assert.True(t, p.core.alarm.armed.Load(), "the next use arms it again")
 	require.NoError(t, p.Close())
+}
+
+// Whoever begins to wait while the clock rings is seen by it, or sees that it stands still.
+func TestClockLooksWhenItStands(t *testing.T) {
+	k := new(clock)
+	looks := 0
+	k.init(func() {}, func() bool {
+		looks++
+		assert.False(t, k.running.Load(), "whoever begins to wait now does not start it")
+		return false
+	})
+	k.running.Store(true)
+	k.ring()
+	assert.Equal(t, 1, looks)
 }
 
 // The slots that an idle P has go to goroutines on other Ps.
@@ -162,4 +177,46 @@ func TestArmWhileRingEnds(t *testing.T) {
 			require.True(t, alarms[i].alarm.armed.Load(), "round %d: %d ticks are left, and none will come", round, alarms[i].alarm.left.Load())
 		}
 	}
+}
+
+// A P that goes idle again gives its pages up again.
+func TestIdleAgain(t *testing.T) {
+	oneP(t)
+	p := newStill[[64]byte](t)
+	for range 2 {
+		p.Put(p.Get())
+		require.Equal(t, 1, p.Stats().Pages)
+		for range 3 * windowSole {
+			p.core.tick()
+		}
+		require.Zero(t, p.Stats().Pages)
+	}
+}
+
+// A pool that is armed while others have their tick is not forgotten.
+func TestArmedDuringTick(t *testing.T) {
+	skipUnlessPinned(t)
+	defer stopClock()()
+	p, q := New[[64]byte](), New[[64]byte]()
+	p.Put(p.Get())
+	before := system.Load()
+	defer system.Store(before)
+	arming, armedThen := *before, 0
+	arming.barrier = func() bool {
+		if armedThen++; armedThen == 1 {
+			q.core.arm()
+		}
+		return before.barrier()
+	}
+	system.Store(&arming)
+	for armedThen == 0 {
+		tickAll() // the second one finds that P idle
+	}
+	system.Store(before)
+	armed.mu.Lock()
+	isArmed := slices.Contains(armed.pools, &q.core)
+	armed.mu.Unlock()
+	assert.True(t, isArmed)
+	require.NoError(t, p.Close())
+	require.NoError(t, q.Close())
 }

@@ -237,3 +237,47 @@ func TestAdoptsPartialPagesFirst(t *testing.T) {
 	simFill(t, c, b, 3*n)
 	assert.Equal(t, spares, c.depot.spares.Load(), "b uses its own")
 }
+
+// If the depot finds that a Put has claimed a spare page, it tells those who search: they may have
+// looked for the page with the shard before that Put.
+func TestClaimedSparePageIsTold(t *testing.T) {
+	for name, look := range map[string]func(d *depot){
+		"adopt":  func(d *depot) { require.Nil(t, d.adopt()) },
+		"expire": func(d *depot) { d.expire(true, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, shards := sim(t, 64, 2)
+			a, b := shards[0], shards[1]
+			xs := simFill(t, c, a, 10)
+			simTick(c, a, true)
+			require.Len(t, c.depot.spare, 1)
+			simDrain(t, c, b, xs)
+			b.flush(0) // this claims the page
+			c.settle(b.takeOutbox())
+			before := c.depot.lookAround()
+			look(&c.depot)
+			assert.Empty(t, c.depot.spare)
+			assert.False(t, c.depot.transit.quietSince(before.transit))
+			require.NoError(t, c.checkInvariants())
+		})
+	}
+}
+
+// A pool that is closed while it makes a page gives the page's memory back.
+func TestCloseWhileAPageIsMade(t *testing.T) {
+	a := newArena(t)
+	p := New[[64]byte]()
+	before := system.Load()
+	defer system.Store(before)
+	closing := *before
+	closing.reserve = func(size uintptr) ([]byte, error) {
+		system.Store(before)
+		require.NoError(t, p.Close())
+		return before.reserve(size)
+	}
+	system.Store(&closing)
+	_, err := p.TryGet()
+	require.ErrorIs(t, err, ErrClosed)
+	assert.Zero(t, ReadMemory().InUse)
+	assert.Zero(t, a.wordsInUse())
+}

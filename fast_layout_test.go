@@ -245,6 +245,7 @@ func TestLayoutWrongLater(t *testing.T) {
 	assert.False(t, usesFastPaths(old))
 	assert.False(t, usesFastPaths(other))
 	assert.Equal(t, accessPinned, old.Stats().Access)
+	assert.True(t, old.core.fast == fastTable{}, "nor for Ps beyond the first ones")
 	useWith(t, accessPinned)
 }
 

@@ -490,3 +490,53 @@ func TestGuardsOfAllPools(t *testing.T) {
 	}
 	assert.Equal(t, before, guardsOfAll.Load())
 }
+
+// A guard that the system does not make accessible is not in use.
+func TestGuardStaysInaccessible(t *testing.T) {
+	needsOSMemory(t)
+	p := newStill[[64]byte](t, WithGuardSampling(1))
+	before := system.Load()
+	defer system.Store(before)
+	refusing := *before
+	refusing.protect = func(mem []byte, accessible bool) error {
+		if accessible && len(mem) == osPageSize {
+			return ErrOutOfMemory
+		}
+		return before.protect(mem, accessible)
+	}
+	system.Store(&refusing)
+	x, err := p.TryGet()
+	require.NoError(t, err)
+	assert.Zero(t, p.Stats().GuardedGets)
+	assert.Equal(t, 1, p.Stats().Live)
+	p.Put(x)
+	assert.Len(t, p.core.guards.idle, 1)
+}
+
+// At a bound of slots, guards take an eighth of them.
+func TestGuardsOfFewSlots(t *testing.T) {
+	needsOSMemory(t)
+	p := newStill[[64]byte](t, WithMaxSlots(16), WithGuardSampling(1))
+	xs := fillUp(t, p)
+	assert.Len(t, xs, 16)
+	assert.EqualValues(t, 2, p.Stats().GuardedGets)
+	p.PutBatch(xs)
+}
+
+// All does not see a guarded slot whose object is being made.
+func TestAllWhileGuardedObjectIsMade(t *testing.T) {
+	needsOSMemory(t)
+	var p *Pool[quote]
+	seen, made := 0, 0
+	p = newStill[quote](t, WithGuardSampling(1), WithInit(func(*quote) {
+		made++
+		for range p.All() {
+			seen++
+		}
+	}))
+	x := p.Get()
+	assert.Positive(t, p.Stats().GuardedGets)
+	assert.Positive(t, made)
+	assert.Zero(t, seen)
+	p.Put(x)
+}

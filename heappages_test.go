@@ -247,12 +247,16 @@ func TestGoHeapRefs(t *testing.T) {
 func TestGoHeapForgottenPool(t *testing.T) {
 	var kept *heapNode
 	var pages *heapPages
+	awaitForgotten(t)
+	units := unitsInUse()
 	func() {
 		p := New[heapNode](WithGoHeap(), WithInit(func(x *heapNode) { x.buf = make([]byte, 100) }))
 		for range 1000 {
 			kept = p.Get()
 		}
 		assert.GreaterOrEqual(t, ReadMemory().GoHeap, p.Stats().MappedBytes)
+		p.Ref(kept)
+		assert.Greater(t, unitsInUse(), units)
 		pages = p.core.depot.onHeap
 	}()
 	gcUntil(t, func() bool {
@@ -261,6 +265,7 @@ func TestGoHeapForgottenPool(t *testing.T) {
 		return len(pages.pages) == 0
 	})
 	assert.Len(t, kept.buf, 100)
+	assert.Equal(t, units, unitsInUse())
 }
 
 // A pool off the Go heap is there as long as it has pages.
@@ -799,6 +804,9 @@ func TestGoHeapPages(t *testing.T) {
 			if scanned {
 				header = 8
 			}
+			if g.pageSize <= 32<<10 {
+				require.LessOrEqual(t, g.slots*g.stride+header, g.pageSize, "the array is of a larger class")
+			}
 			switch {
 			case g.slots >= 64 && g.pageSize == 8<<10:
 			case g.slots >= 64:
@@ -909,6 +917,7 @@ func TestGoHeapLostBeforeSuccessor(t *testing.T) {
 
 // If Go allocates no array that will do, a Get gets an error, and a later one tries again.
 func TestGoHeapRefusesArrays(t *testing.T) {
+	a := newArena(t)
 	p := newStill[heapNode](t, WithGoHeap())
 	align := p.core.align
 	p.core.align = 1 << 30 // as if arrays began in the middle of a step of the table
@@ -916,10 +925,14 @@ func TestGoHeapRefusesArrays(t *testing.T) {
 	require.ErrorIs(t, err, ErrOutOfMemory)
 	assert.ErrorContains(t, err, "Go allocates no array of")
 	assert.Zero(t, p.Stats().Pages)
+	assert.Zero(t, a.wordsInUse())
 	require.NoError(t, p.core.checkInvariants())
 	p.core.align = align
 	p.Put(p.Get())
 	require.NoError(t, p.core.checkInvariants())
+	assert.NotZero(t, a.wordsInUse())
+	p.Trim()
+	assert.Zero(t, a.wordsInUse())
 }
 
 // A page that was strong for the time of a tick, and is spare and empty at its end, stays with the
@@ -941,4 +954,16 @@ func TestGoHeapStrongPageBecomesSpare(t *testing.T) {
 	assert.Zero(t, b.retired.len)
 	require.NoError(t, c.checkInvariants())
 	require.True(t, simPut(c, a, y))
+}
+
+// No page enters the table where another one is.
+func TestGoHeapPagesShareNoStep(t *testing.T) {
+	p := newStill[heapNode](t, WithGoHeap())
+	x := p.Get()
+	pg := pageOf(uintptr(unsafe.Pointer(x)))
+	other := &page{heap: pg.heap}
+	other.stride, other.reserved = pg.stride, pg.reserved
+	require.False(t, other.enterAlone())
+	require.Same(t, pg, pageOf(uintptr(unsafe.Pointer(x))))
+	p.Put(x)
 }

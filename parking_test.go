@@ -209,6 +209,7 @@ func TestForget(t *testing.T) {
 	}
 	require.Equal(t, noPage, pageOf(xs[0]), "released")
 	require.Equal(t, xs[0], uintptr(a.lot.places[0].slot), "the stale entry")
+	require.NotZero(t, a.signals()&signalForget)
 
 	other, theirs := sim(t, 64, 1)
 	again := simFill(t, other, theirs[0], 1)

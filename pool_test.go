@@ -606,3 +606,15 @@ func TestCopiedPool(t *testing.T) {
 	p.PutBatch(xs)
 	require.NoError(t, p.core.checkInvariants())
 }
+
+// The current page is no warm one when a Get has come back to it.
+func TestWarmPageInUse(t *testing.T) {
+	oneP(t)
+	p := newStill[[64]byte](t)
+	p.Put(p.Get())
+	p.core.flush()
+	require.Equal(t, 1, p.Stats().WarmPages)
+	x := p.Get()
+	assert.Zero(t, p.Stats().WarmPages)
+	p.Put(x)
+}

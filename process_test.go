@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -291,4 +292,58 @@ func TestTrimAll(t *testing.T) {
 	pages := int64(a.Stats().Pages + b.Stats().Pages)
 	assert.GreaterOrEqual(t, TrimAll(), pages<<16)
 	assert.Zero(t, a.Stats().Pages+b.Stats().Pages)
+}
+
+// Memory that pools on the Go heap keep would not help a Get at the limit.
+func TestProcessLimitLeavesTheGoHeapAlone(t *testing.T) {
+	noQuarantine(t)
+	newArena(t)
+	onHeap := newStill[heapNode](t, WithGoHeap())
+	onHeap.Put(onHeap.Get())
+	require.Equal(t, 1, onHeap.Stats().Pages)
+	SetProcessLimit(1 << 16)
+	defer SetProcessLimit(0)
+	p := newStill[[64]byte](t)
+	p.PutBatch(fillUp(t, p))
+	assert.Equal(t, 1, onHeap.Stats().Pages)
+}
+
+// A Get at the limit takes the memory of guards that another pool does not use.
+func TestProcessLimitTakesGuards(t *testing.T) {
+	needsOSMemory(t)
+	noQuarantine(t)
+	newArena(t)
+	other := newStill[[64]byte](t, WithGuardSampling(1))
+	other.Put(guarded(t, other))
+	require.Equal(t, 1, other.Stats().Pages)
+	SetProcessLimit(ReadMemory().Committed)
+	defer SetProcessLimit(0)
+	p := newStill[[64]byte](t)
+	x, err := p.TryGet()
+	require.NoError(t, err)
+	p.Put(x)
+	assert.Zero(t, other.Stats().Pages)
+}
+
+// A limit below what released pages still have takes that back at once.
+func TestProcessLimitPurges(t *testing.T) {
+	needsOSMemory(t)
+	noQuarantine(t)
+	newArena(t)
+	p := newStill[[64]byte](t)
+	p.Put(p.Get())
+	p.core.releaseEmpty(0)
+	require.Positive(t, ReadMemory().Warm)
+	SetProcessLimit(1)
+	defer SetProcessLimit(0)
+	assert.Zero(t, ReadMemory().Warm)
+}
+
+func TestLeaksComeByAddress(t *testing.T) {
+	p := newStill[[64]byte](t, WithProfile(1))
+	xs := simBatch(p, 50)
+	leaks := slices.DeleteFunc(Leaks(), func(l Leak) bool { return l.ID != p.Stats().ID })
+	require.Len(t, leaks, 50)
+	assert.True(t, slices.IsSortedFunc(leaks, func(a, b Leak) int { return cmp.Compare(a.Addr, b.Addr) }))
+	p.PutBatch(xs)
 }

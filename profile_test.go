@@ -2,6 +2,8 @@ package pool
 
 import (
 	"bytes"
+	"compress/gzip"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,4 +213,30 @@ func TestGetsDoesNotGoDown(t *testing.T) {
 	assert.EqualValues(t, 2, p.Stats().Gets)
 	p.Put(p.Get())
 	assert.EqualValues(t, 2, p.Stats().Gets)
+}
+
+// The sample of a batch is the slot that it fell on, whichever page that is in.
+func TestProfileOfBatchFromTwoPages(t *testing.T) {
+	oneP(t)
+	p := newStill[[1024]byte](t, WithProfile(1<<30))
+	first := simBatch(p, p.Stats().SlotsPerPage-10)
+	s := p.core.shards.Load().present()[0]
+	clear(p.core.watches.samples)
+	s.sampleIn = 20
+	xs := simBatch(p, 40)
+	require.NotEqual(t, pageOf(address(xs[0])), pageOf(address(xs[19])))
+	assert.Len(t, p.core.watches.samples, 1)
+	assert.Contains(t, p.core.watches.samples, address(xs[19]))
+	p.PutBatch(append(first, xs...))
+}
+
+// The numbers in pprof's format are rounded.
+func TestProfileRounds(t *testing.T) {
+	var written bytes.Buffer
+	require.NoError(t, writeProto(&written, []liveSample{{pool: "p", slots: 1.6, bytes: 2.6}}))
+	zr, err := gzip.NewReader(&written)
+	require.NoError(t, err)
+	text, err := io.ReadAll(zr)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), string([]byte{sampleValue<<3 | 2, 2, 2, 3}), "the values of the sample")
 }

@@ -13,6 +13,68 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// If there are no more numbers for Refs, Ref and All panic, and the pool goes on without.
+func TestNoMoreRefs(t *testing.T) {
+	p := New[linked]()
+	x := p.Get()
+	refs.mu.Lock()
+	next, free := refs.next, refs.free
+	refs.next, refs.free = maxUnits, nil
+	refs.mu.Unlock()
+	defer func() {
+		refs.mu.Lock()
+		refs.next, refs.free = next, append(free, refs.free...)
+		refs.mu.Unlock()
+	}()
+	requirePanic(t, ErrLimit, func() { p.Ref(x) })
+	requirePanic(t, ErrLimit, func() { p.GetRef() })
+	requirePanic(t, ErrLimit, func() {
+		for range p.All() {
+			t.Error("a slot without a Ref")
+		}
+	})
+	for _, s := range p.core.shards.Load().present() {
+		require.True(t, s.mu.TryLock(), "a shard stays seized")
+		s.mu.Unlock()
+	}
+	require.Equal(t, 1, p.Live())
+	p.Put(x)
+	require.NoError(t, p.Close())
+}
+
+// A Put on the fast path passes over generation 0 too.
+func TestRefWrapByPut(t *testing.T) {
+	oneP(t)
+	p := newStill[quote](t)
+	p.Put(p.Get())
+	x := p.Get()
+	p.Ref(x)
+	pg := pageOf(address(x))
+	i, _ := pg.indexOf(address(x))
+	pg.firstUnit().gens[i] = math.MaxUint32
+	stale := p.Ref(x)
+	p.Put(x)
+	require.Nil(t, p.Deref(stale))
+	x = p.Get()
+	require.Same(t, x, p.Deref(p.Ref(x)))
+	p.Put(x)
+}
+
+// Numbers whose generations come near their end are not used again.
+func TestRefNearItsEnd(t *testing.T) {
+	oneP(t)
+	p := newStill[quote](t)
+	x := p.Get()
+	p.Ref(x)
+	pg := pageOf(address(x))
+	u := pg.firstUnit()
+	i, _ := pg.indexOf(address(x))
+	u.gens[i] = 1 << 31
+	p.Put(x)
+	p.Trim()
+	requireGivenUp(t, u)
+}
+
 // A linked object is a pooled type whose values refer to each other.
 type linked struct {
 	next, prev Ref[linked]

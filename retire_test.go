@@ -293,3 +293,78 @@ func TestBudgetOfWhatOthersEmpty(t *testing.T) {
 	}
 	require.NoError(t, c.checkInvariants())
 }
+
+// What a shard has taken into use fades by an eighth at each tick. A period begins with what is left.
+func TestDemand(t *testing.T) {
+	var d demand
+	take := func(n int) {
+		for range n {
+			d.take(new(page))
+		}
+	}
+	take(80)
+	require.Equal(t, 80, d.taken)
+	d.tick(1)
+	require.Equal(t, 70, d.taken)
+	require.Equal(t, [2]int{80, 0}, d.most)
+	d.tick(windowSeveral)
+	require.Equal(t, [2]int{61, 80}, d.most)
+	take(3)
+	require.Equal(t, [2]int{64, 80}, d.most)
+	d.returned.Add(4) // others have emptied some
+	take(2)
+	require.Equal(t, 62, d.taken, "which is counted once")
+}
+
+// The clock goes on until the last page has expired, which is the current one.
+func TestCurrentPageWaitsForTicks(t *testing.T) {
+	c, shards := sim(t, 64, 1)
+	s := shards[0]
+	require.True(t, simPut(c, s, simGet(t, c, s)))
+	for range windowSole {
+		s.tick(false)
+		require.True(t, s.cur.retired)
+		out := s.takeOutbox()
+		require.True(t, out.arm)
+		c.settle(out)
+	}
+}
+
+// A tick looks at all pages of the queue.
+func TestTickLooksAtTheQueue(t *testing.T) {
+	c, shards := sim(t, 64, 2)
+	a, b := shards[0], shards[1]
+	const pages = 3
+	n := int(c.geo.slots)
+	xs := simFill(t, c, a, pages*n+1) // the last one is in the current page
+	for k := range pages {
+		require.True(t, simPut(c, a, xs[k*n]))
+	}
+	a.flush(0)
+	c.settle(a.takeOutbox())
+	require.Equal(t, pages, a.queue.len)
+	simDrain(t, c, b, xs[(pages-1)*n+1:pages*n]) // all of the last page
+	b.flush(0)
+	c.settle(b.takeOutbox())
+	require.Same(t, pageOf(xs[(pages-1)*n]), a.queue.tail)
+	simTick(c, a, false)
+	assert.Equal(t, pages-1, a.queue.len)
+	assert.Equal(t, 1, a.retired.len)
+}
+
+// A page that is used again counts as such when a search takes it.
+func TestSearchTakesRevivedPage(t *testing.T) {
+	c, shards := sim(t, 64, 1)
+	s := shards[0]
+	require.True(t, simPut(c, s, simGet(t, c, s)))
+	simTick(c, s, false)
+	pg := s.cur
+	require.True(t, pg.retired)
+	x := pg.popBump() // as the fast path does
+	require.NotNil(t, x)
+	s.giveUpAll()
+	assert.False(t, pg.retired)
+	assert.EqualValues(t, 1, s.counts.revivals)
+	c.settle(s.takeOutbox())
+	require.True(t, simPut(c, s, uintptr(x)))
+}

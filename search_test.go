@@ -158,7 +158,7 @@ func TestExhaustionAndProcessLimit(t *testing.T) {
 }
 
 // searching matches a goroutine that waits for the search of another one.
-var searching = regexp.MustCompile(`(?m)^goroutine \d+ \[sync\.Mutex\.Lock[^]]*\]:\n(.+\n)*.*\(\*core\)\.search\(`)
+var searching = regexp.MustCompile(`(?m)^goroutine \d+ \[sync\.Mutex\.Lock[^]]*\]:\n(.+\n)*.*\(\*(core\)\.search|Bytes\)\.takeFromKin)\(`)
 
 // waitForSearching returns when n goroutines wait for the search of another one.
 func waitForSearching(n int) {

@@ -167,3 +167,8 @@ func testLarge[T any](t *testing.T) {
 		p.Put(x)
 	}
 }
+
+func TestSmallSlots(t *testing.T) {
+	assert.True(t, geometryOf(smallSlotMax).small)
+	assert.False(t, geometryOf(smallSlotMax+minStride).small)
+}

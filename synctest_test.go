@@ -5,6 +5,7 @@ package pool
 import (
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,4 +154,27 @@ func TestBubbleWaitsForCollection(t *testing.T) {
 	runtime.GC()
 	givesBack(t, p, nap)
 	require.NoError(t, p.Close())
+}
+
+// Each time.
+func TestBubblesWaitForCollections(t *testing.T) {
+	var hasWork atomic.Bool
+	k := new(clock)
+	k.init(func() {}, hasWork.Load)
+	await := func(running bool) {
+		t.Helper()
+		for until := time.Now().Add(20 * time.Second); k.running.Load() != running; {
+			require.True(t, time.Now().Before(until))
+			runtime.GC()
+			nap()
+		}
+	}
+	for range 2 {
+		hasWork.Store(true)
+		bubble(t, func(*testing.T) { k.wake() })
+		assert.False(t, k.running.Load(), "not in a bubble")
+		await(true)
+		hasWork.Store(false)
+		await(false)
+	}
 }

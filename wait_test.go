@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -484,4 +485,57 @@ func TestCloseWhenEmptyForgotten(t *testing.T) {
 	require.NoError(t, other.CloseWhenEmpty())
 	require.NoError(t, other.Close())
 	require.EqualValues(t, 10, other.Stats().Lost)
+}
+
+// Who is told to look for a slot and finds none is still the first.
+func TestGetContextKeepsItsPlace(t *testing.T) {
+	p, xs := atBound[quote](t, 1)
+	served := make(chan int, 2)
+	var g group
+	for k := range 2 {
+		g.Go(func() {
+			x, err := p.GetContext(patient(t))
+			assert.NoError(t, err)
+			served <- k
+			p.Put(x)
+		})
+		awaitWaiting(p, int32(k+1))
+	}
+	require.True(t, p.core.hand(nil))
+	awaitWaiting(p, 2)
+	p.Put(xs[0])
+	g.Wait()
+	assert.Equal(t, 0, <-served)
+	assert.Equal(t, 1, <-served)
+}
+
+// A slot that was handed over is in the profile, like others.
+func TestHandedOverSlotIsSampled(t *testing.T) {
+	p, xs := atBound[quote](t, 1, WithProfile(1), WithName("handed over"))
+	leaks := func() int {
+		return len(slices.DeleteFunc(Leaks(), func(l Leak) bool { return l.Pool != "handed over" }))
+	}
+	require.Equal(t, 1, leaks())
+	got := make(chan *quote)
+	go func() {
+		x, err := p.GetContext(patient(t))
+		assert.NoError(t, err)
+		got <- x
+	}()
+	awaitWaiting(p, 1)
+	p.Put(xs[0])
+	x := <-got
+	assert.Equal(t, 1, leaks())
+	p.Put(x)
+	assert.Zero(t, leaks())
+}
+
+// A GetContext that has not begun is no Get.
+func TestGetContextThatDoesNotBegin(t *testing.T) {
+	p := closed()
+	_, err := p.GetContext(t.Context())
+	require.ErrorIs(t, err, ErrClosed)
+	st := p.Stats()
+	assert.Zero(t, st.Gets)
+	assert.Zero(t, st.FailedGets)
 }
