@@ -210,3 +210,14 @@ func TestVerifyNoneEndsTheProcess(t *testing.T) {
 	text, err = child.CombinedOutput()
 	require.NoError(t, err, string(text))
 }
+
+// A pool is described by its own slots, and by those that the collector has taken.
+func TestDescribe(t *testing.T) {
+	assert.Contains(t, describe(pool.Stats{Type: "T", Lost: 1}), "1 slot was forgotten")
+	p, q := New[[64]byte](t), New[[64]byte](t)
+	x, y := getOne(p), getMore(q)
+	assert.Contains(t, describe(p.Stats()), "getOne")
+	assert.NotContains(t, describe(p.Stats()), "getMore")
+	p.Put(x)
+	q.Put(y)
+}
