@@ -505,7 +505,7 @@ func fewUnits(t *testing.T, n uint32) {
 
 // When the process has as many pages with Refs as it may have, whatever needs another one fails. It
 // takes nothing from those that need less, and works again when pages with Refs have been released.
-func TestNoMoreRefs(t *testing.T) {
+func TestFewUnitsLeft(t *testing.T) {
 	oneP(t)
 	p, q := newStill[[8]byte](t), newStill[[64]byte](t)
 	x := p.Get()
