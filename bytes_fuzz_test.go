@@ -191,7 +191,7 @@ func requirePanicTB(t testing.TB, want error, f func()) {
 
 // Some random inputs, in every test run.
 func TestBytesModel(t *testing.T) {
-	n := times(400)
+	n := times(200)
 	if testing.Short() {
 		n = n/5 + 1
 	}

@@ -167,7 +167,7 @@ func TestFaultsOfBytesAndLargeSlots(t *testing.T) {
 	t.Cleanup(stopClock())
 	total, outOfMemory := make(map[string]int), 0
 	for _, count := range []int{1, 20, math.MaxInt} {
-		step := 1 + min(count-1, 2)
+		step := 1 + min(count-1, 6)
 		if testing.Short() {
 			step *= 5
 		}

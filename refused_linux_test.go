@@ -99,8 +99,8 @@ func TestRefused(t *testing.T) {
 	for _, r := range sandboxes {
 		for _, errno := range []unix.Errno{unix.EPERM, unix.ENOSYS} {
 			for name, late := range map[string]bool{"from the start": false, "later": true} {
-				if testing.Short() && late != (errno == unix.EPERM) {
-					continue // the library does not look at errno
+				if late != (errno == unix.EPERM) {
+					continue // the library does not look at errno: two of the four will do
 				}
 				t.Run(fmt.Sprintf("%s, %s, %s", r.name, name, unix.ErrnoName(errno)), func(t *testing.T) {
 					t.Parallel()

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var stressFlag = flag.Duration("stress", 0, "how long TestStress runs for each size; 0: a second, or a tenth of one with -short")
+var stressFlag = flag.Duration("stress", 0, "how long TestStress runs for each size; 0: 400ms, or 100ms with -short")
 
 func stressTime() time.Duration {
 	switch {
@@ -28,7 +28,7 @@ func stressTime() time.Duration {
 	case testing.Short():
 		return 100 * time.Millisecond
 	}
-	return time.Second
+	return 400 * time.Millisecond
 }
 
 // interrupt sends the process the signal by which Go preempts goroutines. stress_unix_test.go sets
