@@ -80,6 +80,7 @@ func TestClearGivesMemoryBack(t *testing.T) {
 
 // Clear refuses where it sees another call, and changes nothing.
 func TestClearRefuses(t *testing.T) {
+	t.Parallel()
 	p := newStill[quote](t, WithMaxSlots(100))
 	x := p.Get()
 	require.Equal(t, 1, p.Live())

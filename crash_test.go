@@ -178,6 +178,7 @@ var refusals = []crash{
 // A program that misuses a pool ends with a message that says what it did, to which pool of which
 // type, and what to do instead.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	names := regexp.MustCompile(`^(pool ("quotes" )?\(pool\.quote\)|pool: .+ cannot live (off-heap|in a pool)): `)
 	advises := regexp.MustCompile(`[;:] (Put|finish|make|use|pool its|allow|give) `)
 	for _, c := range misuses {

@@ -78,6 +78,7 @@ func exportData(t *testing.T) map[string]string {
 
 // The Go code in the README and docs/ compiles. It may leave variables and imports unused.
 func TestDocumentsCompile(t *testing.T) {
+	t.Parallel()
 	documents, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
 	if documents == nil {

@@ -76,6 +76,7 @@ func litmusTime() time.Duration {
 // A program that forbids itself membarrier, before or after its first pool, has pools that work:
 // the clock ticks, Trim, Close and Gets at a limit find what is free. The world is stopped instead.
 func TestBarrierForbidden(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name  string
 		late  bool

@@ -94,6 +94,7 @@ var exits = map[string][]string{
 var allCode = flag.Bool("allcode", false, "whether TestFastCode looks at all ways to compile, for a minute or two")
 
 func TestFastCode(t *testing.T) {
+	t.Parallel()
 	for _, arch := range []string{"amd64", "arm64"} {
 		for _, mode := range codeModes {
 			if !*allCode && !mode.always || testing.Short() && arch != "amd64" {

@@ -251,6 +251,7 @@ func TestLayoutWrongLater(t *testing.T) {
 
 // The fast paths are turned off while goroutines use pools, make pools, and come to Ps that have no shard.
 func TestLayoutTurnFastOff(t *testing.T) {
+	t.Parallel()
 	if !inChild(t) {
 		return
 	}

@@ -156,6 +156,7 @@ func (f *faults) slotsScenario() {
 
 // The Nth call of the system fails in programs with slots of bytes, and with the largest slots.
 func TestFaultsOfBytesAndLargeSlots(t *testing.T) {
+	t.Parallel()
 	needsOSMemory(t)
 	if strconv.IntSize == 32 {
 		t.Skip("there is no room for so many arenas")

@@ -499,6 +499,7 @@ func TestFailingFunctions(t *testing.T) {
 
 // Calls of the system fail while others wait. Nobody waits for a slot that is free, or for memory.
 func TestFaultsWhileOthersWait(t *testing.T) {
+	t.Parallel()
 	needsOSMemory(t)
 	if strconv.IntSize == 32 {
 		t.Skip("there is no room for so many arenas")

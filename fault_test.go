@@ -422,6 +422,7 @@ func (f *faults) heal() {
 }
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	needsOSMemory(t)
 	for name, count := range map[string]int{"once": 1, "twice": 2, "from then on": math.MaxInt} {
 		t.Run(name, func(t *testing.T) {
@@ -740,6 +741,7 @@ func awaitEmptyTable(t *testing.T) {
 // shards and classes. Where the system refuses it, Go ends the process (goNeeds), and no recover sees
 // that; [debug.SetMemoryLimit] refuses nothing. So no state of the library matters afterwards.
 func TestFaultsOnHeap(t *testing.T) {
+	t.Parallel()
 	needsOSMemory(t)
 	for name, count := range map[string]int{"once": 1, "twice": 2, "from then on": math.MaxInt} {
 		t.Run(name, func(t *testing.T) {
@@ -789,6 +791,7 @@ func failEachOnHeap(t *testing.T, count int) {
 
 // System calls fail at random while several goroutines use two pools.
 func TestFaultsAtRandom(t *testing.T) {
+	t.Parallel()
 	needsOSMemory(t)
 	if !inChild(t) {
 		return

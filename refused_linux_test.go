@@ -96,6 +96,7 @@ const guardedSize = 60_000 // as in faults.scenario
 // memory has no name, or no slot is guarded, or the world is stopped. Slots in use stay as they are,
 // Puts work, no memory is lost, and what ReadMemory says is true.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	for _, r := range sandboxes {
 		for _, errno := range []unix.Errno{unix.EPERM, unix.ENOSYS} {
 			for name, late := range map[string]bool{"from the start": false, "later": true} {
@@ -273,6 +274,7 @@ func flagsOf(addr uintptr) (flags []string) {
 // step of commitGranules that was committed while memory was locked is in memory as a whole, and the
 // part of it that was never used remains there, uncounted.)
 func TestLockedMemory(t *testing.T) {
+	t.Parallel()
 	for name, late := range map[string]bool{"from the start": false, "later": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -77,6 +77,7 @@ func limitAddressSpace(t *testing.T, bytes uint64) (undo func()) {
 // Under ulimit -v, Gets fail with errors, and work again when the limit is raised. What the limit
 // leaves to the rest of the program is not touched.
 func TestAddressSpaceLimit(t *testing.T) {
+	t.Parallel()
 	const plenty = 1 << 30
 	for _, more := range []uint64{0, 1 << 20, 7 << 20, 16 << 20, 70 << 20, 130 << 20, plenty} {
 		t.Run(fmt.Sprintf("%d MiB", more>>20), func(t *testing.T) {
@@ -105,6 +106,7 @@ func TestAddressSpaceLimit(t *testing.T) {
 
 // A process may lower RLIMIT_AS when it has pools already. It can use what it has left to itself.
 func TestAddressSpaceLimitLowered(t *testing.T) {
+	t.Parallel()
 	if !inChild(t) {
 		return
 	}
@@ -168,6 +170,7 @@ func crowd(t *testing.T, spare int) (leave func()) {
 // If a process can make hardly any more mappings (vm.max_map_count), Gets fail with errors. They work
 // again when it can make more.
 func TestMapCountLimit(t *testing.T) {
+	t.Parallel()
 	for _, spare := range []int{0, 1, 100} { // 1 may be enough, because the system joins mappings
 		t.Run(fmt.Sprint(spare), func(t *testing.T) {
 			t.Parallel()

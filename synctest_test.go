@@ -51,6 +51,9 @@ func nap() { time.Sleep(10 * time.Millisecond) }
 // Pools may be made, used, closed and left over in a bubble of testing/synctest, and used inside and
 // outside in turn. Outside, memory goes back by time as if there had been no bubble.
 func TestSynctest(t *testing.T) {
+	if os.Getenv(childEnv) == "" {
+		t.Parallel()
+	}
 	for name, test := range map[string]func(t *testing.T){
 		"made, used and closed inside": func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
