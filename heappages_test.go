@@ -265,7 +265,7 @@ func TestGoHeapForgottenPool(t *testing.T) {
 		return len(pages.pages) == 0
 	})
 	assert.Len(t, kept.buf, 100)
-	assert.Equal(t, units, unitsInUse())
+	assert.LessOrEqual(t, unitsInUse(), units) // less, if pools of other tests have gone meanwhile
 }
 
 // A pool off the Go heap is there as long as it has pages.

@@ -331,7 +331,7 @@ func simPut(c *core, s *shard, x uintptr) bool {
 	if ok {
 		unwatch(x)
 	}
-	ok = ok && s.put(pg, i, pointerAt(x))
+	ok = ok && s.put(pg, i, pointerAt(x), taken)
 	c.settle(s.takeOutbox())
 	return ok
 }

@@ -384,14 +384,14 @@ func (pg *page) popFree() (x unsafe.Pointer, isFresh bool) {
 // ready reports whether there is a slot to pop. Owner only.
 func (pg *page) ready() bool { return pg.bump < pg.capacity || pg.free < pg.reserved }
 
-// push puts slot i on localFree. It reports false if the slot is not taken. Owner only. The caller
-// looks at used.
+// push puts slot i on localFree. It reports false if the slot's word is not as given. Owner only. The
+// caller looks at used.
 //
 // The load of the word comes after Get's store of taken, and after an earlier Put's store of
 // anything else: whatever handed the slot from that goroutine to this one has ordered them.
-func (pg *page) push(i uint32) bool {
+func (pg *page) push(i uint32, from uint16) bool {
 	word := pg.link(i)
-	if *word != taken {
+	if *word != from {
 		return false
 	}
 	*word = uint16(pg.localFree)

@@ -75,7 +75,7 @@ func TestListThatLeadsOutOfThePage(t *testing.T) {
 	pg := pageOf(xs[0])
 	i, _ := pg.indexOf(xs[0])
 	for _, word := range []uint16{none, taken, parking, watched, leaving, uint16(pg.reserved)} {
-		require.True(t, pg.push(i))
+		require.True(t, pg.push(i, taken))
 		pg.useLocal()
 		*pg.link(i) = word
 		if isCounted(word) {

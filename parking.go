@@ -65,11 +65,11 @@ func (l *parkingLot) init(sp *spec) {
 // isFull reports whether there is no room.
 func (l *parkingLot) isFull() bool { return l.n == l.room }
 
-// park parks slot i of pg, which is at x, and for which there is room. It reports false if the slot
-// is not taken.
-func (l *parkingLot) park(pg *page, i uint32, x unsafe.Pointer) bool {
+// park parks slot i of pg, which is at x, and for which there is room. It reports false if the slot's
+// word is not as given.
+func (l *parkingLot) park(pg *page, i uint32, x unsafe.Pointer, from uint16) bool {
 	word := pg.link(i)
-	if *word != taken {
+	if *word != from {
 		return false
 	}
 	*word = parking

@@ -144,7 +144,7 @@ func TestListCutShort(t *testing.T) {
 	xs := simFill(t, c, s, int(c.spec.geo.slots)) // a whole page
 	pg := pageOf(xs[0])
 	for _, i := range []uint32{1, 2, 3} {
-		require.True(t, pg.push(i))
+		require.True(t, pg.push(i, taken))
 	}
 	*pg.link(3) = parking // as a Put on another P does that has found the slot in use
 	seen := make(map[uintptr]bool)
@@ -165,7 +165,7 @@ func TestFlushLeavesOtherPoolsAlone(t *testing.T) {
 	pg := pageOf(x)
 	i, _ := pg.indexOf(x)
 	*pg.link(i) = taken // as the other Put saw it
-	require.True(t, pg.push(i))
+	require.True(t, pg.push(i, taken))
 	shards[0].discardEmpty(shards[0].discard)
 	c.settle(shards[0].takeOutbox())
 	require.Equal(t, noPage, pageOf(x), "released")
@@ -230,7 +230,7 @@ func TestParkingArmsTheTimer(t *testing.T) {
 	s := shards[0]
 	xs := simFill(t, c, s, 10)
 	for range 3 {
-		require.True(t, s.put(pageOf(xs[0]), 0, pointerAt(xs[0])))
+		require.True(t, s.put(pageOf(xs[0]), 0, pointerAt(xs[0]), taken))
 		assert.True(t, s.takeOutbox().arm)
 		assert.Equal(t, uint32(1), s.lot.n)
 		require.Equal(t, xs[0], simGet(t, c, s))
@@ -252,7 +252,7 @@ func TestGetLeavesOtherPoolsAlone(t *testing.T) {
 	pg := pageOf(x)
 	i, _ := pg.indexOf(x)
 	*pg.link(i) = taken // as the other Put saw it
-	require.True(t, pg.push(i))
+	require.True(t, pg.push(i, taken))
 	shards[0].discardEmpty(shards[0].discard)
 	c.settle(shards[0].takeOutbox())
 	require.Equal(t, noPage, pageOf(x), "released")

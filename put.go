@@ -323,7 +323,7 @@ func (s *shard) putAt(x unsafe.Pointer) putResult {
 	case *pg.link(i) == taken && s.isAwaited(pg):
 		*pg.link(i) = leaving
 		return putAwaited
-	case !s.put(pg, i, x):
+	case !s.put(pg, i, x, taken):
 		return putDouble
 	}
 	return putDone
@@ -341,11 +341,9 @@ func (s *shard) putLeaving(x unsafe.Pointer) putResult {
 // makeFree is putLeaving for a slot that nobody waits for.
 func (s *shard) makeFree(x unsafe.Pointer) putResult {
 	pg, i, ok := s.spec.find(uintptr(x))
-	if !ok || *pg.link(i) != leaving {
+	if !ok || !s.put(pg, i, x, leaving) { // its word never says taken: a second Put would believe it
 		return putDouble
 	}
-	*pg.link(i) = taken
-	s.put(pg, i, x)
 	return putDone
 }
 
@@ -418,7 +416,7 @@ func (c *core) putBatch(xs []unsafe.Pointer) {
 		if c.hasRefs.Load() {
 			c.endRefs(addr)
 		}
-		if i, ok := pg.indexOf(addr); ok && pg.push(i) {
+		if i, ok := pg.indexOf(addr); ok && pg.push(i, taken) {
 			if pg.used == 0 {
 				s.emptied(pg)
 				pg = noPage

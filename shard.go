@@ -166,9 +166,10 @@ func (s *shard) getMany(dst []unsafe.Pointer) (n int, fresh uint64) {
 	return n, fresh
 }
 
-// put takes back slot i of pg, which is at x. It reports false if the slot is not taken.
-func (s *shard) put(pg *page, i uint32, x unsafe.Pointer) bool {
-	if *pg.link(i) != taken {
+// put takes back slot i of pg, which is at x. It reports false if the slot's word is not as given: taken,
+// or leaving for a slot that this Put has to itself.
+func (s *shard) put(pg *page, i uint32, x unsafe.Pointer, from uint16) bool {
+	if *pg.link(i) != from {
 		return false
 	}
 	s.refilled()
@@ -185,9 +186,9 @@ func (s *shard) put(pg *page, i uint32, x unsafe.Pointer) bool {
 			s.lot.armed = true
 			s.outbox.arm = true
 		}
-		return s.lot.park(pg, i, x)
+		return s.lot.park(pg, i, x, from)
 	}
-	if !pg.push(i) {
+	if !pg.push(i, from) {
 		return false
 	}
 	if pg.used == 0 {

@@ -66,7 +66,7 @@ var mutations = []mutation{
 	{name: "interior pointers pass", file: "page.go",
 		old: "lo < pg.recip && hi < uint64(pg.reserved)", new: "lo|1 != 0 && hi < uint64(pg.reserved)"},
 	{name: "push without the check for taken", file: "page.go",
-		old: "\tif *word != taken {\n\t\treturn false\n\t}\n\t*word = uint16(pg.localFree)", new: "\t*word = uint16(pg.localFree)"},
+		old: "\tif *word != from {\n\t\treturn false\n\t}\n\t*word = uint16(pg.localFree)", new: "\t*word = uint16(pg.localFree)"},
 	{name: "carving one too many", file: "page.go",
 		old: "n = min(n, pg.reserved-pg.capacity); n != 0", new: "n = min(n+1, pg.reserved-pg.capacity+1); n != 0"},
 	{name: "Get does not clear", file: "page.go",
@@ -457,7 +457,7 @@ var mutations = []mutation{
 		old: "\tstopWorld()\n", new: ""},
 	// watch.go, sample.go, profile.go, guard.go
 	{name: "a slot is put back that is not leaving", file: "put.go",
-		old: "if !ok || *pg.link(i) != leaving {\n\t\treturn putDouble", new: "if !ok {\n\t\treturn putDouble"},
+		old: "if !ok || !s.put(pg, i, x, leaving) {", new: "if !ok || !s.put(pg, i, x, *pg.link(i)) {"},
 	{name: "every interval alike", file: "sample.go",
 		old: "math.Ceil(rand.ExpFloat64()*s.scale)", new: "math.Ceil(rand.ExpFloat64()*0+s.mean)"},
 	{name: "samples weigh one", file: "profile.go",
