@@ -34,7 +34,7 @@ func (c *core) put(x unsafe.Pointer) {
 		pg     *page       // of x
 		hi, lo uint64      // hi is the index of the slot, if lo says that x is the address of one
 		word   *uint16     // of the slot
-		id     uint32      // of the P; then that of the page's owner
+		id     uint32      // of the P; then of the page's owner; then the slot's generation
 		push   bool        // the slot goes on its page's list, and is not parked
 		m      *mLayout
 	)
@@ -107,20 +107,14 @@ func (c *core) put(x unsafe.Pointer) {
 	//    strong (shard.strengthen). Or else that look comes after it, for the page is made weak
 	//    first (page.weaken).
 	if sig != 0 {
-		switch u := (*refUnit)(atomic.LoadPointer(&pg.refs)); {
-		case u == nil:
-		case hi >= unitSlots:
-			goto slow
-		default:
-			gen := atomic.LoadUint32(&u.gens[hi])
-			if gen == math.MaxUint32 {
-				goto slow
-			}
-			if stepping {
-				yieldPoint()
-			}
-			atomic.CompareAndSwapUint32(&u.gens[hi], gen, gen+1)
-			if atomic.LoadPointer(&pg.base) == nil {
+		if stepping {
+			yieldPoint()
+		}
+		if u := (*refUnit)(atomic.LoadPointer(&pg.refs)); u != nil {
+			gen := &u.gens[min(hi, unitSlots-1)]
+			id = atomic.LoadUint32(gen)
+			// One condition, for the frame: see TestFastCode. The slow path also ends what others may be ending.
+			if hi >= unitSlots || id == math.MaxUint32 || !atomic.CompareAndSwapUint32(gen, id, id+1) || atomic.LoadPointer(&pg.base) == nil {
 				goto slow
 			}
 		}
