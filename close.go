@@ -93,9 +93,7 @@ func (c *core) finish(shards []*shard) {
 	c.absent.raise(signalClosed)
 	for _, s := range shards {
 		s.raise(signalClosed)
-		s.cur = noPage
-		s.queue = pageQueue{}
-		s.retired = pageQueue{}
+		s.startOver()
 	}
 	c.depot.close()
 	c.guards.releaseIdleLocked()
@@ -193,15 +191,20 @@ func (c *core) isBusy() bool {
 // the shards are seized, and nothing is in transit.
 func (c *core) startOver(shards []*shard) {
 	for _, s := range shards {
-		s.lot.truncate(0)
-		s.cur = noPage
-		s.queue = pageQueue{}
-		s.retired = pageQueue{}
-		clear(s.strong)
-		s.strong = s.strong[:0]
+		s.startOver()
 	}
 	c.watches.forgetSamples()
 	c.depot.releases += uint64(len(c.depot.pages))
 	c.depot.dropAll()
 	c.guards.releaseAll()
+}
+
+// startOver leaves s without pages and slots. What it refers to on the Go heap goes with them.
+func (s *shard) startOver() {
+	s.lot.truncate(0)
+	s.cur = noPage
+	s.queue = pageQueue{}
+	s.retired = pageQueue{}
+	clear(s.strong)
+	s.strong = s.strong[:0]
 }

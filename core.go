@@ -199,6 +199,7 @@ func (c *core) releaseEmpty(keep int) {
 		}
 		for _, s := range shards {
 			s.flush(0)
+			s.weakenAgain()
 		}
 		for _, s := range shards {
 			if keep == 0 {

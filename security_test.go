@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"weak"
@@ -97,27 +98,58 @@ func TestStalePointersDoNotFault(t *testing.T) {
 	assert.GreaterOrEqual(t, read(), 0, "closed")
 }
 
-// A pointer to a slot on the Go heap that a program keeps after its Put keeps the page: other pools
-// get none of it, whatever the collector does.
+// A pointer to a slot on the Go heap that a program keeps after its Put keeps the page, also from
+// other pools. It keeps no more than that, although the program has the closed pool as well.
 func TestGoHeapStalePointerKeepsItsPage(t *testing.T) {
 	noQuarantine(t)
 	p := New[heapNode](WithGoHeap())
-	stale := p.Get()
-	p.Put(stale)
-	require.NoError(t, p.Close())
-	for range 3 {
-		runtime.GC()
+	xs := simBatch(p, 2000)
+	var slots []weak.Pointer[heapNode]
+	for _, x := range xs {
+		slots = append(slots, weak.Make(x))
 	}
+	stale := xs[1000]
+	p.PutBatch(xs)
+	clear(xs)
+	require.NoError(t, p.Close())
+	there := make(map[*heapNode]bool)
+	gcUntil(t, func() bool {
+		clear(there)
+		for _, x := range slots {
+			if x := x.Value(); x != nil {
+				there[x] = true
+			}
+		}
+		return len(there) <= p.Stats().SlotsPerPage
+	})
+	assert.Greater(t, len(there), 1)
+	assert.True(t, there[stale])
 	q := New[heapNode](WithGoHeap())
-	pageSize := uintptr(q.Stats().PageBytes)
-	var xs []*heapNode
-	for range 2000 {
-		x := q.Get()
-		xs = append(xs, x)
-		distance := address(x) - address(stale)
-		require.GreaterOrEqual(t, min(distance, -distance), pageSize/2)
+	xs = simBatch(q, 20_000)
+	for _, x := range xs {
+		if there[x] {
+			t.Fatal("a slot of the other pool")
+		}
 	}
 	q.PutBatch(xs)
 	require.NoError(t, q.Close())
 	runtime.KeepAlive(stale)
+}
+
+// Trim leaves no page on the Go heap to a pool that has no slot out.
+func TestGoHeapTrimLeavesNothing(t *testing.T) {
+	noQuarantine(t)
+	p := New[heapNode](WithGoHeap())
+	defer p.Close()
+	xs := simBatch(p, 2000)
+	var slots []weak.Pointer[heapNode]
+	for _, x := range xs {
+		slots = append(slots, weak.Make(x))
+	}
+	p.PutBatch(xs)
+	clear(xs)
+	p.Trim()
+	runtime.GC()
+	there := func(x weak.Pointer[heapNode]) bool { return x.Value() != nil }
+	assert.False(t, slices.ContainsFunc(slots, there))
 }
