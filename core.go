@@ -140,15 +140,28 @@ func (c *core) leave(s *shard) {
 
 // settle does what operations have left to be done. The caller has no shard.
 func (c *core) settle(out ...outbox) {
-	freed := 0
+	c.deliver(out)
+	c.notify(out)
+}
+
+// deliver gives the pages to the depot. Whoever has stopped shards does it before others may stop
+// them: Trim finds all pages that no shard has with the depot, also beside a tick.
+func (c *core) deliver(out []outbox) {
 	for _, o := range out {
-		freed += o.freed
 		if o.spare != nil {
 			c.depot.receive(o.spare)
 		}
 		if o.empty != nil {
 			c.depot.release(o.empty)
 		}
+	}
+}
+
+// notify tells the clock and those who wait. The caller has no lock.
+func (c *core) notify(out []outbox) {
+	freed := 0
+	for _, o := range out {
+		freed += o.freed
 		if o.arm {
 			c.arm()
 		}
@@ -165,9 +178,11 @@ func (c *core) stopped(f func(shards []*shard)) {
 		c.stopMu.Lock()
 		defer c.stopMu.Unlock()
 		shards := c.shards.Load().present()
-		return stop(nil, shards, func() { f(shards) })
+		out := stop(nil, shards, func() { f(shards) })
+		c.deliver(out)
+		return out
 	}
-	c.settle(stopAll()...)
+	c.notify(stopAll())
 }
 
 // dropping is told by the depot of each page that goes back to the arena, before it does. From here

@@ -1,7 +1,10 @@
 package pool
 
 import (
+	"runtime"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -367,4 +370,29 @@ func TestSearchTakesRevivedPage(t *testing.T) {
 	assert.EqualValues(t, 1, s.counts.revivals)
 	c.settle(s.takeOutbox())
 	require.True(t, simPut(c, s, uintptr(x)))
+}
+
+// Trim releases every page without a slot in use, also while a tick has pages under way.
+func TestTrimBesideTicks(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	p := newStill[[1000]byte](t)
+	var ends atomic.Bool
+	var tickers group
+	for range 4 {
+		tickers.Go(func() {
+			for !ends.Load() {
+				tick([]*core{&p.core})
+				runtime.Gosched()
+			}
+		})
+	}
+	for until := time.Now().Add(stressTime()); time.Now().Before(until); {
+		p.PutBatch(simBatch(p, 300))
+		p.Trim()
+		if !assert.Zero(t, p.Stats().Pages) {
+			break
+		}
+	}
+	ends.Store(true)
+	tickers.Wait()
 }

@@ -135,11 +135,14 @@ func tick(pools []*core) {
 			s.settled = s.hasNothing() && len(s.strong) == 0
 		}
 	})
+	for i, c := range of {
+		c.deliver(out[i : i+1])
+	}
 	for _, c := range ticking {
 		c.stopMu.Unlock()
 	}
 	for i, c := range of {
-		c.settle(out[i])
+		c.notify(out[i : i+1])
 	}
 	for _, c := range ticking {
 		if c.depot.tick() {
