@@ -74,6 +74,8 @@ func writeCharts(dir string, r Results) error {
 	if r.Growth != nil {
 		chart, legend := growthChart(r.Growth)
 		errs = append(errs, save(filepath.Join(dir, "growth.svg"), chart, legend))
+		chart, legend = collectionChart(r.Growth)
+		errs = append(errs, save(filepath.Join(dir, "collection.svg"), chart, legend))
 	}
 	return errors.Join(errs...)
 }
@@ -284,6 +286,62 @@ func memoryChart(m *Memory) (*plot.Plot, plot.Legend) {
 	p.X.Min, p.Y.Min = 0, 0
 	p.Y.Max *= 1.05
 	return p, legend
+}
+
+// collectionChart shows what live objects cost the garbage collector. Both axes are logarithmic.
+func collectionChart(g *Growth) (*plot.Plot, plot.Legend) {
+	p, legend := newPlot("A garbage collection with live objects of 64 bytes", "live objects", "ms")
+	grid := yGrid()
+	p.Add(grid)
+	for _, side := range []struct {
+		holder wire.Holder
+		name   string
+		color  color.Color
+	}{
+		{wire.PoolOffHeap, "pool, by Ref", sideColors[catalog.Pool]},
+		{wire.PoolOnHeap, "pool, by pointer", sideColors[catalog.SyncPool]},
+		{wire.HeapOnHeap, "new", sideColors[catalog.Mimalloc]},
+	} {
+		var points plotter.XYs
+		for _, l := range g.Live {
+			if l.Holder == side.holder {
+				points = append(points, plotter.XY{X: float64(l.Objects), Y: l.GCMillis})
+			}
+		}
+		if len(points) == 0 {
+			continue
+		}
+		l := line(points, side.color)
+		dots := &plotter.Scatter{XYs: points, GlyphStyle: draw.GlyphStyle{Color: side.color, Radius: vg.Points(3), Shape: draw.CircleGlyph{}}}
+		p.Add(l, dots)
+		legend.Add(side.name, l, dots)
+	}
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, counts{}
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, milliseconds{}
+	p.Y.Min, p.Y.Max = 0.1, max(200, p.Y.Max)
+	return p, legend
+}
+
+// counts are ticks at powers of ten, in words.
+type counts struct{}
+
+func (counts) Ticks(lo, hi float64) []plot.Tick {
+	ticks := powersOfTen{}.Ticks(lo, hi)
+	for i, t := range ticks {
+		ticks[i].Label = map[float64]string{1e3: "1,000", 1e4: "10,000", 1e5: "100,000", 1e6: "1 million", 1e7: "10 million", 1e8: "100 million"}[t.Value]
+	}
+	return ticks
+}
+
+// milliseconds are ticks at powers of ten.
+type milliseconds struct{}
+
+func (milliseconds) Ticks(lo, hi float64) []plot.Tick {
+	ticks := powersOfTen{}.Ticks(lo, hi)
+	for i, t := range ticks {
+		ticks[i].Label = fmt.Sprintf("%g ms", t.Value)
+	}
+	return ticks
 }
 
 // growthChart has cost over the number of live objects.

@@ -112,7 +112,7 @@ type Live struct {
 	WarmGetNS     float64 `json:"warmGetNS"`     // a Get, of all, when each object has been put once
 	ChurnNS       float64 `json:"churnNS"`       // a pair, when all are got and all put again
 	ResidentBytes float64 `json:"residentBytes"` // an object, its pointer not counted
-	GCMillis      float64 `json:"gcMillis"`      // runtime.GC with all of them live, median
+	GCMillis      float64 `json:"gcMillis"`      // runtime.GC with all of them live, the shortest
 }
 
 // MemorySpec asks for resident memory over time: a burst, idleness, a burst.
