@@ -75,51 +75,56 @@
 // # Errors
 //
 // Calls panic with an error that wraps one of those below, names the pool, and says what to do. The
-// pool remains usable. These calls panic or return:
+// pool remains usable. Calls that return an error return the same one.
 //
-//   - [New]: a [*TypeError] if T does not fit, or another error if an option's value makes no
-//     sense.
-//   - Gets and Puts of all kinds: what the functions of [WithInit] and [WithReset] panic with.
-//   - Get, GetNoZero, GetBatch: [ErrLimit], [ErrOutOfMemory], [ErrClosed]. [Pool.TryGet] returns
-//     the error instead. GetContext returns it too; when its context ends, the error wraps that of
-//     the context.
-//   - Put, PutBatch: [ErrDoublePut] if the slot is not in use, [ErrForeignPut] if it is not a slot
-//     of this pool (both, if its page has been released since, and the second alone if another pool
-//     has the memory), [ErrClosed]. A second Put goes unnoticed if the slot has been handed out
-//     again since; a second PutRef does not. [Pool.TryPut] returns the error instead.
-//   - Ref: the same, and [ErrLimit] if there are Refs in too many pages. GetRef panics where Get or
-//     Ref would. Deref returns nil and never panics. PutRef returns false, PutRefs goes on, and both
-//     panic only if a Put of the slot runs at the same time.
-//   - All: [ErrClosed], [ErrLimit]. Trim: [ErrClosed]. Clear: [ErrClosed], and [ErrInUse] if it
-//     sees another call under way.
-//   - [Bytes]: the same as of a pool, and an error of its own if a length is negative. Grow panics
-//     where Get does. TryPut returns false instead of ErrForeignPut. [Buffer] panics where Bytes does.
-//   - [Pool.Close] returns [ErrInUse] while slots are out, except with WithGoHeap, and [ErrClosed]
-//     the second time. CloseWhenEmpty returns ErrClosed the second time.
-//   - With -tags pooldebug, any call that gets or puts slots, Trim and Close: [ErrCorrupt] if a
+//	call                       panics with                              or instead
+//	New, NewBytes              *TypeError, or an error for an option    CheckType returns it
+//	Get, GetNoZero, GetBatch   ErrLimit, ErrOutOfMemory, ErrClosed      TryGet returns it
+//	GetContext                                                          returns it, or the context's
+//	Put, PutBatch              ErrDoublePut, ErrForeignPut, ErrClosed   TryPut returns it
+//	Ref                        as Put, and ErrLimit
+//	GetRef                     as Get and Ref
+//	Deref                                                               returns nil
+//	PutRef, PutRefs            only beside a Put of the same slot       returns false, or goes on
+//	All                        ErrClosed, ErrLimit
+//	Trim                       ErrClosed
+//	Clear                      ErrClosed, ErrInUse
+//	Close                                                               returns ErrInUse, ErrClosed
+//	CloseWhenEmpty                                                      returns ErrClosed
+//	Owns, Live, Stats                                                   answer in any case
+//
+// An error says what is to be known about it:
+//
+//   - [ErrLimit]: one of the limits of the pool or of the process. Ref: too many pages have Refs.
+//   - [ErrDoublePut]: the slot is not in use. A second Put goes unnoticed if the slot has been handed
+//     out again since; a second PutRef does not.
+//   - [ErrForeignPut]: it is not a slot of this pool. If the slot's page has been released since, the
+//     error wraps ErrDoublePut as well, or ErrForeignPut alone if another pool has the memory.
+//   - [ErrInUse]: slots are out, except with WithGoHeap; or Clear sees another call under way.
+//   - [ErrClosed]: from Close and CloseWhenEmpty, for the second time.
+//   - [ErrCorrupt], with -tags pooldebug, from any call that gets or puts slots, Trim and Close: a
 //     slot was written to after its Put, or beyond its end.
 //
-// Owns, Live and Stats return an answer in any case.
-//
-// A Pool that New did not make, nil included, and a copy of a Pool panic as well, and so does a Bytes.
+// Gets and Puts also panic with what the functions of [WithInit] and [WithReset] panic with. A
+// [Bytes] is like a pool, and has an error of its own for a negative length; Grow panics where Get
+// does, and TryPut returns false instead of ErrForeignPut. [Buffer] panics where Bytes does. A Pool
+// or a Bytes that New did not make, nil included, and a copy of one panic as well.
 //
 // # Options
 //
-//   - [WithName]: a name for messages, Stats and the profile.
-//   - [WithLimit]: a bound for the memory of the pool. [SetProcessLimit] bounds that of all pools
-//     off the Go heap.
-//   - [WithMaxSlots]: a bound for the slots in use.
-//   - [WithWarmPages], [WithWarmSlots]: how many empty pages to keep between bursts. Others go
-//     within a second.
-//   - [WithGoHeap]: pages of the Go heap, for types with pointers, and for programs that do not put
-//     all slots. The garbage collector takes a page if the program has none of its slots.
-//   - [WithOffHeap]: for [NewBytes], the opposite.
-//   - [WithInit]: a function that makes objects, which then keep what they hold.
-//   - [WithReset]: a function that runs in Put.
-//   - [WithAlign]: slots at multiples of up to 4096 bytes, for cache lines or O_DIRECT.
-//   - [WithProfile]: the pprof profile pool_live, which shows who holds the slots in use.
-//   - [WithGuardSampling]: uses after Put found in production, for a sample of the slots off the Go
-//     heap.
+//	WithName(name)            for messages, Stats and the profile
+//	WithGoHeap()              pages of the Go heap: for a T with pointers, and for programs that do
+//	                          not put all slots
+//	WithInit(f)               f makes objects, which then keep what they hold
+//	WithReset(f)              f runs in Put
+//	WithMaxSlots(n)           at most n slots in use
+//	WithLimit(bytes)          at most so much memory; SetProcessLimit bounds all pools off the heap
+//	WithWarmPages(n),         how many empty pages to keep between bursts; others go within a second
+//	WithWarmSlots(n)
+//	WithAlign(bytes)          slots at multiples of up to 4096 bytes: cache lines, O_DIRECT
+//	WithProfile(rate)         the pprof profile pool_live: who holds the slots in use
+//	WithGuardSampling(n)      uses after Put found in production, for a sample of the slots
+//	WithOffHeap()             for NewBytes: off the Go heap
 //
 // [NewBytes] says what options mean for a Bytes. [Pool.Stats], [Bytes.Stats], [ReadStats] and
 // [ReadMemory] tell what pools have done and hold.

@@ -1,6 +1,7 @@
 package poolprom
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 )
 
 func readReadme(t *testing.T) string {
@@ -37,12 +39,36 @@ func TestReadmeTable(t *testing.T) {
 	t.Logf("%d metrics: %s", len(have), slices.Sorted(maps.Keys(have)))
 }
 
-// The alerts name only metrics that exist.
-func TestReadmeAlerts(t *testing.T) {
-	names := known(t)
-	alerts := regexp.MustCompile(`(?m)^ +expr: (.*)$`).FindAllStringSubmatch(readReadme(t), -1)
-	assert.GreaterOrEqual(t, len(alerts), 4)
-	for _, a := range alerts {
-		checkExpr(t, a[1], names)
+// The alerts name only metrics that exist, and say what they are about. The README explains each.
+func TestAlerts(t *testing.T) {
+	text, err := os.ReadFile("alerts.yml")
+	require.NoError(t, err)
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For    string
+				Labels, Annotations map[string]string
+			}
+		}
 	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	require.NoError(t, decoder.Decode(&file))
+	require.Len(t, file.Groups, 1)
+	rows := regexp.MustCompile("(?m)^\\| `(Pool\\w+)` \\|").FindAllStringSubmatch(readReadme(t), -1)
+	var explained, have []string
+	for _, row := range rows {
+		explained = append(explained, row[1])
+	}
+	names := known(t)
+	for _, rule := range file.Groups[0].Rules {
+		have = append(have, rule.Alert)
+		checkExpr(t, rule.Expr, names)
+		assert.NotEmpty(t, rule.Labels["severity"], rule.Alert)
+		assert.Contains(t, rule.Annotations["summary"], "$labels.instance", rule.Alert)
+		assert.NotEmpty(t, rule.Annotations["description"], rule.Alert)
+	}
+	assert.Equal(t, explained, have)
+	assert.Greater(t, len(have), 3)
 }
