@@ -1,7 +1,7 @@
 // Layout prints where the runtime's structures have the fields that the fast paths of the library read
 // (own_nosplit.go), and compares that with the constants of the library (own_layout_*.go).
 //
-//	go run ./tools/layout [-go go1.26.8,go1.27.3] [GOOS/GOARCH ...]
+//	go run ./layout [-go go1.26.8,go1.27.3] [GOOS/GOARCH ...]
 //
 // It builds a small program for each platform with each release of Go, and reads the offsets in the
 // debugging information of the program. Without arguments it does so for all platforms that may have the
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -97,8 +98,9 @@ const same = "same"
 func run() error {
 	list := flag.String("go", "", "build with these `releases` of Go, separated by commas; the default is the one in use")
 	flag.Parse()
-	if _, err := os.Stat("own_nosplit.go"); err != nil {
-		return errors.New("no own_nosplit.go here: run this in the root of the module, as go run ./tools/layout")
+	const root = ".."
+	if _, err := os.Stat(filepath.Join(root, "own_nosplit.go")); err != nil {
+		return errors.New("the library is not in the directory above: run this in tools, as go run ./layout")
 	}
 	releases := strings.Split(*list, ",")
 	if *list == "" {
@@ -124,7 +126,7 @@ func run() error {
 	wrong := 0
 	for _, release := range releases {
 		for _, p := range chosen {
-			found, verdict, err := compare(".", release, p)
+			found, verdict, err := compare(root, release, p)
 			if err != nil {
 				return err
 			}

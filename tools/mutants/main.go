@@ -1,7 +1,7 @@
 // Mutants breaks the library on purpose, one place at a time, and expects the tests to fail. A
 // mutant that survives is a hole in the tests.
 //
-//	go run ./tools/mutants [-run regexp] [-j 2] [-timeout 10m] [-record]
+//	go run ./mutants [-run regexp] [-j 2] [-timeout 10m] [-record]
 //
 // It works on copies of the module. For each mutant it prints a test that failed, and at the end
 // how many mutants were killed. It exits with status 1 if one survived.
@@ -388,8 +388,11 @@ func run() error {
 	timeout := flag.Duration("timeout", 10*time.Minute, "time for each run of tests; one that takes longer has failed")
 	record := flag.Bool("record", false, "run all tests of each mutant, and write what killed it to "+killersFile)
 	flag.Parse()
+	if err := os.Chdir(".."); err != nil {
+		return err
+	}
 	if _, err := os.Stat("arena.go"); err != nil {
-		return errors.New("no arena.go here: run this in the root of the module, as go run ./tools/mutants")
+		return errors.New("the library is not in the directory above: run this in tools, as go run ./mutants")
 	}
 	matching, err := regexp.Compile(*pattern)
 	if err != nil {
