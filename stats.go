@@ -28,7 +28,8 @@ type Stats struct {
 	Lost uint64
 
 	// Gets counts Gets of all kinds, each slot of GetBatch, and also those that failed. Gets -
-	// FailedGets - Live - Lost slots were put, or taken back by Clear.
+	// FailedGets - Live - Lost slots were put, or taken back by Clear. A GetBatch that fails has
+	// put the slots that it had got by then.
 	Gets uint64
 	// FailedGets counts Gets that got no slot, because of a limit or because the system refused
 	// memory.
