@@ -120,11 +120,11 @@ func (c *content) judgeObject(pass *analysis.Pass, p *Pool, t types.Type) {
 		p.Verdict, p.Use = OffHeap, fmt.Sprintf("pool.New[%s]()", c.name(t))
 		if c.makes.more {
 			p.Use = fmt.Sprintf("pool.New[%s](pool.WithInit(...))", c.name(t))
-			p.Note = "WithInit does what New does"
+			p.Note = "WithInit does what New does, and WithReset what runs before each Put"
 		}
 	case c.makes.more:
 		p.Verdict, p.Use = GoHeapInit, fmt.Sprintf("pool.New[%s](pool.WithGoHeap(), pool.WithInit(...))", c.name(t))
-		p.Note = "WithInit does what New does"
+		p.Note = "WithInit does what New does, and WithReset what runs before each Put"
 	default:
 		p.Verdict, p.Use = GoHeap, fmt.Sprintf("pool.New[%s](pool.WithGoHeap())", c.name(t))
 		if c.keeps(t) {

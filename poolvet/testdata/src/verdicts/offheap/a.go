@@ -28,7 +28,7 @@ var declared = sync.Pool{New: func() any { // want `declared holds \*point .*: o
 	return &p
 }}
 
-var filled = sync.Pool{New: func() any { // want `filled holds \*point .*: off-heap: pool.New\[point\]\(pool.WithInit\(...\)\) \(WithInit does what New does\)`
+var filled = sync.Pool{New: func() any { // want `filled holds \*point .*: off-heap: pool.New\[point\]\(pool.WithInit\(...\)\) \(WithInit does what New does, and WithReset what runs before each Put\)`
 	p := new(point)
 	p.x = 1
 	return p

@@ -15,7 +15,7 @@ type message struct {
 	header map[string]string
 }
 
-var messages = sync.Pool{New: func() any { return &message{header: make(map[string]string)} }} // want `messages holds \*message .*: Go heap with WithInit: pool.New\[message\]\(pool.WithGoHeap\(\), pool.WithInit\(...\)\) \(WithInit does what New does\)`
+var messages = sync.Pool{New: func() any { return &message{header: make(map[string]string)} }} // want `messages holds \*message .*: Go heap with WithInit: pool.New\[message\]\(pool.WithGoHeap\(\), pool.WithInit\(...\)\) \(WithInit does what New does, and WithReset what runs before each Put\)`
 
 var encoders = sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }} // want `encoders holds \*gzip.Writer .*: Go heap with WithInit: pool.New\[holder\].* \(type holder struct\{ \*gzip.Writer \}\)`
 
