@@ -94,6 +94,7 @@ type options struct {
 	bytes     bytesPlan
 	out       string
 	command   string
+	smoke     bool // -quick
 }
 
 func (o options) has(study string) bool { return slices.Contains(o.studies, study) }
@@ -158,7 +159,7 @@ var (
 func parse(args []string, stderr io.Writer) (options, error) {
 	var (
 		fs        = flag.NewFlagSet("benchmarks", flag.ContinueOnError)
-		isQuick   = fs.Bool("quick", false, "under two minutes: a little of everything, figures worth nothing")
+		isQuick   = fs.Bool("quick", false, "a smoke run, under two minutes: a little of everything, to see that it works; its figures must not be compared")
 		study     = fs.String("study", "", "only this `study`: peers, stops, promotion, memory, growth, goheap, large or bytes; or all, or none (default all, with -workload or -size peers)")
 		workload  = fs.String("workload", "", "only workloads whose name matches this `regexp`")
 		sizes     = fs.String("size", "", "only these object `sizes`, of 16,64,256,1024")
@@ -189,6 +190,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	switch {
 	case *isQuick:
 		opts = quick
+		opts.smoke = true
 	case part:
 		opts.out = filepath.Join(opts.out, "part")
 	}
@@ -314,6 +316,9 @@ func measureAndWrite(ctx context.Context, opts options, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
+	if opts.smoke {
+		fmt.Fprintf(stdout, "%s\n\n", smokeNote)
+	}
 	dir, err := os.MkdirTemp("", "pool-benchmarks-")
 	if err != nil {
 		return err
@@ -328,7 +333,7 @@ func measureAndWrite(ctx context.Context, opts options, stdout, stderr io.Writer
 func measureAll(ctx context.Context, opts options, dir string, results *Results, stderr io.Writer) error {
 	pr := newProgress(stderr, opts.expectAll())
 	if opts.has(studyPeers) {
-		stop := startRun(opts.command, time.Now())
+		stop := startRun(opts, time.Now())
 		peers, err := measurePeers(ctx, opts.peers, dir, pr)
 		if err != nil {
 			return err
@@ -336,7 +341,7 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		peers.Run, results.Peers = stop(), peers
 	}
 	if opts.has(studyStops) {
-		stop := startRun(opts.command, time.Now())
+		stop := startRun(opts, time.Now())
 		stops, err := measureStops(ctx, opts.stops, dir, pr)
 		if err != nil {
 			return err
@@ -344,7 +349,7 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		stops.Run, results.Stops = stop(), stops
 	}
 	if opts.has(studyPromotion) {
-		stop := startRun(opts.command, time.Now())
+		stop := startRun(opts, time.Now())
 		promotion, err := measurePromotion(ctx, opts.promotion, dir, pr)
 		if err != nil {
 			return err
@@ -352,7 +357,7 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		promotion.Run, results.Promotion = stop(), promotion
 	}
 	if opts.has(studyLarge) {
-		stop := startRun(opts.command, time.Now())
+		stop := startRun(opts, time.Now())
 		large, err := measureLarge(ctx, opts.large, dir, pr)
 		if err != nil {
 			return err
@@ -360,7 +365,7 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		large.Run, results.Large = stop(), large
 	}
 	if opts.has(studyBytes) {
-		stop := startRun(opts.command, time.Now())
+		stop := startRun(opts, time.Now())
 		slicesOfBytes, err := measureBytes(ctx, opts.bytes, dir, pr)
 		if err != nil {
 			return err
@@ -376,7 +381,7 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		return err
 	}
 	if opts.has(studyMemory) {
-		stop := startRun(opts.command, time.Now())
+		stop := startRun(opts, time.Now())
 		memory, err := measureMemory(ctx, opts.memory, worker, pr)
 		if err != nil {
 			return err
@@ -384,7 +389,7 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		memory.Run, results.Memory = stop(), memory
 	}
 	if opts.has(studyGrowth) {
-		stop := startRun(opts.command, time.Now())
+		stop := startRun(opts, time.Now())
 		growth, err := measureGrowth(ctx, opts.growth, worker, pr)
 		if err != nil {
 			return err
@@ -392,7 +397,7 @@ func measureAll(ctx context.Context, opts options, dir string, results *Results,
 		growth.Run, results.Growth = stop(), growth
 	}
 	if opts.has(studyGoHeap) {
-		stop := startRun(opts.command, time.Now())
+		stop := startRun(opts, time.Now())
 		goHeap, err := measureGoHeap(ctx, opts.goHeap, dir, worker, pr)
 		if err != nil {
 			return err

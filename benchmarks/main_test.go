@@ -32,6 +32,7 @@ func TestRun(t *testing.T) {
 	out := filepath.Join(dir, "results")
 	code, stdout, stderr := runWith(t.Context(), "-quick", "-processes", "2", "-workload", "^exchange$", "-size", "64", "-out", out)
 	require.Equal(t, 0, code, stderr)
+	assert.True(t, strings.HasPrefix(stdout, smokeNote+"\n"), stdout)
 	assert.Regexp(t, `(?m)^exchange +64 +zeroed `, stdout)
 	assert.Regexp(t, `(?m)^exchange +64 +raw `, stdout)
 	assert.NotContains(t, stdout, "baseline")
@@ -42,6 +43,7 @@ func TestRun(t *testing.T) {
 
 	table, err := os.ReadFile(filepath.Join(out, "table.md"))
 	require.NoError(t, err)
+	assert.Contains(t, string(table), "do not compare its figures")
 	assert.Contains(t, string(table), "## 64 bytes, zeroed")
 	assert.Contains(t, string(table), "| exchange |")
 	assertSVG(t, filepath.Join(out, "exchange.svg"), "mutex+slice")
@@ -341,10 +343,16 @@ func TestWasteTable(t *testing.T) {
 	assert.Equal(t, []string{"129–256", "2", "4.9 %", "10.4 %", "8 KiB", "12.1 %", "64 KiB", "12.1 %"}, b.wasteTable()[1])
 }
 
+// Without a compiler, and with one that finds no header, there is a sentence, and nothing of the compiler.
 func TestNoMimalloc(t *testing.T) {
-	t.Setenv("PATH", t.TempDir())
-	_, err := buildMimalloc(t.Context(), t.TempDir())
-	assert.ErrorIs(t, err, errNoMimalloc)
+	path := t.TempDir()
+	t.Setenv("PATH", path)
+	for range 2 {
+		_, err := buildMimalloc(t.Context(), t.TempDir())
+		assert.Equal(t, errNoMimalloc, err)
+		cc := "#!/bin/sh\necho 'fatal error: mimalloc.h: No such file or directory' >&2\nexit 1\n"
+		require.NoError(t, os.WriteFile(filepath.Join(path, "cc"), []byte(cc), 0o777))
+	}
 }
 
 func TestSpread(t *testing.T) {

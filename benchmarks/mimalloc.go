@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
@@ -16,14 +17,26 @@ import (
 // mimallocHint is printed where the table lacks the column.
 const mimallocHint = "mimalloc is not measured: `apt-get install -y libmimalloc-dev gcc` gets it."
 
-var errNoMimalloc = errors.New("no C compiler or no libmimalloc")
+// errNoMimalloc is a sentence for somebody who does not want to know about C.
+var errNoMimalloc = errors.New("mimalloc is skipped, because there is no C compiler or no libmimalloc; this gets both: apt-get install -y libmimalloc-dev gcc")
 
-// buildMimalloc compiles the C program with the lengths of the catalog, or returns
-// an error that wraps errNoMimalloc.
+// leastMimalloc compiles wherever mimalloc is installed.
+const leastMimalloc = "#include <mimalloc.h>\nint main(void) { return mi_version() == 0; }\n"
+
+// buildMimalloc compiles the C program with the lengths of the catalog. It returns errNoMimalloc if
+// no C program could be compiled with mimalloc; that this one cannot is another error.
 func buildMimalloc(ctx context.Context, dir string) (string, error) {
 	cc, err := exec.LookPath("cc")
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", errNoMimalloc, err)
+		return "", errNoMimalloc
+	}
+	least := command(ctx, cc, "-x", "c", "-o", filepath.Join(dir, "least"), "-", "-lmimalloc", "-lpthread")
+	least.Stdin = strings.NewReader(leastMimalloc)
+	if least.Run() != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		return "", errNoMimalloc
 	}
 	path := filepath.Join(dir, "mimalloc")
 	args := []string{"-std=gnu11", "-O2", "-Wall", "-o", path}
@@ -45,7 +58,7 @@ func buildMimalloc(ctx context.Context, dir string) (string, error) {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", fmt.Errorf("%w: %w\n%s", errNoMimalloc, err, out)
+		return "", fmt.Errorf("c/mimalloc.c: %w\n%s", err, out)
 	}
 	return path, nil
 }

@@ -41,7 +41,8 @@ type Run struct {
 	Go         string  `json:"go"`
 	Date       string  `json:"date"`
 	Command    string  `json:"command"`
-	Stolen     float64 `json:"stolen"` // share of processor time that other virtual machines had
+	Smoke      bool    `json:"smoke,omitempty"` // by -quick
+	Stolen     float64 `json:"stolen"`          // share of processor time that other virtual machines had
 }
 
 // Peers is the comparison of all sides.
@@ -256,7 +257,7 @@ func (r Results) save(dir string) error {
 
 // startRun describes this machine now, and what it did meanwhile when the study
 // has ended and calls stop.
-func startRun(command string, at time.Time) (stop func() Run) {
+func startRun(opts options, at time.Time) (stop func() Run) {
 	run := Run{
 		CPU:        cpuModel(),
 		Cores:      runtime.NumCPU(),
@@ -264,7 +265,8 @@ func startRun(command string, at time.Time) (stop func() Run) {
 		Kernel:     kernel(),
 		Go:         runtime.Version(),
 		Date:       at.UTC().Format(time.DateOnly),
-		Command:    command,
+		Command:    opts.command,
+		Smoke:      opts.smoke,
 	}
 	stolen, total := processorTime()
 	return func() Run {
@@ -276,10 +278,16 @@ func startRun(command string, at time.Time) (stop func() Run) {
 	}
 }
 
+// smokeNote is the first line that -quick prints.
+const smokeNote = "This is a smoke run (-quick): it shows that everything works. It has too few measurements, and they are too short: do not compare its figures."
+
 func (r Run) String() string {
 	s := fmt.Sprintf("%s, %d cores, GOMAXPROCS %d, Linux %s, %s, %s, `%s`", r.CPU, r.Cores, r.GOMAXPROCS, r.Kernel, r.Go, r.Date, r.Command)
 	if r.Stolen >= 0.005 {
 		s += fmt.Sprintf("; other virtual machines took %.0f %% of the processor time meanwhile", 100*r.Stolen)
+	}
+	if r.Smoke {
+		s += "; **a smoke run: do not compare its figures**"
 	}
 	return s
 }
