@@ -74,8 +74,9 @@ func writeCharts(dir string, r Results) error {
 	if r.Growth != nil {
 		chart, legend := growthChart(r.Growth)
 		errs = append(errs, save(filepath.Join(dir, "growth.svg"), chart, legend))
-		chart, legend = collectionChart(r.Growth)
-		errs = append(errs, save(filepath.Join(dir, "collection.svg"), chart, legend))
+		if chart, legend, ok := collectionChart(r.Growth); ok {
+			errs = append(errs, save(filepath.Join(dir, "collection.svg"), chart, legend))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -289,8 +290,8 @@ func memoryChart(m *Memory) (*plot.Plot, plot.Legend) {
 }
 
 // collectionChart shows what live objects cost the garbage collector. Both axes are logarithmic.
-func collectionChart(g *Growth) (*plot.Plot, plot.Legend) {
-	p, legend := newPlot("A garbage collection with live objects of 64 bytes", "live objects", "ms")
+func collectionChart(g *Growth) (p *plot.Plot, legend plot.Legend, ok bool) {
+	p, legend = newPlot("A garbage collection with live objects of 64 bytes", "live objects", "ms")
 	grid := yGrid()
 	p.Add(grid)
 	for _, side := range []struct {
@@ -304,13 +305,14 @@ func collectionChart(g *Growth) (*plot.Plot, plot.Legend) {
 	} {
 		var points plotter.XYs
 		for _, l := range g.Live {
-			if l.Holder == side.holder {
+			if l.Holder == side.holder && l.GCMillis > 0 {
 				points = append(points, plotter.XY{X: float64(l.Objects), Y: l.GCMillis})
 			}
 		}
 		if len(points) == 0 {
 			continue
 		}
+		ok = true
 		l := line(points, side.color)
 		dots := &plotter.Scatter{XYs: points, GlyphStyle: draw.GlyphStyle{Color: side.color, Radius: vg.Points(3), Shape: draw.CircleGlyph{}}}
 		p.Add(l, dots)
@@ -319,7 +321,7 @@ func collectionChart(g *Growth) (*plot.Plot, plot.Legend) {
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, counts{}
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, milliseconds{}
 	p.Y.Min, p.Y.Max = 0.1, max(200, p.Y.Max)
-	return p, legend
+	return p, legend, ok
 }
 
 // counts are ticks at powers of ten, in words.

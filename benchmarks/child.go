@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/warmpage/pool/benchmarks/internal/gen"
 )
 
 // command is exec.CommandContext for a process with a group of its own, which is
@@ -29,13 +31,17 @@ func command(ctx context.Context, path string, args ...string) *exec.Cmd {
 // workerPackage is built from the module's directory, which the driver is run in.
 const workerPackage = "./internal/worker"
 
-// buildWorker builds the worker with its functions in an order that seed decides:
+// buildWorker generates the loops and builds the worker with its functions in an order that seed decides:
 // where a loop lies in memory is worth several per cent, for or against a side,
 // and is nobody's merit. A baseline is a checkout of the library to build it with
 // instead of the one around this module.
 func buildWorker(ctx context.Context, dir string, seed int, baseline string) (string, error) {
+	overlay, err := gen.Write(filepath.Join(dir, "loops"), ".")
+	if err != nil {
+		return "", err
+	}
 	path := filepath.Join(dir, "worker-"+strconv.Itoa(seed))
-	args := []string{"build", "-ldflags=-randlayout=" + strconv.Itoa(seed)}
+	args := []string{"build", "-overlay=" + overlay, "-ldflags=-randlayout=" + strconv.Itoa(seed)}
 	if baseline != "" {
 		path += "-baseline"
 		modfile, err := writeBaselineModule(dir, baseline)

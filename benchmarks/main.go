@@ -3,9 +3,10 @@
 //
 //	go run . [-quick] [-study all|peers|stops|promotion|memory|growth|goheap|large|bytes|none] [-processes N] [-out DIR]
 //	go run . [-workload REGEXP] [-size 64,256] [-sides pool,syncx] [-baseline DIR] [-processes N] [-out DIR]
+//	go run . -loops DIR
 //
-// It builds its worker anew for each process, with functions in another order,
-// measures, and writes results.json, table.md and charts. README.md says what is
+// It generates the worker's loops, builds the worker anew for each process, with functions in another
+// order, measures, and writes results.json, table.md and charts. README.md says what is
 // measured and how to read it. It runs on Linux.
 package main
 
@@ -26,10 +27,9 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/gen"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
-
-//go:generate go run ./internal/gen
 
 const (
 	exitFailed      = 1
@@ -54,7 +54,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "benchmarks:", err)
 		return exitUsage
 	}
-	err = measureAndWrite(ctx, opts, stdout, stderr)
+	if opts.loops != "" {
+		err = writeLoops(opts.loops, stdout)
+	} else {
+		err = measureAndWrite(ctx, opts, stdout, stderr)
+	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(stderr, "benchmarks: interrupted, nothing written")
@@ -94,7 +98,8 @@ type options struct {
 	bytes     bytesPlan
 	out       string
 	command   string
-	smoke     bool // -quick
+	smoke     bool   // -quick
+	loops     string // where to write them; nothing is measured then
 }
 
 func (o options) has(study string) bool { return slices.Contains(o.studies, study) }
@@ -168,6 +173,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		processes = fs.Int("processes", 0, "`number` of processes for each figure (default 5, promotion and goheap 11, with -quick 1)")
 		attempts  = fs.Int("attempts", 0, "measure a workload `number` times at most in each process, until it was quiet (default 4, with -quick 1)")
 		out       = fs.String("out", "", "`directory` for what is written (default results, with -quick results/quick, for a part of the comparison results/part)")
+		loops     = fs.String("loops", "", "write the generated loops to `directory`, to be looked at, and measure nothing")
 	)
 	fs.SetOutput(io.Discard) // errors are printed once, by run
 	switch err := fs.Parse(args); {
@@ -196,6 +202,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	opts.peers.baseline = *baseline
 	opts.goHeap.onlyTimes = part
+	opts.loops = *loops
 	opts.command = strings.Join(append([]string{"go run ."}, args...), " ")
 	if *processes > 0 {
 		opts.peers.processes, opts.stops.processes, opts.promotion.processes = *processes, *processes, *processes
@@ -305,6 +312,16 @@ func sideNames() string {
 		names = append(names, s.FlagName())
 	}
 	return strings.Join(names, ",")
+}
+
+// writeLoops writes what workers are built with.
+func writeLoops(dir string, stdout io.Writer) error {
+	overlay, err := gen.Write(dir, ".")
+	if err != nil {
+		return fmt.Errorf("-loops: %w", err)
+	}
+	fmt.Fprintf(stdout, "go build -overlay=%s %s\n", overlay, workerPackage)
+	return nil
 }
 
 // measureAndWrite writes only when all studies are done.

@@ -255,10 +255,26 @@ func TestGoHeapBaseline(t *testing.T) {
 	code, _, stderr = runWith(t.Context(), "-study", "goheap", "-workload", "request", "-out", out)
 	assert.Equal(t, exitUsage, code)
 	assert.Contains(t, stderr, "-workload matches none of the study goheap")
+}
 
-	cmd := command(t.Context(), "go", "build", "-tags=nogoheap", "-o", filepath.Join(out, "worker"), workerPackage)
-	text, err := cmd.CombinedOutput()
-	assert.NoError(t, err, string(text))
+// The command that is printed builds the worker with the loops.
+func TestLoops(t *testing.T) {
+	dir := t.TempDir()
+	code, stdout, stderr := runWith(t.Context(), "-loops", dir)
+	require.Equal(t, 0, code, stderr)
+	args := append(strings.Fields(stdout)[1:], "")
+	copy(args[2:], args[1:])
+	worker := filepath.Join(dir, "worker")
+	args[1] = "-o=" + worker
+	text, err := command(t.Context(), "go", args...).CombinedOutput()
+	require.NoError(t, err, string(text))
+	text, err = command(t.Context(), worker).CombinedOutput()
+	assert.Error(t, err)
+	assert.Contains(t, string(text), "started by the driver")
+
+	code, _, stderr = runWith(t.Context(), "-loops", worker)
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, stderr, "-loops: ")
 }
 
 func TestLargeStudy(t *testing.T) {
@@ -430,7 +446,7 @@ func TestTable(t *testing.T) {
 // All sections, through results.json and back, as tables and charts.
 func TestResults(t *testing.T) {
 	dir := t.TempDir()
-	live := wire.Live{Holder: wire.PoolOffHeap, Objects: 1000, FillNS: 12.5, WarmGetNS: 10}
+	live := wire.Live{Holder: wire.PoolOffHeap, Objects: 1000, FillNS: 12.5, WarmGetNS: 10, GCMillis: 0.3}
 	more := live
 	more.Objects = 1e6
 	r := Results{
@@ -461,6 +477,9 @@ func TestResults(t *testing.T) {
 	assertSVG(t, filepath.Join(dir, "ping-pong.svg"), "channel")
 	assertSVG(t, filepath.Join(dir, "memory.svg"), "seconds")
 	assertSVG(t, filepath.Join(dir, "growth.svg"), "1e6")
+	assertSVG(t, filepath.Join(dir, "collection.svg"), "1 million")
+	_, _, ok := collectionChart(&Growth{Live: []wire.Live{{Holder: wire.PoolOffHeap, Objects: 1000}}})
+	assert.False(t, ok, "an earlier run has not measured it")
 
 	back, err := load(dir)
 	require.NoError(t, err)

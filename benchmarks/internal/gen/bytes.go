@@ -1,4 +1,4 @@
-package main
+package gen
 
 import (
 	"slices"
@@ -52,7 +52,7 @@ var bytesSides = []bytesSide{
 	{
 		Side: wire.Make, Type: "bytesMake",
 		PoolType: "struct{}", Make: "struct{}{}",
-		T: "[]byte", Get: "x := make([]byte, n)", Bytes: "x", Put: "l.keep = x",
+		T: "[]byte", Get: "x := make([]byte, n)", Bytes: "x", Put: "l.Keep = x",
 	},
 }
 
@@ -66,7 +66,7 @@ func growIn(slice, operand string) string {
 
 // bytesImports are those of the file, standard library first.
 func bytesImports() []string {
-	paths := []string{"github.com/warmpage/pool/benchmarks/internal/catalog", "github.com/warmpage/pool/benchmarks/internal/wire"}
+	paths := []string{"github.com/warmpage/pool/benchmarks/internal/wire"}
 	for _, s := range bytesSides {
 		paths = append(paths, s.imports...)
 	}

@@ -1,4 +1,4 @@
-package main
+package gen
 
 import (
 	"fmt"
@@ -31,10 +31,10 @@ type side struct {
 
 const (
 	zeroObject = "*x = T{}"
-	closeErr   = "check(l.p.Close())"
+	closeErr   = "Check(l.p.Close())"
 
 	malloc = "m, err := p.UnsafeMalloc(SIZE)\n"
-	free   = "check(p.UnsafeFree(unsafe.Pointer(x)))"
+	free   = "Check(p.UnsafeFree(unsafe.Pointer(x)))"
 )
 
 var sides = []side{
@@ -61,14 +61,14 @@ var sides = []side{
 	{
 		name: catalog.Modernc, ident: "modernc", imports: []string{"unsafe", "modernc.org/memory"},
 		poolType: "*memory.Allocator", make: "new(memory.Allocator)", close: closeErr,
-		get: malloc + "check(err)\nx := (*T)(m)", zero: zeroObject, put: free,
+		get: malloc + "Check(err)\nx := (*T)(m)", zero: zeroObject, put: free,
 	},
 	{
 		name: catalog.ModerncLock, ident: "moderncLock", imports: []string{"unsafe"},
-		poolType: "*lockedAllocator", make: "new(lockedAllocator)", close: closeErr,
-		get:  "p.mu.Lock()\n" + malloc + "p.mu.Unlock()\ncheck(err)\nx := (*T)(m)",
+		poolType: "*LockedAllocator", make: "new(LockedAllocator)", close: closeErr,
+		get:  "p.Mu.Lock()\n" + malloc + "p.Mu.Unlock()\nCheck(err)\nx := (*T)(m)",
 		zero: zeroObject,
-		put:  "p.mu.Lock()\nfreeErr := p.UnsafeFree(unsafe.Pointer(x))\np.mu.Unlock()\ncheck(freeErr)",
+		put:  "p.Mu.Lock()\nfreeErr := p.UnsafeFree(unsafe.Pointer(x))\np.Mu.Unlock()\nCheck(freeErr)",
 	},
 	{
 		name: catalog.ByteBuffer, ident: "byteBuffer", bytes: true,
@@ -79,12 +79,12 @@ var sides = []side{
 	},
 	{
 		name: catalog.FreeList, ident: "freeList",
-		poolType: "*freeList[T]", make: "new(freeList[T])",
-		get: "x := p.get()", zero: zeroObject, put: "p.put(x)",
+		poolType: "*FreeList[T]", make: "new(FreeList[T])",
+		get: "x := p.Get()", zero: zeroObject, put: "p.Put(x)",
 	},
 	{
 		name: catalog.Channel, ident: "channel",
-		poolType: "chan *T", make: "make(chan *T, channelCap)",
+		poolType: "chan *T", make: "make(chan *T, ChannelCap)",
 		get:  "var x *T\nselect {\ncase x = <-p:\ndefault:\nx = new(T)\n}",
 		zero: zeroObject,
 		put:  "select {\ncase p <- x:\ndefault:\n}",
@@ -92,35 +92,35 @@ var sides = []side{
 	{
 		name: catalog.New, ident: "new", bare: true,
 		poolType: "struct{}", make: "struct{}{}",
-		get: "x := new(T)", put: "l.keep = x",
+		get: "x := new(T)", put: "l.Keep = x",
 	},
 	{
 		name: catalog.Floor, ident: "floor",
-		poolType: "*floor[T]", make: "newFloor[T]()", close: "l.p.close()",
-		get: "x := p.get()", zero: zeroObject, put: "p.put(x)",
+		poolType: "*Floor[T]", make: "NewFloor[T]()", close: "l.p.Close()",
+		get: "x := p.Get()", zero: zeroObject, put: "p.Put(x)",
 	},
 }
 
-// heapSides are those of the goheap study. What makes their pools is in goheap.go of the worker.
+// heapSides are those of the goheap study. What makes their pools is in goheap.go of package loops.
 var heapSides = []side{
 	{
 		name: catalog.Kept, ident: "heapKept", imports: []string{"github.com/warmpage/pool"},
-		poolType: "*pool.Pool[T]", make: "newKept()", close: closeErr,
+		poolType: "*pool.Pool[T]", make: "NewKept()", close: closeErr,
 		get: "x := p.Get()", put: "p.Put(x)",
 	},
 	{
 		name: catalog.Reset, ident: "heapReset", imports: []string{"github.com/warmpage/pool"},
-		poolType: "*pool.Pool[T]", make: "newReset()", close: closeErr,
+		poolType: "*pool.Pool[T]", make: "NewReset()", close: closeErr,
 		get: "x := p.Get()", put: "p.Put(x)",
 	},
 	{
 		name: catalog.Cleared, ident: "heapCleared", imports: []string{"github.com/warmpage/pool"},
-		poolType: "*pool.Pool[T]", make: "newCleared()", close: closeErr,
+		poolType: "*pool.Pool[T]", make: "NewCleared()", close: closeErr,
 		get: "x := p.Get()", put: "p.Put(x)",
 	},
 	{
 		name: catalog.SyncPool, ident: "heapSyncPool", imports: []string{"sync"},
-		poolType: "*sync.Pool", make: "newSyncKept()",
+		poolType: "*sync.Pool", make: "NewSyncKept()",
 		get: "x := p.Get().(*T)", put: "p.Put(x)",
 	},
 	{
@@ -131,7 +131,7 @@ var heapSides = []side{
 	{
 		name: catalog.New, ident: "heapNew", bare: true,
 		poolType: "struct{}", make: "struct{}{}",
-		get: "x := new(T)", put: "l.keep = x",
+		get: "x := new(T)", put: "l.Keep = x",
 	},
 }
 
@@ -149,7 +149,7 @@ func (s side) variant(size int, mode catalog.Mode) variant {
 	v := variant{
 		Side: s.name, Size: size, Mode: mode, Batch: s.batch,
 		Type: s.ident + strconv.Itoa(size) + strings.ToUpper(string(mode[:1])) + string(mode[1:]),
-		T:    "obj" + strconv.Itoa(size),
+		T:    "Obj" + strconv.Itoa(size),
 	}
 	get := s.get
 	switch {
@@ -176,7 +176,7 @@ func (s side) variant(size int, mode catalog.Mode) variant {
 func (s side) touch(size int) (write, read string) {
 	const line, words = 64, 8
 	if size == catalog.HeapSize { // these words of it are in its two cache lines
-		return "x.n[0], x.n[4] = uint64(i), uint64(i)", "sum += x.n[0] + x.n[4]"
+		return "x.N[0], x.N[4] = uint64(i), uint64(i)", "sum += x.N[0] + x.N[4]"
 	}
 	write, read, end, step := "x[%s] = uint64(i)", "sum += x[%s]", "len(x)", words
 	if s.bytes {

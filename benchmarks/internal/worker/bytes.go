@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/bytebufferpool"
 	"github.com/warmpage/pool"
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
@@ -24,59 +25,8 @@ var bytesVerbs = map[string]func(spec []byte, out io.Writer) error{
 	wire.VerbBytesWaste:  study(measureBytesWaste),
 }
 
-// bytesLoops are the loops of one side, generated for each. They write the first byte of a slice and
-// the last.
-type bytesLoops interface {
-	pingPong(times int)
-	fill() // makes what churn replaces
-	churn(times int)
-	produce(batches int) // for consume on another goroutine
-	consume(batches int)
-	batch() int                   // slices of a batch
-	held() (length, capacity int) // of what churn has live
-	close()
-}
-
-// bytesCommon is in all bytesLoops. H is what a side hands out.
-type bytesCommon[H any] struct {
-	sizes []int32 // a power of two of them, in turn
-	mask  int
-	next  int
-	rng   uint64
-	live  [wire.BytesLive]H // what churn replaces
-
-	full, empty chan []H
-	keep        []byte // what make made last: without it, a slice might be on the stack
-}
-
 // mixLen is how many sizes of the mix take turns.
 const mixLen = 4096
-
-const (
-	queueLen   = 4       // batches on their way from one goroutine to another
-	queueBytes = 8 << 20 // of a batch, at most
-)
-
-func newBytesCommon[H any](sizes []int32) bytesCommon[H] {
-	c := bytesCommon[H]{
-		sizes: sizes, mask: len(sizes) - 1, rng: 0x9e3779b97f4a7c15,
-		full: make(chan []H, queueLen), empty: make(chan []H, queueLen),
-	}
-	n := catalog.BatchLen
-	if len(sizes) == 1 {
-		n = min(n, queueBytes/int(sizes[0]))
-	}
-	for range queueLen {
-		c.empty <- make([]H, n)
-	}
-	return c
-}
-
-func (c *bytesCommon[H]) batch() int {
-	xs := <-c.empty
-	c.empty <- xs
-	return len(xs)
-}
 
 // bytesSizes are those that a specification wants.
 func bytesSizes(size int) []int32 {
@@ -88,7 +38,7 @@ func bytesSizes(size int) []int32 {
 
 // A bytesRunner is a workload on one side.
 type bytesRunner struct {
-	bytesLoops
+	loops.BytesLoops
 	workload         wire.BytesWorkload
 	garbage          *meter
 	length, capacity float64 // sums over runs
@@ -97,20 +47,20 @@ type bytesRunner struct {
 func (r *bytesRunner) run(n int) (l lap) {
 	switch r.workload {
 	case wire.BytesPingPong:
-		l = timeWorkers(1, n, func(int) { r.pingPong(n) })
+		l = timeWorkers(1, n, func(int) { r.PingPong(n) })
 	case wire.BytesChurn:
-		l = timeWorkers(1, n, func(int) { r.churn(n) })
-		length, capacity := r.held()
+		l = timeWorkers(1, n, func(int) { r.Churn(n) })
+		length, capacity := r.Held()
 		r.length += float64(length)
 		r.capacity += float64(capacity)
 	case wire.BytesAcross:
-		each := r.batch()
+		each := r.BatchLen()
 		batches := (n + each - 1) / each
 		l = timeWorkers(2, batches*each, func(k int) {
 			if k == 0 {
-				r.produce(batches)
+				r.Produce(batches)
 			} else {
-				r.consume(batches)
+				r.Consume(batches)
 			}
 		})
 	}
@@ -119,6 +69,8 @@ func (r *bytesRunner) run(n int) (l lap) {
 	}
 	return l
 }
+
+func (r *bytesRunner) close() { r.Close() }
 
 func measureBytes(spec wire.BytesSpec) (wire.Bytes, error) {
 	var result wire.Bytes
@@ -141,10 +93,10 @@ func measureBytesCell(spec wire.BytesSpec, w wire.BytesWorkload) wire.BytesCell 
 	runners := make(map[catalog.Side]*bytesRunner)
 	garbage := &meter{allocated()}
 	for _, s := range wire.BytesSides {
-		r := &bytesRunner{bytesLoops: newBytesLoops[s](bytesSizes(spec.Size)), workload: w}
+		r := &bytesRunner{BytesLoops: loops.NewBytes[s](bytesSizes(spec.Size)), workload: w}
 		defer r.close()
 		if w == wire.BytesChurn {
-			r.fill()
+			r.Fill()
 		}
 		runners[s] = r
 		c := &contender{side: s, runner: r}
@@ -305,7 +257,7 @@ func measureBytesWaste(spec wire.BytesWasteSpec) (wire.BytesWaste, error) {
 		for _, x := range xs {
 			b.Put(x)
 		}
-		check(b.Close())
+		loops.Check(b.Close())
 	}
 	return result, nil
 }

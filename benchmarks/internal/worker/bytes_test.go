@@ -11,37 +11,38 @@ import (
 
 	"github.com/warmpage/pool"
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
 // Every side hands out slices of the length that was asked for, and puts them all: a Bytes off the Go
 // heap with slices out cannot be closed.
 func TestBytesLoops(t *testing.T) {
-	require.Len(t, newBytesLoops, len(wire.BytesSides))
+	require.Len(t, loops.NewBytes, len(wire.BytesSides))
 	for _, s := range wire.BytesSides {
 		for _, sizes := range [][]int32{{100}, {10, 5000, 300, 20_000}} {
-			l := newBytesLoops[s](sizes)
+			l := loops.NewBytes[s](sizes)
 			sum := 0
 			for i := range wire.BytesLive {
 				sum += int(sizes[i%len(sizes)])
 			}
-			l.fill()
-			length, capacity := l.held()
+			l.Fill()
+			length, capacity := l.Held()
 			assert.Equal(t, sum, length, s)
 			assert.GreaterOrEqual(t, capacity, length, s)
-			l.pingPong(10)
-			l.churn(100)
+			l.PingPong(10)
+			l.Churn(100)
 			if len(sizes) == 1 {
-				length, _ = l.held()
+				length, _ = l.Held()
 				assert.Equal(t, sum, length, s)
 			}
-			r := bytesRunner{bytesLoops: l, workload: wire.BytesAcross}
-			each := l.batch()
+			r := bytesRunner{BytesLoops: l, workload: wire.BytesAcross}
+			each := l.BatchLen()
 			assert.Equal(t, 10*each, r.run(10*each).pairs, s)
-			l.close()
+			l.Close()
 		}
 	}
-	assert.Equal(t, 8, newBytesLoops[wire.BytesOnHeap](bytesSizes(1<<20)).batch(), "not too much on its way")
+	assert.Equal(t, 8, loops.NewBytes[wire.BytesOnHeap](bytesSizes(1<<20)).BatchLen(), "not too much on its way")
 	assert.Len(t, bytesSizes(0), mixLen)
 }
 

@@ -9,27 +9,37 @@ import (
 	"slices"
 	"time"
 
+	"github.com/valyala/bytebufferpool"
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
-
-// A variant is a side with one size and mode.
-type variant struct {
-	side catalog.Side
-	size int
-	mode catalog.Mode
-}
 
 // A maker makes the runner of a variant for a workload on so many goroutines, if
 // it is a parallel one.
 type maker func(w catalog.Workload, workers int) runner
 
 // makerOf returns nil if there is none.
-func makerOf(v variant) maker {
-	if make := makers[v]; make != nil {
-		return make
+func makerOf(v loops.Variant) maker {
+	switch newLoops := loops.Maker(v).(type) {
+	case func() loops.Loops[loops.Obj16]:
+		return makerWith(newLoops)
+	case func() loops.Loops[loops.Obj64]:
+		return makerWith(newLoops)
+	case func() loops.Loops[loops.Obj96]:
+		return makerWith(newLoops)
+	case func() loops.Loops[loops.Obj256]:
+		return makerWith(newLoops)
+	case func() loops.Loops[loops.Obj1024]:
+		return makerWith(newLoops)
+	case func() loops.Loops[bytebufferpool.ByteBuffer]:
+		return makerWith(newLoops)
 	}
-	return heapMakers[v]
+	return nil
+}
+
+func makerWith[T any](newLoops func() loops.Loops[T]) maker {
+	return func(w catalog.Workload, workers int) runner { return newRunner(w, workers, newLoops()) }
 }
 
 // warmShare of a slice or round comes before it, untimed: the side before has filled
@@ -54,7 +64,7 @@ func measureCell(spec wire.CellSpec) (wire.Cell, error) {
 	}
 	var short, long []*contender
 	for _, s := range spec.Sides {
-		make := makerOf(variant{s, spec.Size, spec.Mode})
+		make := makerOf(loops.Variant{Side: s, Size: spec.Size, Mode: spec.Mode})
 		if make == nil {
 			return wire.Cell{}, fmt.Errorf("%s has no %d bytes %s", s, spec.Size, spec.Mode)
 		}

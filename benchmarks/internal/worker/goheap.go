@@ -15,6 +15,7 @@ import (
 
 	"github.com/warmpage/pool"
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
@@ -31,42 +32,10 @@ func study[S, R any](measure func(S) (R, error)) func([]byte, io.Writer) error {
 	return func(spec []byte, out io.Writer) error { return answer(spec, out, measure) }
 }
 
-// An obj96 is an object of catalog.HeapSize with pointers.
-type obj96 struct {
-	next, other *obj96
-	name        string
-	buf         []byte
-	n           [5]uint64
-}
-
-// bufferCap is what makeBuffer allocates.
-const bufferCap = 64
-
-func makeBuffer(x *obj96) { x.buf = make([]byte, 0, bufferCap) }
-
-func newCleared() *pool.Pool[obj96] { return pool.New[obj96](pool.WithGoHeap()) }
-
-func newKept() *pool.Pool[obj96] {
-	return pool.New[obj96](pool.WithGoHeap(), pool.WithInit(makeBuffer))
-}
-
-func newReset() *pool.Pool[obj96] {
-	reset := pool.WithReset(func(x *obj96) { x.buf = x.buf[:0] })
-	return pool.New[obj96](pool.WithGoHeap(), pool.WithInit(makeBuffer), reset)
-}
-
-func newSyncKept() *sync.Pool {
-	return &sync.Pool{New: func() any {
-		x := new(obj96)
-		makeBuffer(x)
-		return x
-	}}
-}
-
 // A heapSource is a side of the studies in which a call more does not matter.
 type heapSource struct {
-	get   func() *obj96
-	put   func(*obj96)
+	get   func() *loops.Obj96
+	put   func(*loops.Obj96)
 	stats func() pool.Stats // zero if the side is no pool of this library
 }
 
@@ -74,13 +43,13 @@ func newHeapSource(s catalog.Side) (heapSource, error) {
 	noStats := func() pool.Stats { return pool.Stats{} }
 	switch s {
 	case catalog.Pool:
-		p := newCleared()
+		p := loops.NewCleared()
 		return heapSource{p.Get, p.Put, p.Stats}, nil
 	case catalog.SyncPool:
-		p := &sync.Pool{New: func() any { return new(obj96) }}
-		return heapSource{func() *obj96 { return p.Get().(*obj96) }, func(x *obj96) { p.Put(x) }, noStats}, nil
+		p := &sync.Pool{New: func() any { return new(loops.Obj96) }}
+		return heapSource{func() *loops.Obj96 { return p.Get().(*loops.Obj96) }, func(x *loops.Obj96) { p.Put(x) }, noStats}, nil
 	case catalog.New:
-		return heapSource{func() *obj96 { return new(obj96) }, func(*obj96) {}, noStats}, nil
+		return heapSource{func() *loops.Obj96 { return new(loops.Obj96) }, func(*loops.Obj96) {}, noStats}, nil
 	}
 	return heapSource{}, fmt.Errorf("no goheap study of %q", s)
 }
@@ -88,36 +57,36 @@ func newHeapSource(s catalog.Side) (heapSource, error) {
 // measureWarm counts how many objects are made after collections that none was in use in.
 func measureWarm(spec wire.WarmSpec) (wire.Warm, error) {
 	var made atomic.Int64
-	count := func(x *obj96) {
+	count := func(x *loops.Obj96) {
 		made.Add(1)
-		makeBuffer(x)
+		loops.MakeBuffer(x)
 	}
-	var get func() *obj96
-	var put func(*obj96)
+	var get func() *loops.Obj96
+	var put func(*loops.Obj96)
 	switch spec.Side {
 	case catalog.Kept, wire.KeptWarm:
 		opts := []pool.Option{pool.WithGoHeap(), pool.WithInit(count)}
 		if spec.Side == wire.KeptWarm {
 			// On each P, a page may be in part what another P has the rest of.
-			pages := spec.Objects/newCleared().Stats().SlotsPerPage + 1 + runtime.GOMAXPROCS(0)
+			pages := spec.Objects/loops.NewCleared().Stats().SlotsPerPage + 1 + runtime.GOMAXPROCS(0)
 			opts = append(opts, pool.WithWarmPages(pages))
 		}
-		p := pool.New[obj96](opts...)
+		p := pool.New[loops.Obj96](opts...)
 		get, put = p.Get, p.Put
 	case catalog.SyncPool:
 		p := &sync.Pool{New: func() any {
-			x := new(obj96)
+			x := new(loops.Obj96)
 			count(x)
 			return x
 		}}
-		get, put = func() *obj96 { return p.Get().(*obj96) }, func(x *obj96) { p.Put(x) }
+		get, put = func() *loops.Obj96 { return p.Get().(*loops.Obj96) }, func(x *loops.Obj96) { p.Put(x) }
 	default:
 		return wire.Warm{}, fmt.Errorf("no goheap study of warm objects of %q", spec.Side)
 	}
-	xs := make([]*obj96, spec.Objects)
+	xs := make([]*loops.Obj96, spec.Objects)
 	for i := range xs {
 		xs[i] = get()
-		xs[i].n[0] = 1
+		xs[i].N[0] = 1
 	}
 	for i, x := range xs {
 		put(x)
@@ -137,7 +106,7 @@ func measureWarm(spec wire.WarmSpec) (wire.Warm, error) {
 		xs = append(xs, get())
 	}
 	for _, x := range xs {
-		result.There += int(x.n[0])
+		result.There += int(x.N[0])
 		put(x)
 	}
 	return result, nil
@@ -155,7 +124,7 @@ func measureForgotten(spec wire.ForgottenSpec) (wire.Forgotten, error) {
 		return wire.Forgotten{}, err
 	}
 	result := wire.Forgotten{ForgottenSpec: spec}
-	xs := make([]*obj96, spec.Objects)
+	xs := make([]*loops.Obj96, spec.Objects)
 	note := func() {
 		st := src.stats()
 		result.States = append(result.States, wire.HeapState{MiB: heapMiB(), Live: st.Live, Lost: st.Lost})
@@ -181,11 +150,11 @@ func measureCollections(spec wire.CollectionsSpec) (wire.Collections, error) {
 	if err != nil {
 		return wire.Collections{}, err
 	}
-	xs := make([]*obj96, spec.Objects)
+	xs := make([]*loops.Obj96, spec.Objects)
 	for i := range xs {
 		xs[i] = src.get()
 		if i > 0 {
-			xs[i].next, xs[i].other = xs[i-1], xs[i/2]
+			xs[i].Next, xs[i].Other = xs[i-1], xs[i/2]
 		}
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
@@ -214,13 +183,13 @@ func measureRetention(spec wire.RetentionSpec) (wire.Retention, error) {
 	if err != nil {
 		return wire.Retention{}, err
 	}
-	xs := make([]*obj96, spec.Objects)
+	xs := make([]*loops.Obj96, spec.Objects)
 	collectHeap()
 	before := heapMiB()
 	for i := range xs {
 		xs[i] = src.get()
 		if spec.Buffer > 0 {
-			xs[i].buf = make([]byte, spec.Buffer)
+			xs[i].Buf = make([]byte, spec.Buffer)
 		}
 	}
 	collectHeap()
@@ -251,7 +220,7 @@ func measureLosses(spec wire.LossesSpec) (wire.Losses, error) {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	result := wire.Losses{LossesSpec: spec}
-	xs := make([]*obj96, spec.Live)
+	xs := make([]*loops.Obj96, spec.Live)
 	for i := range xs {
 		xs[i] = src.get()
 	}
@@ -263,7 +232,7 @@ func measureLosses(spec wire.LossesSpec) (wire.Losses, error) {
 	rng, share := uint64(1), uint64(spec.Share*(1<<32))
 	for r := 1; r <= spec.Rounds; r++ {
 		for range spec.Gets {
-			rng = xorshift(rng)
+			rng = loops.Xorshift(rng)
 			x := &xs[rng%uint64(len(xs))]
 			if rng>>32 < share {
 				result.Forgot++

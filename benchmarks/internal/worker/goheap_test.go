@@ -13,60 +13,58 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
 // Every side hands out objects that nobody else has, and that hold what its name says.
 func TestHeapContract(t *testing.T) {
-	require.EqualValues(t, catalog.HeapSize, unsafe.Sizeof(obj96{}))
-	require.Len(t, heapMakers, len(catalog.HeapSides))
-	w, err := catalog.Find("ping-pong")
-	require.NoError(t, err)
+	require.EqualValues(t, catalog.HeapSize, unsafe.Sizeof(loops.Obj96{}))
 	for _, s := range catalog.HeapSides {
 		t.Run(string(s), func(t *testing.T) {
-			l := makerOf(variant{s, catalog.HeapSize, catalog.Pointers})(w, 1).(pingPong[obj96]).crew[0]
+			l := loops.New[loops.Obj96](loops.Variant{Side: s, Size: catalog.HeapSize, Mode: catalog.Pointers})
 			checkHeapContract(t, s, l)
 		})
 	}
 }
 
-func checkHeapContract(t *testing.T, s catalog.Side, l loops[obj96]) {
+func checkHeapContract(t *testing.T, s catalog.Side, l loops.Loops[loops.Obj96]) {
 	const n = 200
-	xs := make([]*obj96, n)
+	xs := make([]*loops.Obj96, n)
 	order := indexes(n, catalog.Shuffled)
-	l.getAll(xs)
-	seen := make(map[*obj96]bool)
+	l.GetAll(xs)
+	seen := make(map[*loops.Obj96]bool)
 	for i, x := range xs {
 		require.False(t, seen[x])
 		seen[x] = true
-		require.EqualValues(t, i, x.n[0])
-		x.name, x.buf = "used", append(x.buf, 1)
+		require.EqualValues(t, i, x.N[0])
+		x.Name, x.Buf = "used", append(x.Buf, 1)
 	}
-	l.putAll(xs, order)
-	assert.EqualValues(t, n*(n-1), l.total())
-	l.getAll(xs)
+	l.PutAll(xs, order)
+	assert.EqualValues(t, n*(n-1), l.Total())
+	l.GetAll(xs)
 	used := 0
 	for _, x := range xs {
 		keeps := s == catalog.Kept || s == catalog.Reset || s == catalog.SyncPool
-		if x.name == "used" {
+		if x.Name == "used" {
 			used++
 			require.True(t, keeps)
-			require.Equal(t, s == catalog.Reset, len(x.buf) == 0)
+			require.Equal(t, s == catalog.Reset, len(x.Buf) == 0)
 		}
 		if keeps {
-			require.Equal(t, bufferCap, cap(x.buf))
+			require.Equal(t, loops.BufferCap, cap(x.Buf))
 		} else {
-			require.Zero(t, cap(x.buf))
+			require.Zero(t, cap(x.Buf))
 		}
 	}
 	if s == catalog.Kept || s == catalog.Reset { // a collection may have emptied sync.Pool
 		assert.Greater(t, used, n/2, "some of the others are of the last page")
 	}
-	l.putAll(xs, order)
-	before := l.total()
-	l.pingPong(10)
-	assert.EqualValues(t, 90, l.total()-before)
-	l.close()
+	l.PutAll(xs, order)
+	before := l.Total()
+	l.PingPong(10)
+	assert.EqualValues(t, 90, l.Total()-before)
+	l.Close()
 }
 
 func TestHeapCells(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/warmpage/pool"
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 	"golang.org/x/sys/unix"
 )
@@ -28,7 +29,7 @@ func measureGoroutines(spec wire.GoroutinesSpec) (wire.Goroutines, error) {
 	for _, workers := range spec.Goroutines {
 		var all []*contender
 		for _, s := range wire.GoroutineSides {
-			r := makers[variant{s, 64, catalog.Zeroed}](w, workers)
+			r := makerOf(small(s))(w, workers)
 			all = append(all, &contender{side: s, runner: r, n: calibrate(r, spec.Target)})
 		}
 		runtime.GC()
@@ -69,7 +70,7 @@ func measureLive(spec wire.LiveSpec) (wire.Live, error) {
 	}
 	n := float64(len(xs))
 	start := time.Now()
-	l.getAll(xs)
+	l.GetAll(xs)
 	result.FillNS = round(float64(time.Since(start)) / n)
 	after, err := resident()
 	result.ResidentBytes = round(float64(after-before) / n)
@@ -81,7 +82,7 @@ func measureLive(spec wire.LiveSpec) (wire.Live, error) {
 	var gets time.Duration
 	for range times {
 		round := time.Now()
-		l.getAll(xs)
+		l.GetAll(xs)
 		gets += time.Since(round)
 		putChunks(l, xs)
 	}
@@ -91,16 +92,22 @@ func measureLive(spec wire.LiveSpec) (wire.Live, error) {
 	return result, err
 }
 
-func newHolder(h wire.Holder) (loops[obj64], error) {
+// small is s with objects of 64 bytes, zeroed, as in all studies but the comparison.
+func small(s catalog.Side) loops.Variant {
+	return loops.Variant{Side: s, Size: 64, Mode: catalog.Zeroed}
+}
+
+func newHolder(h wire.Holder) (loops.Loops[loops.Obj64], error) {
 	switch h {
 	case wire.PoolOffHeap, wire.PoolOnHeap:
 		// Its pages are kept, or a round of seconds would measure page faults: what
 		// is empty for longer than 0.4 s is released.
-		return &pool64Zeroed{p: pool.New[obj64](pool.WithWarmPages(1 << 20))}, nil
+		p := pool.New[loops.Obj64](pool.WithWarmPages(1 << 20))
+		return loops.New[loops.Obj64](small(catalog.Pool)).(loops.On[*pool.Pool[loops.Obj64], loops.Obj64]).On(p), nil
 	case wire.SyncHeld:
-		return newsyncPool64Zeroed(), nil
+		return loops.New[loops.Obj64](small(catalog.SyncPool)), nil
 	case wire.HeapOnHeap:
-		return newnew64Zeroed(), nil
+		return loops.New[loops.Obj64](small(catalog.New)), nil
 	}
 	return nil, fmt.Errorf("no holder %q", h)
 }
@@ -119,11 +126,11 @@ func collect() float64 {
 
 // putChunks puts all of xs, first in, first out, with an order that stays in the
 // cache.
-func putChunks[T any](l loops[T], xs []*T) {
+func putChunks[T any](l loops.Loops[T], xs []*T) {
 	order := indexes(liveChunk, catalog.FIFO)
 	for len(xs) > 0 {
 		chunk := xs[:min(len(xs), liveChunk)]
-		l.putAll(chunk, order[:len(chunk)])
+		l.PutAll(chunk, order[:len(chunk)])
 		xs = xs[len(chunk):]
 	}
 }
@@ -131,9 +138,9 @@ func putChunks[T any](l loops[T], xs []*T) {
 // pointers returns room for n pointers that is resident already. Off the heap, the
 // garbage collector sees neither it nor, through it, any object: it is for
 // pointers to memory that is not the collector's either.
-func pointers(n int, offHeap bool) ([]*obj64, error) {
+func pointers(n int, offHeap bool) ([]*loops.Obj64, error) {
 	if !offHeap {
-		xs := make([]*obj64, n)
+		xs := make([]*loops.Obj64, n)
 		clear(xs) // fresh from the system, it would not be resident
 		return xs, nil
 	}
@@ -142,7 +149,7 @@ func pointers(n int, offHeap bool) ([]*obj64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mmap of %d bytes: %w", bytes, err)
 	}
-	return unsafe.Slice((**obj64)(unsafe.Pointer(&mem[0])), n), nil
+	return unsafe.Slice((**loops.Obj64)(unsafe.Pointer(&mem[0])), n), nil
 }
 
 // resident returns how many bytes of this process are in memory.

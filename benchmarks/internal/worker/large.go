@@ -12,6 +12,7 @@ import (
 
 	"github.com/warmpage/pool"
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
@@ -95,7 +96,7 @@ func (b poolBursts[T]) bursts(times int, xs []*T, step uintptr) {
 }
 
 func (b poolBursts[T]) stats() pool.Stats { return b.Stats() }
-func (b poolBursts[T]) close()            { check(b.Close()) }
+func (b poolBursts[T]) close()            { loops.Check(b.Close()) }
 
 type syncBursts[T any] struct{ *sync.Pool }
 

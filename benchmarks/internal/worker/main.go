@@ -6,10 +6,12 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
@@ -21,6 +23,9 @@ func main() {
 }
 
 func run(args []string, in io.Reader, out io.Writer) error {
+	if loops.Variants() == 0 {
+		return errors.New("built without its loops, which the driver generates: go run . in the module's directory")
+	}
 	if len(args) == 1 && args[0] == wire.VerbCells {
 		return serveCells(in, out)
 	}

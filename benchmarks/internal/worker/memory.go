@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
@@ -18,23 +19,18 @@ const (
 // measureMemory gets a lot of objects and puts them all, is idle, does that again
 // and is idle again; what is resident is sampled all the time.
 func measureMemory(spec wire.MemorySpec) (wire.Memory, error) {
-	var l loops[obj64]
-	switch spec.Side {
-	case catalog.Pool:
-		l = newpool64Zeroed()
-	case catalog.SyncPool:
-		l = newsyncPool64Zeroed()
-	default:
+	if spec.Side != catalog.Pool && spec.Side != catalog.SyncPool {
 		return wire.Memory{}, fmt.Errorf("no memory study of %q", spec.Side)
 	}
+	l := loops.New[loops.Obj64](small(spec.Side))
 	result := wire.Memory{Side: spec.Side}
-	xs := make([]*obj64, spec.Objects)
+	xs := make([]*loops.Obj64, spec.Objects)
 	start := time.Now()
 	stop := sample(start, &result.Samples)
 	idle(spec.Idle / 8) // so that the chart begins before the first burst
 	for range 2 {
 		from := time.Now()
-		l.getAll(xs)
+		l.GetAll(xs)
 		putChunks(l, xs)
 		took := time.Since(from)
 		clear(xs) // or xs would keep what sync.Pool lets go

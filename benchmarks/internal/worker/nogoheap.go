@@ -5,7 +5,4 @@ package main
 import "io"
 
 // A library without WithGoHeap has no goheap study, and no large one.
-var (
-	heapMakers            map[variant]maker
-	heapVerbs, largeVerbs map[string]func(spec []byte, out io.Writer) error
-)
+var heapVerbs, largeVerbs map[string]func(spec []byte, out io.Writer) error

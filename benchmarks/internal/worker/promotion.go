@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 	"github.com/warmpage/pool/internal/hook"
 )
@@ -28,9 +29,9 @@ func measurePromotion(spec wire.PromotionSpec) (wire.Promotion, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	switch spec.Size {
 	case 64:
-		return comparePromotions[obj64](spec), nil
+		return comparePromotions[loops.Obj64](spec), nil
 	case 1024:
-		return comparePromotions[obj1024](spec), nil
+		return comparePromotions[loops.Obj1024](spec), nil
 	}
 	return wire.Promotion{}, fmt.Errorf("no promotion study of %d bytes", spec.Size)
 }
@@ -126,4 +127,4 @@ func (c *pageChurn[T]) getAndPutAll() {
 	c.sum += sum
 }
 
-func (c *pageChurn[T]) close() { check(c.p.Close()) }
+func (c *pageChurn[T]) close() { loops.Check(c.p.Close()) }

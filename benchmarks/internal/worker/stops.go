@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
@@ -37,7 +38,7 @@ func measureStops(spec wire.StopsSpec) (wire.Stops, error) {
 	sides := append([]catalog.Side{wire.Idle}, spec.Sides...)
 	stoppers := make(map[catalog.Side]stopper)
 	for _, s := range spec.Sides {
-		make := makers[variant{s, 64, catalog.Zeroed}]
+		make := makerOf(small(s))
 		if make == nil {
 			return wire.Stops{}, fmt.Errorf("no side %q", s)
 		}
@@ -89,17 +90,17 @@ func idleStops(n int) []float64 {
 func (r pingPong[T]) stops(n int) []float64 {
 	us := make([]float64, n)
 	var over atomic.Bool
-	r.do(0, func(k int, l loops[T]) {
+	r.do(0, func(k int, l loops.Loops[T]) {
 		if k == 0 {
 			for i := range us {
-				l.pingPong(stopGap)
+				l.PingPong(stopGap)
 				us[i] = stopWorld()
 			}
 			over.Store(true)
 			return
 		}
 		for !over.Load() {
-			l.pingPong(stopLoop)
+			l.PingPong(stopLoop)
 		}
 	})
 	return us

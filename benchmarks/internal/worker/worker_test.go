@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,25 +17,27 @@ import (
 	"github.com/valyala/bytebufferpool"
 
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
 // Every side hands out objects of the right size that nobody else has, zeroed if
 // it says so, and does the same work on their bytes.
 func TestContract(t *testing.T) {
-	require.NotEmpty(t, makers)
 	w, err := catalog.Find("ping-pong")
 	require.NoError(t, err)
-	for v, make := range makers {
-		t.Run(fmt.Sprintf("%s/%d/%s", v.side, v.size, v.mode), func(t *testing.T) {
+	for _, v := range comparedVariants() {
+		t.Run(fmt.Sprintf("%s/%d/%s", v.Side, v.Size, v.Mode), func(t *testing.T) {
+			make := makerOf(v)
+			require.NotNil(t, make)
 			switch r := make(w, 1).(type) {
-			case pingPong[obj16]:
+			case pingPong[loops.Obj16]:
 				checkContract(t, v, r.crew[0])
-			case pingPong[obj64]:
+			case pingPong[loops.Obj64]:
 				checkContract(t, v, r.crew[0])
-			case pingPong[obj256]:
+			case pingPong[loops.Obj256]:
 				checkContract(t, v, r.crew[0])
-			case pingPong[obj1024]:
+			case pingPong[loops.Obj1024]:
 				checkContract(t, v, r.crew[0])
 			case pingPong[bytebufferpool.ByteBuffer]:
 				checkContract(t, v, r.crew[0])
@@ -45,11 +48,40 @@ func TestContract(t *testing.T) {
 	}
 }
 
-func checkContract[T any](t *testing.T, v variant, l loops[T]) {
+// comparedVariants are those that the comparison wants: each side with each size, in the modes that it
+// has in any workload.
+func comparedVariants() (all []loops.Variant) {
+	for _, s := range catalog.GoSides {
+		for _, m := range catalog.Modes {
+			takesPart := func(w catalog.Workload) bool { return catalog.TakesPart(s, w, m) }
+			if !slices.ContainsFunc(catalog.Workloads, takesPart) {
+				continue
+			}
+			for _, size := range catalog.Sizes {
+				all = append(all, loops.Variant{Side: s, Size: size, Mode: m})
+			}
+		}
+	}
+	return all
+}
+
+// There are no other loops.
+func TestVariants(t *testing.T) {
+	all := comparedVariants()
+	assert.Len(t, all, len(catalog.Sizes)*(len(catalog.Modes)*len(catalog.GoSides)-1), "GetBatch is never raw")
+	for _, s := range catalog.HeapSides {
+		v := loops.Variant{Side: s, Size: catalog.HeapSize, Mode: catalog.Pointers}
+		assert.NotNil(t, makerOf(v), v)
+		all = append(all, v)
+	}
+	assert.Equal(t, len(all), loops.Variants())
+}
+
+func checkContract[T any](t *testing.T, v loops.Variant, l loops.Loops[T]) {
 	const n = 200
-	lines := uint64(max(1, v.size/64))
+	lines := uint64(max(1, v.Size/64))
 	value := func(i int) uint64 { // what getAll writes into the object
-		if v.side == catalog.PoolBatch {
+		if v.Side == catalog.PoolBatch {
 			return uint64(i % catalog.BatchLen)
 		}
 		return uint64(i)
@@ -57,10 +89,10 @@ func checkContract[T any](t *testing.T, v variant, l loops[T]) {
 	xs := make([]*T, n)
 	order := indexes(n, catalog.Shuffled)
 
-	l.getAll(xs)
+	l.GetAll(xs)
 	for i, x := range xs { // spoil all of it
 		b := bytesOf(x)
-		require.Len(t, b, v.size)
+		require.Len(t, b, v.Size)
 		for k := range b {
 			b[k] = byte(i) | 1
 		}
@@ -70,30 +102,30 @@ func checkContract[T any](t *testing.T, v variant, l loops[T]) {
 			require.Equal(t, byte(i)|1, b, "object %d shares memory with another", i)
 		}
 	}
-	l.putAll(xs, order)
-	spoiled := l.total()
+	l.PutAll(xs, order)
+	spoiled := l.Total()
 
-	l.getAll(xs)
+	l.GetAll(xs)
 	var sum uint64
 	for i, x := range xs {
-		words := unsafe.Slice((*uint64)(unsafe.Pointer(&bytesOf(x)[0])), v.size/8)
+		words := unsafe.Slice((*uint64)(unsafe.Pointer(&bytesOf(x)[0])), v.Size/8)
 		for k, word := range words {
 			switch {
 			case k%8 == 0:
 				require.Equal(t, value(i), word, "object %d, word %d", i, k)
-			case v.mode == catalog.Zeroed:
+			case v.Mode == catalog.Zeroed:
 				require.Zero(t, word, "object %d, word %d", i, k)
 			}
 		}
 		sum += lines * value(i)
 	}
-	l.putAll(xs, order)
-	assert.Equal(t, sum, l.total()-spoiled, "getAll and putAll")
+	l.PutAll(xs, order)
+	assert.Equal(t, sum, l.Total()-spoiled, "getAll and putAll")
 
-	before := l.total()
-	l.pingPong(10)
-	assert.Equal(t, 45*lines, l.total()-before, "pingPong")
-	l.close()
+	before := l.Total()
+	l.PingPong(10)
+	assert.Equal(t, 45*lines, l.Total()-before, "pingPong")
+	l.Close()
 }
 
 // bytesOf returns the bytes of an object, of whichever kind.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
+	"github.com/warmpage/pool/benchmarks/internal/loops"
 )
 
 // A runner is a workload on one side, ready to run: what takes memory has it.
@@ -32,13 +33,13 @@ func (l lap) each() float64 { return float64(l.took) / float64(l.pairs) }
 func (l lap) gapShare() float64 { return float64(l.gap) / float64(l.took) }
 
 // A crew is the goroutines of one runner, each with its loops; all have one pool.
-type crew[T any] []loops[T]
+type crew[T any] []loops.Loops[T]
 
-func newRunner[T any](w catalog.Workload, workers int, l loops[T]) runner {
+func newRunner[T any](w catalog.Workload, workers int, l loops.Loops[T]) runner {
 	c := crew[T]{l}
 	if w.Parallel {
 		for len(c) < max(workers, w.Kind.LeastWorkers()) {
-			c = append(c, l.fork())
+			c = append(c, l.Fork())
 		}
 	}
 	switch w.Kind {
@@ -60,10 +61,10 @@ func newRunner[T any](w catalog.Workload, workers int, l loops[T]) runner {
 	panic(fmt.Sprintf("no workload of kind %q", w.Kind))
 }
 
-func (c crew[T]) close() { c[0].close() }
+func (c crew[T]) close() { c[0].Close() }
 
 // do runs work once for each of the crew, all at the same time: so many pairs.
-func (c crew[T]) do(pairs int, work func(k int, l loops[T])) lap {
+func (c crew[T]) do(pairs int, work func(k int, l loops.Loops[T])) lap {
 	return timeWorkers(len(c), pairs, func(k int) { work(k, c[k]) })
 }
 
@@ -102,7 +103,7 @@ type pingPong[T any] struct{ crew[T] }
 
 func (r pingPong[T]) run(n int) lap {
 	each := max(1, n/len(r.crew))
-	return r.do(each*len(r.crew), func(_ int, l loops[T]) { l.pingPong(each) })
+	return r.do(each*len(r.crew), func(_ int, l loops.Loops[T]) { l.PingPong(each) })
 }
 
 // churn gets N objects and puts them all, over and over.
@@ -123,10 +124,10 @@ func newChurn[T any](c crew[T], w catalog.Workload) churn[T] {
 func (r churn[T]) run(n int) lap {
 	all := len(r.order) * len(r.crew)
 	times := (n + all - 1) / all
-	return r.do(times*all, func(k int, l loops[T]) {
+	return r.do(times*all, func(k int, l loops.Loops[T]) {
 		for range times {
-			l.getAll(r.objects[k])
-			l.putAll(r.objects[k], r.order)
+			l.GetAll(r.objects[k])
+			l.PutAll(r.objects[k], r.order)
 		}
 	})
 }
@@ -166,31 +167,19 @@ func newProducerConsumer[T any](c crew[T]) producerConsumer[T] {
 
 func (r producerConsumer[T]) run(n int) lap {
 	batches := (n + catalog.BatchLen - 1) / catalog.BatchLen
-	return r.do(batches*catalog.BatchLen, func(k int, l loops[T]) {
+	return r.do(batches*catalog.BatchLen, func(k int, l loops.Loops[T]) {
 		for range batches {
 			if k == 0 {
-				xs := receive(r.empty)
-				l.getAll(xs)
+				xs := loops.Receive(r.empty)
+				l.GetAll(xs)
 				r.full <- xs
 			} else {
-				xs := receive(r.full)
-				l.putAll(xs, r.order)
+				xs := loops.Receive(r.full)
+				l.PutAll(xs, r.order)
 				r.empty <- xs
 			}
 		}
 	})
-}
-
-// receive waits without putting the thread to sleep. (No channel is ever full.)
-func receive[T any](from <-chan T) T {
-	for {
-		select {
-		case x := <-from:
-			return x
-		default:
-			runtime.Gosched()
-		}
-	}
 }
 
 // exchange has a table that all workers swap their objects with: every other
@@ -203,7 +192,7 @@ type exchange[T any] struct {
 func newExchange[T any](c crew[T]) exchange[T] {
 	r := exchange[T]{c, new([catalog.TableLen]atomic.Pointer[T])}
 	xs := make([]*T, len(r.table))
-	c[0].getAll(xs)
+	c[0].GetAll(xs)
 	for i, x := range xs {
 		r.table[i].Store(x)
 	}
@@ -212,7 +201,7 @@ func newExchange[T any](c crew[T]) exchange[T] {
 
 func (r exchange[T]) run(n int) lap {
 	each := wholeBatches(n / len(r.crew))
-	return r.do(each*len(r.crew), func(_ int, l loops[T]) { l.exchange(r.table, each) })
+	return r.do(each*len(r.crew), func(_ int, l loops.Loops[T]) { l.Exchange(r.table, each) })
 }
 
 func (r exchange[T]) close() {
@@ -220,7 +209,7 @@ func (r exchange[T]) close() {
 	for i := range r.table {
 		xs[i] = r.table[i].Load()
 	}
-	r.crew[0].putAll(xs, indexes(len(xs), catalog.FIFO))
+	r.crew[0].PutAll(xs, indexes(len(xs), catalog.FIFO))
 	r.crew.close()
 }
 
@@ -240,7 +229,7 @@ func newLarson[T any](c crew[T]) larson[T] {
 	r := larson[T]{crew: c}
 	for range c {
 		a := new([catalog.TableLen]*T)
-		c[0].getAll(a[:])
+		c[0].GetAll(a[:])
 		r.arrays = append(r.arrays, a)
 	}
 	return r
@@ -253,14 +242,14 @@ func (r larson[T]) run(n int) lap {
 	for k := range inherit {
 		inherit[k].Store(r.arrays[k])
 	}
-	lap := r.do(rounds*workers*catalog.LarsonRound, func(k int, l loops[T]) {
+	lap := r.do(rounds*workers*catalog.LarsonRound, func(k int, l loops.Loops[T]) {
 		heir := &inherit[(k+1)%workers]
 		for range rounds {
 			for inherit[k].Load() == nil { // a channel would put the thread to sleep
 				runtime.Gosched()
 			}
 			a := inherit[k].Swap(nil)
-			l.larson(a, catalog.LarsonRound)
+			l.Larson(a, catalog.LarsonRound)
 			for !heir.CompareAndSwap(nil, a) {
 				runtime.Gosched()
 			}
@@ -275,7 +264,7 @@ func (r larson[T]) run(n int) lap {
 func (r larson[T]) close() {
 	order := indexes(catalog.TableLen, catalog.FIFO)
 	for _, a := range r.arrays {
-		r.crew[0].putAll(a[:], order)
+		r.crew[0].PutAll(a[:], order)
 	}
 	r.crew.close()
 }
@@ -290,7 +279,7 @@ type burst[T any] struct {
 
 func newBurst[T any](c crew[T]) burst[T] {
 	r := burst[T]{c, make([]*T, catalog.BurstBase), make([]*T, catalog.BurstLen), indexes(catalog.BurstLen, catalog.FIFO)}
-	c[0].getAll(r.base)
+	c[0].GetAll(r.base)
 	return r
 }
 
@@ -298,8 +287,8 @@ func (r burst[T]) run(n int) (l lap) {
 	for range min(catalog.BurstRepeat, max(1, n/catalog.BurstLen)) {
 		time.Sleep(catalog.BurstIdle)
 		start := time.Now()
-		r.crew[0].getAll(r.extra)
-		r.crew[0].putAll(r.extra, r.order)
+		r.crew[0].GetAll(r.extra)
+		r.crew[0].PutAll(r.extra, r.order)
 		l.took += time.Since(start)
 		l.pairs += len(r.extra)
 	}
@@ -307,7 +296,7 @@ func (r burst[T]) run(n int) (l lap) {
 }
 
 func (r burst[T]) close() {
-	r.crew[0].putAll(r.base, indexes(len(r.base), catalog.FIFO))
+	r.crew[0].PutAll(r.base, indexes(len(r.base), catalog.FIFO))
 	r.crew.close()
 }
 
@@ -322,13 +311,13 @@ func (r request[T]) run(n int) lap {
 		hops[i] = make(chan *T, catalog.InFlight/channels)
 	}
 	work := crew[T]{r.crew[0], r.crew[1], nil, nil}
-	return work.do(n, func(k int, l loops[T]) {
+	return work.do(n, func(k int, l loops.Loops[T]) {
 		switch k {
 		case 0:
-			l.send(hops[0], n)
+			l.Send(hops[0], n)
 			close(hops[0])
 		case 1:
-			l.receive(hops[channels-1])
+			l.Receive(hops[channels-1])
 		default: // 2 and 3 pass on
 			for x := range hops[k-2] {
 				hops[k-1] <- x

@@ -1,15 +1,13 @@
-// Gen writes the worker's loops, as concrete code for each side, size and mode. A
+// Package gen writes the worker's loops, as concrete code for each side, size and mode. A
 // loop over an interface or a type parameter would call Get and Put where a
 // user's code has them inlined, which costs the fast sides the most.
-//
-//	go run ./internal/gen [-out internal/worker]
-package main
+package gen
 
 import (
 	"bytes"
 	_ "embed"
+	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"go/format"
 	"os"
@@ -26,32 +24,42 @@ var loopsTemplate string
 //go:embed bytes.tmpl
 var bytesTemplate string
 
-//go:embed registry.tmpl
-var registryTemplate string
+// overlayFile is the one that tells the go command about the others.
+const overlayFile = "overlay.json"
 
-func main() {
-	out := flag.String("out", filepath.Join("internal", "worker"), "`directory` to write to")
-	flag.Parse()
+// Write writes the files of package loops to dir, which it makes, and returns the overlay with which
+// the go command sees them in the package: go build -overlay=FILE. module is the directory of the module.
+func Write(dir, module string) (overlay string, err error) {
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
+	if module, err = filepath.Abs(module); err != nil {
+		return "", err
+	}
 	files, err := generate()
-	if err == nil {
-		err = write(*out, files)
-	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "gen:", err)
-		os.Exit(1)
+		return "", err
 	}
-}
-
-func write(dir string, files map[string][]byte) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", err
+	}
+	replace := make(map[string]string)
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o666); err != nil {
-			return err
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, text, 0o666); err != nil {
+			return "", err
 		}
+		replace[filepath.Join(module, "internal", "loops", name)] = path
 	}
-	return nil
+	text, err := json.MarshalIndent(map[string]any{"Replace": replace}, "", "\t")
+	if err != nil {
+		return "", err
+	}
+	overlay = filepath.Join(dir, overlayFile)
+	return overlay, os.WriteFile(overlay, append(text, '\n'), 0o666)
 }
 
-// A variant is what the templates see of one side, size and mode.
+// A variant is what the template sees of one side, size and mode.
 type variant struct {
 	Side  catalog.Side
 	Size  int
@@ -73,7 +81,6 @@ type variant struct {
 // generate returns the text of each file by its name.
 func generate() (map[string][]byte, error) {
 	files := make(map[string][]byte)
-	var all []variant
 	for _, s := range sides {
 		var variants []variant
 		for _, size := range catalog.Sizes {
@@ -84,20 +91,16 @@ func generate() (map[string][]byte, error) {
 				variants = append(variants, s.variant(size, mode))
 			}
 		}
-		all = append(all, variants...)
 		text, err := execute(loopsTemplate, map[string]any{"Imports": allImports(s), "Variants": variants})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
-		files["loops_"+strings.ToLower(s.ident)+"_gen.go"] = text
+		files[fileName(s.ident)] = text
 	}
-	text, err := execute(registryTemplate, map[string]any{"Makers": "makers", "Sizes": catalog.Sizes, "Variants": all})
-	if err != nil {
-		return nil, fmt.Errorf("registry: %w", err)
-	}
-	files["registry_gen.go"] = text
 	return files, errors.Join(generateHeap(files), generateBytes(files))
 }
+
+func fileName(ident string) string { return "loops_" + strings.ToLower(ident) + "_gen.go" }
 
 // generateBytes adds the file of the bytes study. Some baselines cannot build it.
 func generateBytes(files map[string][]byte) error {
@@ -105,30 +108,23 @@ func generateBytes(files map[string][]byte) error {
 	if err != nil {
 		return fmt.Errorf("bytes: %w", err)
 	}
-	files["loops_bytes_gen.go"] = text
+	files[fileName("bytes")] = text
 	return nil
 }
 
-// generateHeap adds the files of the goheap study. Some baselines cannot build them.
+// generateHeap adds the file of the goheap study. Some baselines cannot build it.
 func generateHeap(files map[string][]byte) error {
-	const constraint = "//go:build !nogoheap\n\n"
 	var variants []variant
 	for _, s := range heapSides {
 		variants = append(variants, s.variant(catalog.HeapSize, catalog.Pointers))
 	}
-	loops, err := execute(loopsTemplate, map[string]any{
-		"Constraint": constraint, "Imports": allImports(heapSides...), "Variants": variants,
+	text, err := execute(loopsTemplate, map[string]any{
+		"Constraint": "//go:build !nogoheap\n\n", "Imports": allImports(heapSides...), "Variants": variants,
 	})
 	if err != nil {
 		return fmt.Errorf("goheap: %w", err)
 	}
-	registry, err := execute(registryTemplate, map[string]any{
-		"Constraint": constraint, "Makers": "heapMakers", "Variants": variants,
-	})
-	if err != nil {
-		return fmt.Errorf("registry of goheap: %w", err)
-	}
-	files["loops_goheap_gen.go"], files["registry_goheap_gen.go"] = loops, registry
+	files[fileName("goheap")] = text
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package main
+package loops
 
 import (
 	"sync"
@@ -8,25 +8,27 @@ import (
 	"modernc.org/memory"
 )
 
-// The sides that are no library: what people write by hand. They are generic, and
-// inlined all the same, because the loops that call them are not.
+// The sides that are no library: what people write by hand. They are generic, and inlined all the
+// same where they are small enough, because the loops that call them are not generic. Too large are
+// Get and Put of FreeList, which lock, and Get of Floor.
 
-// channelCap is room for all objects that any workload has out.
-const channelCap = 1 << 14
+// ChannelCap is room for all objects that any workload has out.
+const ChannelCap = 1 << 14
 
-// A lockedAllocator is modernc's for more than one goroutine.
-type lockedAllocator struct {
-	mu sync.Mutex
+// A LockedAllocator is modernc's for more than one goroutine.
+type LockedAllocator struct {
+	Mu sync.Mutex
 	memory.Allocator
 }
 
-// A freeList keeps every object, in a slice under a lock.
-type freeList[T any] struct {
+// A FreeList keeps every object, in a slice under a lock.
+type FreeList[T any] struct {
 	mu   sync.Mutex
 	free []*T
 }
 
-func (l *freeList[T]) get() *T {
+// Get returns the object that was put last, or a new one.
+func (l *FreeList[T]) Get() *T {
 	l.mu.Lock()
 	n := len(l.free)
 	if n == 0 {
@@ -39,17 +41,18 @@ func (l *freeList[T]) get() *T {
 	return x
 }
 
-func (l *freeList[T]) put(x *T) {
+// Put adds x.
+func (l *FreeList[T]) Put(x *T) {
 	l.mu.Lock()
 	l.free = append(l.free, x)
 	l.mu.Unlock()
 }
 
-// A floor is as little as an allocator can do: free objects are linked through
+// A Floor is as little as an allocator can do: free objects are linked through
 // their first word, nothing is checked, and one goroutine may use it. What a side
 // takes beyond it is the price of what that side offers. Addresses are stored as
 // integers: a store of a pointer costs more while the collector runs.
-type floor[T any] struct {
+type Floor[T any] struct {
 	head uintptr // free; each begins with the address of the next
 	next uintptr
 	end  uintptr
@@ -59,14 +62,16 @@ type floor[T any] struct {
 // floorBytes is more than any workload has out. The system provides what is used.
 const floorBytes = 64 << 20
 
-func newFloor[T any]() *floor[T] {
+// NewFloor reserves memory for all objects.
+func NewFloor[T any]() *Floor[T] {
 	mem, err := unix.Mmap(-1, 0, floorBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
-	check(err)
+	Check(err)
 	start := uintptr(unsafe.Pointer(&mem[0]))
-	return &floor[T]{next: start, end: start + floorBytes, mem: mem}
+	return &Floor[T]{next: start, end: start + floorBytes, mem: mem}
 }
 
-func (f *floor[T]) get() *T {
+// Get returns the object that was put last, or the next one that never was.
+func (f *Floor[T]) Get() *T {
 	if f.head == 0 {
 		return f.carve()
 	}
@@ -75,23 +80,25 @@ func (f *floor[T]) get() *T {
 	return x
 }
 
-func (f *floor[T]) put(x *T) {
+// Put links x in.
+func (f *Floor[T]) Put(x *T) {
 	*(*uintptr)(unsafe.Pointer(x)) = f.head
 	f.head = uintptr(unsafe.Pointer(x))
 }
 
 //go:noinline
-func (f *floor[T]) carve() *T {
+func (f *Floor[T]) carve() *T {
 	var zero T
 	offset := f.next - (f.end - floorBytes)
 	f.next += unsafe.Sizeof(zero)
 	return (*T)(unsafe.Pointer(&f.mem[offset : offset+unsafe.Sizeof(zero)][0]))
 }
 
-func (f *floor[T]) close() { check(unix.Munmap(f.mem)) }
+// Close returns the memory.
+func (f *Floor[T]) Close() { Check(unix.Munmap(f.mem)) }
 
-// check is for errors that leave nothing to measure.
-func check(err error) {
+// Check is for errors that leave nothing to measure.
+func Check(err error) {
 	if err != nil {
 		panic(err)
 	}
