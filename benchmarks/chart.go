@@ -43,6 +43,8 @@ var sideColors = map[catalog.Side]color.Color{
 	catalog.ModerncLock: rgb(0x9fd6a0),
 	catalog.ByteBuffer:  rgb(0x6b4a9c),
 	catalog.FreeList:    rgb(0xc9b3e3),
+	catalog.Slab:        rgb(0x00857c),
+	catalog.SlabLock:    rgb(0x86cfc8),
 	catalog.Channel:     rgb(0x7a4a32),
 	catalog.New:         rgb(0x9a9a9a),
 	catalog.Floor:       rgb(0xd8d8d8),

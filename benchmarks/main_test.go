@@ -183,7 +183,7 @@ func TestBadFlags(t *testing.T) {
 		{"-workload juggling", "-workload juggling matches none of ping-pong churn-64-fifo"},
 		{"-size 65", `-size must be of [16 64 256 1024], with commas between, not "65"`},
 		{"-size 64,", "-size must be of"},
-		{"-sides pool,glue", `-sides must be of pool,batch,syncpool,syncx,modernc,moderncmutex,bytebuffer,mutexslice,channel,new,floor,mimalloc, not "glue"`},
+		{"-sides pool,glue", `-sides must be of pool,batch,syncpool,syncx,modernc,moderncmutex,bytebuffer,mutexslice,slab,slabmutex,channel,new,floor,mimalloc, not "glue"`},
 		{"-study life", `-study must be peers, stops, promotion, memory, growth, goheap, large, bytes, all or none, not "life"`},
 		{"-turbo", "flag provided but not defined: -turbo"},
 		{"now", `unexpected argument "now"`},

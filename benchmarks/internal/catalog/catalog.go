@@ -107,6 +107,15 @@ func workloads() []Workload {
 	)
 }
 
+// MostLive returns how many objects no workload has at the same time on so many goroutines.
+func MostLive(workers int) int {
+	most := BurstBase + BurstLen
+	for _, w := range Workloads {
+		most = max(most, w.Objects*workers)
+	}
+	return most + 1
+}
+
 // HeapWorkloads are those of the goheap study.
 var HeapWorkloads = slices.DeleteFunc(slices.Clone(Workloads), func(w Workload) bool {
 	switch w.Kind {
@@ -137,6 +146,8 @@ const (
 	ModerncLock Side = "modernc+mutex" // the same for any goroutine
 	ByteBuffer  Side = "bytebuffer"    // github.com/valyala/bytebufferpool
 	FreeList    Side = "mutex+slice"
+	Slab        Side = "slab"       // []T and free indices, by one goroutine
+	SlabLock    Side = "slab+mutex" // the same for any goroutine
 	Channel     Side = "channel"
 	New         Side = "new"
 	Floor       Side = "floor"    // free list over mmap, by one goroutine
@@ -163,7 +174,7 @@ func SidesOf(m Mode) []Side {
 }
 
 // GoSides are those that the worker has, in the order of the tables.
-var GoSides = []Side{Pool, PoolBatch, SyncPool, Syncx, Modernc, ModerncLock, ByteBuffer, FreeList, Channel, New, Floor}
+var GoSides = []Side{Pool, PoolBatch, SyncPool, Syncx, Modernc, ModerncLock, ByteBuffer, FreeList, Slab, SlabLock, Channel, New, Floor}
 
 // Sides are all of them.
 var Sides = append(slices.Clone(GoSides), Mimalloc)
@@ -194,7 +205,7 @@ func TakesPart(s Side, w Workload, m Mode) bool {
 	switch s {
 	case PoolBatch: // one object at a time is not a batch, and GetBatch clears
 		return m == Zeroed && w.Kind != PingPong && w.Kind != Request
-	case Modernc, Floor: // neither has a lock
+	case Modernc, Slab, Floor: // none has a lock
 		return !w.Parallel
 	case ByteBuffer: // it is for one buffer for the time of a request
 		return w.Kind == PingPong || w.Kind == Request

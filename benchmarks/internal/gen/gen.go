@@ -68,11 +68,16 @@ type variant struct {
 
 	Type     string // its name
 	T        string // what x points to
+	H        string // what is handed out: x or h
+	Handle   string // its type
+	Find     string // x, from h; empty if x is handed out
+	Common   string // what all loops have that hand out such a thing
+	Table    string // its type
 	PoolType string
 	Make     string
 	Close    string
 	Local    string // makes p
-	Get      string // makes x, with the promised content
+	Get      string // makes x, and h, with the promised content
 	Write    string
 	Read     string
 	Put      string

@@ -24,6 +24,7 @@ type side struct {
 	zero     string // clears x in zeroed mode, unless get does
 	put      string
 
+	index bool // Get makes h, an index of p.Slots, and Put takes it
 	batch bool
 	bytes bool // x has its bytes in x.B
 	bare  bool // there is no p
@@ -83,6 +84,16 @@ var sides = []side{
 		get: "x := p.Get()", zero: zeroObject, put: "p.Put(x)",
 	},
 	{
+		name: catalog.Slab, ident: "slab", index: true,
+		poolType: "*Slab[T]", make: "new(Slab[T])",
+		get: "h := p.Get()", zero: zeroObject, put: "p.Put(h)",
+	},
+	{
+		name: catalog.SlabLock, ident: "slabLock", index: true,
+		poolType: "*LockedSlab[T]", make: "NewLockedSlab[T]()",
+		get: "h := p.Get()", zero: zeroObject, put: "p.Put(h)",
+	},
+	{
 		name: catalog.Channel, ident: "channel",
 		poolType: "chan *T", make: "make(chan *T, ChannelCap)",
 		get:  "var x *T\nselect {\ncase x = <-p:\ndefault:\nx = new(T)\n}",
@@ -137,7 +148,7 @@ var heapSides = []side{
 
 // allImports are those of a file with some sides, standard library first.
 func allImports(sides ...side) []string {
-	paths := []string{"sync/atomic", "github.com/warmpage/pool/benchmarks/internal/catalog"}
+	paths := []string{"github.com/warmpage/pool/benchmarks/internal/catalog"}
 	for _, s := range sides {
 		paths = append(paths, s.imports...)
 	}
@@ -152,6 +163,10 @@ func (s side) variant(size int, mode catalog.Mode) variant {
 		T:    "Obj" + strconv.Itoa(size),
 	}
 	get := s.get
+	if s.index {
+		v.Find = "&p.Slots[h]"
+		get += "\nx := " + v.Find
+	}
 	switch {
 	case mode == catalog.Raw && s.getRaw != "":
 		get = s.getRaw
@@ -165,6 +180,10 @@ func (s side) variant(size int, mode catalog.Mode) variant {
 		v.Local = "p := l.p"
 	}
 	expand := strings.NewReplacer("*T", "*"+v.T, "[T]", "["+v.T+"]", "(T)", "("+v.T+")", "T{}", v.T+"{}", "SIZE", strconv.Itoa(size)).Replace
+	v.H, v.Handle, v.Common, v.Table = "x", expand("*T"), expand("Common[T]"), expand("*Pointers[T]")
+	if s.index {
+		v.H, v.Handle, v.Common, v.Table = "h", "uint32", "IndexCommon", "*Indexes"
+	}
 	v.PoolType, v.Make, v.Close = expand(s.poolType), expand(s.make), expand(s.close)
 	v.Get, v.Put = expand(get), expand(s.put)
 	v.Write, v.Read = s.touch(size)

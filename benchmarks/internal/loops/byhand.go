@@ -1,9 +1,11 @@
 package loops
 
 import (
+	"runtime"
 	"sync"
 	"unsafe"
 
+	"github.com/warmpage/pool/benchmarks/internal/catalog"
 	"golang.org/x/sys/unix"
 	"modernc.org/memory"
 )
@@ -48,7 +50,65 @@ func (l *FreeList[T]) Put(x *T) {
 	l.mu.Unlock()
 }
 
-// A Floor is as little as an allocator can do: free objects are linked through
+// A Slab has its objects in one slice, and hands out their indices. One goroutine may use it. It grows
+// by append, which moves all objects: a pointer to one is good until the next Get.
+type Slab[T any] struct {
+	Slots []T
+	free  []uint32
+}
+
+// Get returns the index that was put last, or a new one.
+func (s *Slab[T]) Get() uint32 {
+	n := len(s.free)
+	if n == 0 {
+		var zero T
+		s.Slots = append(s.Slots, zero)
+		return uint32(len(s.Slots) - 1)
+	}
+	i := s.free[n-1]
+	s.free = s.free[:n-1]
+	return i
+}
+
+// Put adds i.
+func (s *Slab[T]) Put(i uint32) { s.free = append(s.free, i) }
+
+// A LockedSlab is one for more than one goroutine. It cannot grow, because others use their objects
+// without the lock, and append would move them.
+type LockedSlab[T any] struct {
+	Slots []T // all that there will be
+	mu    sync.Mutex
+	free  []uint32
+}
+
+// NewLockedSlab makes all objects that any workload has out.
+func NewLockedSlab[T any]() *LockedSlab[T] {
+	n := catalog.MostLive(runtime.GOMAXPROCS(0))
+	s := &LockedSlab[T]{Slots: make([]T, n)}
+	for i := range n {
+		s.free = append(s.free, uint32(n-1-i))
+	}
+	return s
+}
+
+// Get returns the index that was put last, or one that never was.
+func (s *LockedSlab[T]) Get() uint32 {
+	s.mu.Lock()
+	n := len(s.free)
+	i := s.free[n-1]
+	s.free = s.free[:n-1]
+	s.mu.Unlock()
+	return i
+}
+
+// Put adds i.
+func (s *LockedSlab[T]) Put(i uint32) {
+	s.mu.Lock()
+	s.free = append(s.free, i)
+	s.mu.Unlock()
+}
+
+// A Floor is about as little as an allocator of pointers can do: free objects are linked through
 // their first word, nothing is checked, and one goroutine may use it. What a side
 // takes beyond it is the price of what that side offers. Addresses are stored as
 // integers: a store of a pointer costs more while the collector runs.

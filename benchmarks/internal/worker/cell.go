@@ -22,23 +22,25 @@ type maker func(w catalog.Workload, workers int) runner
 // makerOf returns nil if there is none.
 func makerOf(v loops.Variant) maker {
 	switch newLoops := loops.Maker(v).(type) {
-	case func() loops.Loops[loops.Obj16]:
+	case func() loops.Loops[*loops.Obj16]:
 		return makerWith(newLoops)
-	case func() loops.Loops[loops.Obj64]:
+	case func() loops.Loops[*loops.Obj64]:
 		return makerWith(newLoops)
-	case func() loops.Loops[loops.Obj96]:
+	case func() loops.Loops[*loops.Obj96]:
 		return makerWith(newLoops)
-	case func() loops.Loops[loops.Obj256]:
+	case func() loops.Loops[*loops.Obj256]:
 		return makerWith(newLoops)
-	case func() loops.Loops[loops.Obj1024]:
+	case func() loops.Loops[*loops.Obj1024]:
 		return makerWith(newLoops)
-	case func() loops.Loops[bytebufferpool.ByteBuffer]:
+	case func() loops.Loops[*bytebufferpool.ByteBuffer]:
+		return makerWith(newLoops)
+	case func() loops.Loops[uint32]:
 		return makerWith(newLoops)
 	}
 	return nil
 }
 
-func makerWith[T any](newLoops func() loops.Loops[T]) maker {
+func makerWith[H any](newLoops func() loops.Loops[H]) maker {
 	return func(w catalog.Workload, workers int) runner { return newRunner(w, workers, newLoops()) }
 }
 

@@ -22,13 +22,13 @@ func TestHeapContract(t *testing.T) {
 	require.EqualValues(t, catalog.HeapSize, unsafe.Sizeof(loops.Obj96{}))
 	for _, s := range catalog.HeapSides {
 		t.Run(string(s), func(t *testing.T) {
-			l := loops.New[loops.Obj96](loops.Variant{Side: s, Size: catalog.HeapSize, Mode: catalog.Pointers})
+			l := loops.New[*loops.Obj96](loops.Variant{Side: s, Size: catalog.HeapSize, Mode: catalog.Pointers})
 			checkHeapContract(t, s, l)
 		})
 	}
 }
 
-func checkHeapContract(t *testing.T, s catalog.Side, l loops.Loops[loops.Obj96]) {
+func checkHeapContract(t *testing.T, s catalog.Side, l loops.Loops[*loops.Obj96]) {
 	const n = 200
 	xs := make([]*loops.Obj96, n)
 	order := indexes(n, catalog.Shuffled)

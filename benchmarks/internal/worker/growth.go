@@ -97,17 +97,17 @@ func small(s catalog.Side) loops.Variant {
 	return loops.Variant{Side: s, Size: 64, Mode: catalog.Zeroed}
 }
 
-func newHolder(h wire.Holder) (loops.Loops[loops.Obj64], error) {
+func newHolder(h wire.Holder) (loops.Loops[*loops.Obj64], error) {
 	switch h {
 	case wire.PoolOffHeap, wire.PoolOnHeap:
 		// Its pages are kept, or a round of seconds would measure page faults: what
 		// is empty for longer than 0.4 s is released.
 		p := pool.New[loops.Obj64](pool.WithWarmPages(1 << 20))
-		return loops.New[loops.Obj64](small(catalog.Pool)).(loops.On[*pool.Pool[loops.Obj64], loops.Obj64]).On(p), nil
+		return loops.New[*loops.Obj64](small(catalog.Pool)).(loops.On[*pool.Pool[loops.Obj64], *loops.Obj64]).On(p), nil
 	case wire.SyncHeld:
-		return loops.New[loops.Obj64](small(catalog.SyncPool)), nil
+		return loops.New[*loops.Obj64](small(catalog.SyncPool)), nil
 	case wire.HeapOnHeap:
-		return loops.New[loops.Obj64](small(catalog.New)), nil
+		return loops.New[*loops.Obj64](small(catalog.New)), nil
 	}
 	return nil, fmt.Errorf("no holder %q", h)
 }
@@ -126,7 +126,7 @@ func collect() float64 {
 
 // putChunks puts all of xs, first in, first out, with an order that stays in the
 // cache.
-func putChunks[T any](l loops.Loops[T], xs []*T) {
+func putChunks[H any](l loops.Loops[H], xs []H) {
 	order := indexes(liveChunk, catalog.FIFO)
 	for len(xs) > 0 {
 		chunk := xs[:min(len(xs), liveChunk)]

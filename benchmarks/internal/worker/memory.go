@@ -22,7 +22,7 @@ func measureMemory(spec wire.MemorySpec) (wire.Memory, error) {
 	if spec.Side != catalog.Pool && spec.Side != catalog.SyncPool {
 		return wire.Memory{}, fmt.Errorf("no memory study of %q", spec.Side)
 	}
-	l := loops.New[loops.Obj64](small(spec.Side))
+	l := loops.New[*loops.Obj64](small(spec.Side))
 	result := wire.Memory{Side: spec.Side}
 	xs := make([]*loops.Obj64, spec.Objects)
 	start := time.Now()

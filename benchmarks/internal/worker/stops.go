@@ -87,10 +87,10 @@ func idleStops(n int) []float64 {
 }
 
 // stops are issued by one of the crew, which does between them as the others do.
-func (r pingPong[T]) stops(n int) []float64 {
+func (r pingPong[H]) stops(n int) []float64 {
 	us := make([]float64, n)
 	var over atomic.Bool
-	r.do(0, func(k int, l loops.Loops[T]) {
+	r.do(0, func(k int, l loops.Loops[H]) {
 		if k == 0 {
 			for i := range us {
 				l.PingPong(stopGap)

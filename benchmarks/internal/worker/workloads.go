@@ -33,10 +33,10 @@ func (l lap) each() float64 { return float64(l.took) / float64(l.pairs) }
 func (l lap) gapShare() float64 { return float64(l.gap) / float64(l.took) }
 
 // A crew is the goroutines of one runner, each with its loops; all have one pool.
-type crew[T any] []loops.Loops[T]
+type crew[H any] []loops.Loops[H]
 
-func newRunner[T any](w catalog.Workload, workers int, l loops.Loops[T]) runner {
-	c := crew[T]{l}
+func newRunner[H any](w catalog.Workload, workers int, l loops.Loops[H]) runner {
+	c := crew[H]{l}
 	if w.Parallel {
 		for len(c) < max(workers, w.Kind.LeastWorkers()) {
 			c = append(c, l.Fork())
@@ -44,7 +44,7 @@ func newRunner[T any](w catalog.Workload, workers int, l loops.Loops[T]) runner 
 	}
 	switch w.Kind {
 	case catalog.PingPong:
-		return pingPong[T]{c}
+		return pingPong[H]{c}
 	case catalog.Churn:
 		return newChurn(c, w)
 	case catalog.ProducerConsumer:
@@ -56,15 +56,15 @@ func newRunner[T any](w catalog.Workload, workers int, l loops.Loops[T]) runner 
 	case catalog.Burst:
 		return newBurst(c)
 	case catalog.Request:
-		return request[T]{c}
+		return request[H]{c}
 	}
 	panic(fmt.Sprintf("no workload of kind %q", w.Kind))
 }
 
-func (c crew[T]) close() { c[0].Close() }
+func (c crew[H]) close() { c[0].Close() }
 
 // do runs work once for each of the crew, all at the same time: so many pairs.
-func (c crew[T]) do(pairs int, work func(k int, l loops.Loops[T])) lap {
+func (c crew[H]) do(pairs int, work func(k int, l loops.Loops[H])) lap {
 	return timeWorkers(len(c), pairs, func(k int) { work(k, c[k]) })
 }
 
@@ -99,32 +99,32 @@ func timeWorkers(workers, pairs int, work func(k int)) lap {
 	}
 }
 
-type pingPong[T any] struct{ crew[T] }
+type pingPong[H any] struct{ crew[H] }
 
-func (r pingPong[T]) run(n int) lap {
+func (r pingPong[H]) run(n int) lap {
 	each := max(1, n/len(r.crew))
-	return r.do(each*len(r.crew), func(_ int, l loops.Loops[T]) { l.PingPong(each) })
+	return r.do(each*len(r.crew), func(_ int, l loops.Loops[H]) { l.PingPong(each) })
 }
 
 // churn gets N objects and puts them all, over and over.
-type churn[T any] struct {
-	crew[T]
-	objects [][]*T // of each worker
+type churn[H any] struct {
+	crew[H]
+	objects [][]H // of each worker
 	order   []int32
 }
 
-func newChurn[T any](c crew[T], w catalog.Workload) churn[T] {
-	r := churn[T]{crew: c, order: indexes(w.Objects, w.Order)}
+func newChurn[H any](c crew[H], w catalog.Workload) churn[H] {
+	r := churn[H]{crew: c, order: indexes(w.Objects, w.Order)}
 	for range c {
-		r.objects = append(r.objects, make([]*T, w.Objects))
+		r.objects = append(r.objects, make([]H, w.Objects))
 	}
 	return r
 }
 
-func (r churn[T]) run(n int) lap {
+func (r churn[H]) run(n int) lap {
 	all := len(r.order) * len(r.crew)
 	times := (n + all - 1) / all
-	return r.do(times*all, func(k int, l loops.Loops[T]) {
+	return r.do(times*all, func(k int, l loops.Loops[H]) {
 		for range times {
 			l.GetAll(r.objects[k])
 			l.PutAll(r.objects[k], r.order)
@@ -150,24 +150,24 @@ func indexes(n int, o catalog.Order) []int32 {
 
 // producerConsumer gets on one goroutine and puts on another, a batch at a time;
 // the slices go back for use again.
-type producerConsumer[T any] struct {
-	crew[T]
-	full, empty chan []*T
+type producerConsumer[H any] struct {
+	crew[H]
+	full, empty chan []H
 	order       []int32
 }
 
-func newProducerConsumer[T any](c crew[T]) producerConsumer[T] {
+func newProducerConsumer[H any](c crew[H]) producerConsumer[H] {
 	const queue = 16
-	r := producerConsumer[T]{c[:2], make(chan []*T, queue), make(chan []*T, queue), indexes(catalog.BatchLen, catalog.FIFO)}
+	r := producerConsumer[H]{c[:2], make(chan []H, queue), make(chan []H, queue), indexes(catalog.BatchLen, catalog.FIFO)}
 	for range queue {
-		r.empty <- make([]*T, catalog.BatchLen)
+		r.empty <- make([]H, catalog.BatchLen)
 	}
 	return r
 }
 
-func (r producerConsumer[T]) run(n int) lap {
+func (r producerConsumer[H]) run(n int) lap {
 	batches := (n + catalog.BatchLen - 1) / catalog.BatchLen
-	return r.do(batches*catalog.BatchLen, func(k int, l loops.Loops[T]) {
+	return r.do(batches*catalog.BatchLen, func(k int, l loops.Loops[H]) {
 		for range batches {
 			if k == 0 {
 				xs := loops.Receive(r.empty)
@@ -184,31 +184,24 @@ func (r producerConsumer[T]) run(n int) lap {
 
 // exchange has a table that all workers swap their objects with: every other
 // one they put, with two of them, was got by somebody else.
-type exchange[T any] struct {
-	crew[T]
-	table *[catalog.TableLen]atomic.Pointer[T]
+type exchange[H any] struct {
+	crew[H]
+	table loops.Table[H]
 }
 
-func newExchange[T any](c crew[T]) exchange[T] {
-	r := exchange[T]{c, new([catalog.TableLen]atomic.Pointer[T])}
-	xs := make([]*T, len(r.table))
+func newExchange[H any](c crew[H]) exchange[H] {
+	xs := make([]H, catalog.TableLen)
 	c[0].GetAll(xs)
-	for i, x := range xs {
-		r.table[i].Store(x)
-	}
-	return r
+	return exchange[H]{c, c[0].NewTable(xs)}
 }
 
-func (r exchange[T]) run(n int) lap {
+func (r exchange[H]) run(n int) lap {
 	each := wholeBatches(n / len(r.crew))
-	return r.do(each*len(r.crew), func(_ int, l loops.Loops[T]) { l.Exchange(r.table, each) })
+	return r.do(each*len(r.crew), func(_ int, l loops.Loops[H]) { l.Exchange(r.table, each) })
 }
 
-func (r exchange[T]) close() {
-	xs := make([]*T, len(r.table))
-	for i := range r.table {
-		xs[i] = r.table[i].Load()
-	}
+func (r exchange[H]) close() {
+	xs := r.table.All()
 	r.crew[0].PutAll(xs, indexes(len(xs), catalog.FIFO))
 	r.crew.close()
 }
@@ -220,29 +213,29 @@ func wholeBatches(n int) int {
 
 // larson is the server of Larson and Krishnan (1998): each worker replaces
 // objects of its array for a round, and hands the array to the next worker.
-type larson[T any] struct {
-	crew[T]
-	arrays []*[catalog.TableLen]*T
+type larson[H any] struct {
+	crew[H]
+	arrays []*[catalog.TableLen]H
 }
 
-func newLarson[T any](c crew[T]) larson[T] {
-	r := larson[T]{crew: c}
+func newLarson[H any](c crew[H]) larson[H] {
+	r := larson[H]{crew: c}
 	for range c {
-		a := new([catalog.TableLen]*T)
+		a := new([catalog.TableLen]H)
 		c[0].GetAll(a[:])
 		r.arrays = append(r.arrays, a)
 	}
 	return r
 }
 
-func (r larson[T]) run(n int) lap {
+func (r larson[H]) run(n int) lap {
 	workers := len(r.crew)
 	rounds := max(1, n/(workers*catalog.LarsonRound))
-	inherit := make([]atomic.Pointer[[catalog.TableLen]*T], workers)
+	inherit := make([]atomic.Pointer[[catalog.TableLen]H], workers)
 	for k := range inherit {
 		inherit[k].Store(r.arrays[k])
 	}
-	lap := r.do(rounds*workers*catalog.LarsonRound, func(k int, l loops.Loops[T]) {
+	lap := r.do(rounds*workers*catalog.LarsonRound, func(k int, l loops.Loops[H]) {
 		heir := &inherit[(k+1)%workers]
 		for range rounds {
 			for inherit[k].Load() == nil { // a channel would put the thread to sleep
@@ -261,7 +254,7 @@ func (r larson[T]) run(n int) lap {
 	return lap
 }
 
-func (r larson[T]) close() {
+func (r larson[H]) close() {
 	order := indexes(catalog.TableLen, catalog.FIFO)
 	for _, a := range r.arrays {
 		r.crew[0].PutAll(a[:], order)
@@ -271,19 +264,19 @@ func (r larson[T]) close() {
 
 // burst holds many objects, is idle, and then gets and puts a tenth more. Only
 // that is timed: what did a side forget, and the processor about it, meanwhile?
-type burst[T any] struct {
-	crew[T]
-	base, extra []*T
+type burst[H any] struct {
+	crew[H]
+	base, extra []H
 	order       []int32
 }
 
-func newBurst[T any](c crew[T]) burst[T] {
-	r := burst[T]{c, make([]*T, catalog.BurstBase), make([]*T, catalog.BurstLen), indexes(catalog.BurstLen, catalog.FIFO)}
+func newBurst[H any](c crew[H]) burst[H] {
+	r := burst[H]{c, make([]H, catalog.BurstBase), make([]H, catalog.BurstLen), indexes(catalog.BurstLen, catalog.FIFO)}
 	c[0].GetAll(r.base)
 	return r
 }
 
-func (r burst[T]) run(n int) (l lap) {
+func (r burst[H]) run(n int) (l lap) {
 	for range min(catalog.BurstRepeat, max(1, n/catalog.BurstLen)) {
 		time.Sleep(catalog.BurstIdle)
 		start := time.Now()
@@ -295,23 +288,23 @@ func (r burst[T]) run(n int) (l lap) {
 	return l
 }
 
-func (r burst[T]) close() {
+func (r burst[H]) close() {
 	r.crew[0].PutAll(r.base, indexes(len(r.base), catalog.FIFO))
 	r.crew.close()
 }
 
 // request gets an object on one goroutine; it goes through two others and is put
 // on a fourth.
-type request[T any] struct{ crew[T] }
+type request[H any] struct{ crew[H] }
 
-func (r request[T]) run(n int) lap {
+func (r request[H]) run(n int) lap {
 	const channels = 3
-	var hops [channels]chan *T
+	var hops [channels]chan H
 	for i := range hops {
-		hops[i] = make(chan *T, catalog.InFlight/channels)
+		hops[i] = make(chan H, catalog.InFlight/channels)
 	}
-	work := crew[T]{r.crew[0], r.crew[1], nil, nil}
-	return work.do(n, func(k int, l loops.Loops[T]) {
+	work := crew[H]{r.crew[0], r.crew[1], nil, nil}
+	return work.do(n, func(k int, l loops.Loops[H]) {
 		switch k {
 		case 0:
 			l.Send(hops[0], n)
