@@ -31,10 +31,10 @@ func command(ctx context.Context, path string, args ...string) *exec.Cmd {
 // workerPackage is built from the module's directory, which the driver is run in.
 const workerPackage = "./internal/worker"
 
-// buildWorker generates the loops and builds the worker with its functions in an order that seed decides:
-// where a loop lies in memory is worth several per cent, for or against a side,
-// and is nobody's merit. A baseline is a checkout of the library to build it with
-// instead of the one around this module.
+// buildWorker generates the loops and builds the worker with its functions in an order that seed
+// decides: where a loop lies in memory is worth several per cent, for or against a side, and is
+// nobody's merit. A baseline is a checkout of the library to build it with instead of the one
+// around this module.
 func buildWorker(ctx context.Context, dir string, seed int, baseline string) (string, error) {
 	overlay, err := gen.Write(filepath.Join(dir, "loops"), ".")
 	if err != nil {

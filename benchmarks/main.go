@@ -5,8 +5,8 @@
 //	go run . [-workload REGEXP] [-size 64,256] [-sides pool,syncx] [-baseline DIR] [-processes N] [-out DIR]
 //	go run . -loops DIR
 //
-// It generates the worker's loops, builds the worker anew for each process, with functions in another
-// order, measures, and writes results.json, table.md and charts. README.md says what is
+// It generates the worker's loops and builds the worker anew for each process, with functions in
+// another order. It measures, and writes results.json, table.md and charts. README.md says what is
 // measured and how to read it. It runs on Linux.
 package main
 

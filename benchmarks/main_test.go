@@ -46,7 +46,7 @@ func TestRun(t *testing.T) {
 	assert.Contains(t, string(table), "do not compare its figures")
 	assert.Contains(t, string(table), "## 64 bytes, zeroed")
 	assert.Contains(t, string(table), "| exchange |")
-	assertSVG(t, filepath.Join(out, "exchange.svg"), "mutex+slice")
+	assertSVG(t, filepath.Join(out, "exchange.svg"), "sync.Pool")
 
 	r, err := load(out)
 	require.NoError(t, err)
@@ -359,7 +359,8 @@ func TestWasteTable(t *testing.T) {
 	assert.Equal(t, []string{"129–256", "2", "4.9 %", "10.4 %", "8 KiB", "12.1 %", "64 KiB", "12.1 %"}, b.wasteTable()[1])
 }
 
-// Without a compiler, and with one that finds no header, there is a sentence, and nothing of the compiler.
+// Without a compiler, and with one that finds no header, there is a sentence, and nothing of the
+// compiler.
 func TestNoMimalloc(t *testing.T) {
 	path := t.TempDir()
 	t.Setenv("PATH", path)
@@ -443,6 +444,37 @@ func TestTable(t *testing.T) {
 	assert.NotContains(t, out.String(), mimallocHint)
 }
 
+// The chart has the best of the others, and new does not decide how far its axis goes.
+func TestPeersChart(t *testing.T) {
+	p := new(Peers)
+	add := func(s catalog.Side, ratios ...float64) {
+		for i, x := range ratios {
+			p.Figures = append(p.Figures, Figure{
+				Workload: "larson", Size: catalog.Sizes[i], Mode: catalog.Zeroed, Side: s, VsSyncPool: &Spread{Median: x, Low: x, High: x},
+			})
+		}
+	}
+	add(catalog.Pool, 0.7, 0.8)
+	add(catalog.PoolBatch, 0.1, 0.1)
+	add(catalog.SyncPool, 1, 1)
+	add(catalog.Syncx, 1, 0.8)
+	add(catalog.Modernc, 0.1) // not in each size
+	add(catalog.Slab, 0.5, 1.2)
+	add(catalog.New, 1, 25)
+	add(catalog.Floor, 0.1, 0.1)
+	c := peersChart(p, "larson")
+	var names []string
+	for _, k := range c.keys {
+		names = append(names, k.name)
+	}
+	assert.Equal(t, []string{"pool", "sync.Pool", "slab", "new"}, names)
+	assert.InDelta(t, 1.2*cutAbove*1.1, c.Y.Max, 1e-9)
+	path := filepath.Join(t.TempDir(), "larson.svg")
+	require.NoError(t, c.save(path))
+	assertSVG(t, path, ">25<", ">0.70<", "sans-serif")
+	assert.Empty(t, peersChart(p, "request").keys)
+}
+
 // All sections, through results.json and back, as tables and charts.
 func TestResults(t *testing.T) {
 	dir := t.TempDir()
@@ -474,12 +506,12 @@ func TestResults(t *testing.T) {
 	assert.Contains(t, stdout.String(), "| 1e+06 | pool | 12.5 |")
 	assert.Contains(t, stdout.String(), "| 4 | 5.0 |")
 	assert.Contains(t, stdout.String(), "Not measured: a lot.")
-	assertSVG(t, filepath.Join(dir, "ping-pong.svg"), "channel")
+	assertSVG(t, filepath.Join(dir, "ping-pong.svg"), "sync.Pool")
 	assertSVG(t, filepath.Join(dir, "memory.svg"), "seconds")
-	assertSVG(t, filepath.Join(dir, "growth.svg"), "1e6")
+	assertSVG(t, filepath.Join(dir, "growth.svg"), "1 million")
 	assertSVG(t, filepath.Join(dir, "collection.svg"), "1 million")
-	_, _, ok := collectionChart(&Growth{Live: []wire.Live{{Holder: wire.PoolOffHeap, Objects: 1000}}})
-	assert.False(t, ok, "an earlier run has not measured it")
+	none := collectionChart(&Growth{Live: []wire.Live{{Holder: wire.PoolOffHeap, Objects: 1000}}})
+	assert.Empty(t, none.keys, "an earlier run has not measured it")
 
 	back, err := load(dir)
 	require.NoError(t, err)

@@ -58,8 +58,8 @@ var bytesSides = []bytesSide{
 
 const local = "p := l.p"
 
-// growIn returns a snippet for a slice that a pool of slices has handed out. If it is too small, a new
-// one takes its place. operand is the slice where it is sliced.
+// growIn returns a snippet for a slice that a pool of slices has handed out. If it is too small, a
+// new one takes its place. operand is the slice where it is sliced.
 func growIn(slice, operand string) string {
 	return "if cap(" + slice + ") < n {\n" + slice + " = make([]byte, n)\n}\n" + slice + " = " + operand + "[:n]"
 }

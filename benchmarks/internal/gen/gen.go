@@ -27,8 +27,9 @@ var bytesTemplate string
 // overlayFile is the one that tells the go command about the others.
 const overlayFile = "overlay.json"
 
-// Write writes the files of package loops to dir, which it makes, and returns the overlay with which
-// the go command sees them in the package: go build -overlay=FILE. module is the directory of the module.
+// Write writes the files of package loops to dir, which it makes, and returns the overlay with
+// which the go command sees them in the package: go build -overlay=FILE. module is the directory of
+// the module.
 func Write(dir, module string) (overlay string, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", err

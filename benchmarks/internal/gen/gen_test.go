@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is written is there for each side, is as gofmt wants it, and compiles, with each set of tags that
-// baselines need. (The worker's tests find each size and mode of it, and run them.)
+// What is written is there for each side, is as gofmt wants it, and compiles, with each set of tags
+// that baselines need. (The worker's tests find each size and mode of it, and run them.)
 func TestWrite(t *testing.T) {
 	module := filepath.Join("..", "..")
 	dir := filepath.Join(t.TempDir(), "new")

@@ -7,7 +7,8 @@ import (
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
-// BytesLoops are those of one side in the bytes study. They write the first byte of a slice and the last.
+// BytesLoops are those of one side in the bytes study. They write the first byte of a slice and the
+// last.
 type BytesLoops interface {
 	PingPong(times int)
 	Fill() // makes what Churn replaces

@@ -1,6 +1,6 @@
 // Package loops has what one goroutine does on one side. The loops themselves are in no file here:
-// internal/gen writes them when the worker is built, for each side, size and mode, and they register
-// themselves. Without them, the package compiles, and has no loops.
+// internal/gen writes them when the worker is built, for each side, size and mode, and they
+// register themselves. Without them, the package compiles, and has no loops.
 //
 // Much is exported for the generated files only.
 package loops
@@ -11,11 +11,11 @@ import (
 	"github.com/warmpage/pool/benchmarks/internal/catalog"
 )
 
-// Loops are those of one goroutine on one side. A call of a method is as rare as 64 objects, except in
-// tests: methods of an interface are not inlined, so the loops themselves are inside.
+// Loops are those of one goroutine on one side. A call of a method is as rare as 64 objects, except
+// in tests: methods of an interface are not inlined, so the loops themselves are inside.
 //
-// After every Get a loop writes one word in each cache line of the object, and
-// before every Put it reads them into a sum.
+// After every Get a loop writes one word in each cache line of the object, and before every Put it
+// reads them into a sum.
 //
 // H is what the side hands out, and wants back: a pointer, or the index of a slab.
 type Loops[H any] interface {

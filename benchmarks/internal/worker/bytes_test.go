@@ -15,8 +15,8 @@ import (
 	"github.com/warmpage/pool/benchmarks/internal/wire"
 )
 
-// Every side hands out slices of the length that was asked for, and puts them all: a Bytes off the Go
-// heap with slices out cannot be closed.
+// Every side hands out slices of the length that was asked for, and puts them all: a Bytes off the
+// Go heap with slices out cannot be closed.
 func TestBytesLoops(t *testing.T) {
 	require.Len(t, loops.NewBytes, len(wire.BytesSides))
 	for _, s := range wire.BytesSides {

@@ -213,8 +213,8 @@ func share(n, of uint64) float64 {
 // pageStep is the size of a page of the system, or less.
 const pageStep = 4096
 
-// measureBurstMemory does bursts in a process that has done nothing else. Each writes a byte on every
-// page of the system.
+// measureBurstMemory does bursts in a process that has done nothing else. Each writes a byte on
+// every page of the system.
 func measureBurstMemory[T any](spec wire.LargeMemorySpec) (wire.LargeMemory, error) {
 	result := wire.LargeMemory{LargeMemorySpec: spec}
 	b, err := newBurster[T](spec.Side)

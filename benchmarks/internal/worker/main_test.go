@@ -11,8 +11,8 @@ import (
 	"github.com/warmpage/pool/benchmarks/internal/loops"
 )
 
-// TestMain runs the tests in another binary, which has the generated loops: go test has built this one
-// without.
+// TestMain runs the tests in another binary, which has the generated loops: go test has built this
+// one without.
 func TestMain(m *testing.M) {
 	const child = "BENCHMARKS_WORKER_TEST"
 	if loops.Variants() > 0 || os.Getenv(child) != "" {

@@ -51,8 +51,8 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// comparedVariants are those that the comparison wants: each side with each size, in the modes that it
-// has in any workload.
+// comparedVariants are those that the comparison wants: each side with each size, in the modes that
+// it has in any workload.
 func comparedVariants() (all []loops.Variant) {
 	for _, s := range catalog.GoSides {
 		for _, m := range catalog.Modes {
