@@ -146,7 +146,7 @@ const (
 	ModerncLock Side = "modernc+mutex" // the same for any goroutine
 	ByteBuffer  Side = "bytebuffer"    // github.com/valyala/bytebufferpool
 	FreeList    Side = "mutex+slice"
-	Slab        Side = "slab"       // []T and free indices, by one goroutine
+	Slab        Side = "slab"       // []T and free indexes, by one goroutine
 	SlabLock    Side = "slab+mutex" // the same for any goroutine
 	Channel     Side = "channel"
 	New         Side = "new"

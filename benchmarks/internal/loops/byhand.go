@@ -50,7 +50,7 @@ func (l *FreeList[T]) Put(x *T) {
 	l.mu.Unlock()
 }
 
-// A Slab has its objects in one slice, and hands out their indices. One goroutine may use it. It
+// A Slab has its objects in one slice, and hands out their indexes. One goroutine may use it. It
 // grows by append, which moves all objects: a pointer to one is good until the next Get.
 type Slab[T any] struct {
 	Slots []T

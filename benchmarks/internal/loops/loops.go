@@ -88,13 +88,13 @@ func (c *Common[T]) NewTable(xs []*T) Table[*T] {
 // Object is the method of Loops.
 func (c *Common[T]) Object(x *T) any { return x }
 
-// IndexCommon is in all loops that have indices. It belongs to one goroutine.
+// IndexCommon is in all loops that have indexes. It belongs to one goroutine.
 type IndexCommon struct{ Counters }
 
 // NewTable is the method of Loops.
-func (c *IndexCommon) NewTable(indices []uint32) Table[uint32] {
+func (c *IndexCommon) NewTable(indexes []uint32) Table[uint32] {
 	t := new(Indexes)
-	for i, x := range indices {
+	for i, x := range indexes {
 		t[i].Store(x)
 	}
 	return t
