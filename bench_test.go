@@ -78,7 +78,7 @@ func BenchmarkPair(b *testing.B) {
 
 // BenchmarkChurn/<config>/{base,warm} compares the library without promotion and with it. Look at
 // slow/round and releases/round. The times mean something only as medians over several builds
-// (examples/churn has the table).
+// (examples/programs/churn has the table).
 func BenchmarkChurn(b *testing.B) {
 	benchChurn[[64]byte](b, "64B-single-page", 1)
 	benchChurn[[16]byte](b, "16B-multi-page", 8)

@@ -2,7 +2,7 @@
 // reading. Each record on its way is a slot of one pool. It does so twice: with a bound on the slots, so
 // that the reader waits for the writer, and without one.
 //
-//	go run ./examples/pipeline [-records 200000] [-workers 4] [-in-flight 256] [-slow 4]
+//	go run . [-records 200000] [-workers 4] [-in-flight 256] [-slow 4]
 //
 // Ctrl-C ends it: what was read is still written.
 package main

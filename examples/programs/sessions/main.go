@@ -2,7 +2,7 @@
 // ones, and a sweeper ends those that nobody has used for a time. It does the same on a pool, where
 // sessions refer to each other by Refs, and on the heap, and compares what a garbage collection takes.
 //
-//	go run ./examples/sessions [-sessions 1000000] [-goroutines 4] [-time 3s]
+//	go run . [-sessions 1000000] [-goroutines 4] [-time 3s]
 package main
 
 import (

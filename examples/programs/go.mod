@@ -1,4 +1,4 @@
-module github.com/warmpage/pool/examples/server
+module github.com/warmpage/pool/examples/programs
 
 go 1.26.0
 
@@ -9,7 +9,10 @@ require (
 	github.com/stretchr/testify v1.12.1
 	github.com/warmpage/pool v0.1.0
 	github.com/warmpage/pool/poolprom v0.0.0-00010101000000-000000000000
+	golang.org/x/sys v0.49.0
 	gonum.org/v1/plot v0.17.0
+	google.golang.org/grpc v1.85.0
+	google.golang.org/protobuf v1.36.12
 )
 
 require (
@@ -28,11 +31,12 @@ require (
 	github.com/prometheus/procfs v0.22.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/image v0.30.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
 )
 
-replace github.com/warmpage/pool => ../..
-
-replace github.com/warmpage/pool/poolprom => ../../poolprom
+replace (
+	github.com/warmpage/pool => ../..
+	github.com/warmpage/pool/poolprom => ../../poolprom
+)

@@ -4,7 +4,7 @@
 // TCP on the loopback interface. The program prints what each way has cost, what is still there
 // after the server was idle, and what is seen of a handler that forgets to put.
 //
-//	go run ./examples/rpc [-quick] [-requests 100000] [-goroutines 128] [-idle 2s] [-warm=false]
+//	go run . [-quick] [-requests 100000] [-goroutines 128] [-idle 2s] [-warm=false]
 //
 // It exits with status 1 if an answer is wrong.
 package main
