@@ -18,6 +18,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/chart"
 )
 
 const (
@@ -143,10 +145,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return opts, fmt.Errorf("-gc must not be negative: %v", given.GC)
 	}
 	opts.plan = merge(fs, given, isQuick)
-	if opts.svg != "" {
-		err = tryFile(opts.svg)
-	}
-	return opts, err
+	return opts, chart.TryFile(opts.svg)
 }
 
 // merge returns the usual or the quick plan, changed by the flags that are on the command line.
@@ -168,20 +167,4 @@ func merge(fs *flag.FlagSet, given plan, isQuick bool) plan {
 		}
 	})
 	return p
-}
-
-// tryFile returns an error if path cannot be written. It finds that out before all the measuring
-// rather than after it. It changes nothing on disk.
-func tryFile(path string) error {
-	_, err := os.Lstat(path)
-	isNew := errors.Is(err, os.ErrNotExist)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
-	if err != nil {
-		return fmt.Errorf("-svg: %w", err)
-	}
-	err = f.Close()
-	if isNew {
-		err = errors.Join(err, os.Remove(path))
-	}
-	return err
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"io"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/examples/programs/internal/charttest"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
@@ -140,22 +140,8 @@ func TestShow(t *testing.T) {
 	assert.Regexp(t, `#+>? +100000 +\d+ .* burst 2: all out`, text)
 	assert.Regexp(t, `#+>? +0 +\d+ .* burst 2: all back`, text)
 
-	chart, err := os.ReadFile(svg)
-	require.NoError(t, err)
-	assertXML(t, chart)
-	assert.Contains(t, string(chart), "<svg")
-	assert.Contains(t, string(chart), "sync.Pool")
-}
-
-// assertXML fails the test if text is not well-formed XML.
-func assertXML(t *testing.T, text []byte) {
-	t.Helper()
-	for d := xml.NewDecoder(bytes.NewReader(text)); ; {
-		if _, err := d.Token(); err != nil {
-			require.ErrorIs(t, err, io.EOF)
-			return
-		}
-	}
+	chart := charttest.Read(t, svg)
+	assert.Contains(t, chart, "sync.Pool")
 }
 
 // A cancelWriter calls cancel whenever a Write contains until.
@@ -267,16 +253,4 @@ func TestQuick(t *testing.T) {
 		Objects: 7, Bursts: 4, Lead: quick.Lead, Pause: time.Second,
 		Settle: quick.Settle, Period: quick.Period, GC: 2 * time.Second,
 	}, opts.plan)
-}
-
-func TestTryFileLeavesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "burst.svg")
-	require.NoError(t, tryFile(path))
-	assert.NoFileExists(t, path)
-
-	require.NoError(t, os.WriteFile(path, []byte("old"), 0o666))
-	require.NoError(t, tryFile(path))
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "old", string(text))
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/examples/programs/internal/charttest"
 )
 
 func TestParseStatm(t *testing.T) {
@@ -47,21 +47,6 @@ func TestBarStep(t *testing.T) {
 		barWidth * 3 * mib: 4 * mib,
 	} {
 		assert.Equal(t, want, barStep(top), top)
-	}
-}
-
-func TestRoundTicks(t *testing.T) {
-	for hi, want := range map[float64][]string{
-		16.2: {"0", "2", "4", "6", "8", "10", "12", "14", "16"},
-		0.1:  {"0", "0.01", "0.02", "0.03", "0.04", "0.05", "0.06", "0.07", "0.08", "0.09", "0.1"},
-		296:  {"0", "50", "100", "150", "200", "250"},
-		1e6:  {"0", "100000", "200000", "300000", "400000", "500000", "600000", "700000", "800000", "900000", "1e+06"},
-	} {
-		var got []string
-		for _, tick := range (roundTicks{}).Ticks(0, hi) {
-			got = append(got, tick.Label)
-		}
-		assert.Equal(t, want, got, hi)
 	}
 }
 
@@ -147,10 +132,9 @@ func TestResidentNotKnown(t *testing.T) {
 
 	svg := filepath.Join(t.TempDir(), "burst.svg")
 	require.NoError(t, writeChart(svg, phases))
-	text, err := os.ReadFile(svg)
-	require.NoError(t, err)
-	assert.Contains(t, string(text), "memory held")
-	assert.NotContains(t, string(text), "resident")
+	text := charttest.Read(t, svg)
+	assert.Contains(t, text, "memory held")
+	assert.NotContains(t, text, "resident")
 }
 
 // There is one line per second, and one for each moment that the chart shows.

@@ -1,32 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"image/color"
 	"math"
-	"os"
 	"strings"
 
+	"github.com/warmpage/pool/examples/programs/internal/chart"
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
-)
-
-const (
-	chartWidth  = 11 * vg.Inch
-	chartHeight = 8.5 * vg.Inch
-	barWidth    = vg.Length(16)
-)
-
-// The colours differ in lightness as well as in hue.
-var (
-	offColor = color.RGBA{R: 0xb4, G: 0xb4, B: 0xb4, A: 0xff}
-	onColor  = color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff}
 )
 
 // writeChart draws four panels: slow Gets, and the rates in each of the three orders.
@@ -36,26 +21,19 @@ func writeChart(path string, rows []row) error {
 		{ratePanel(rows, lastIn), ratePanel(rows, shuffled)},
 	}
 	sameScale(panels[0][1], panels[1][0], panels[1][1])
-	svg := vgsvg.New(chartWidth, chartHeight)
 	tiles := draw.Tiles{
 		Rows: 2, Cols: 2,
 		PadX: vg.Points(24), PadY: vg.Points(18),
 		PadTop: vg.Points(10), PadBottom: vg.Points(10), PadLeft: vg.Points(10), PadRight: vg.Points(10),
 	}
-	canvas := draw.New(svg)
-	canvas.SetColor(color.White) // also between the panels, for viewers with a dark background
-	canvas.Fill(canvas.Rectangle.Path())
-	canvases := plot.Align(panels, tiles, canvas)
-	for i := range panels {
-		for j, p := range panels[i] {
-			p.Draw(canvases[i][j])
+	return chart.Write(path, 11*vg.Inch, 8.5*vg.Inch, func(c draw.Canvas) {
+		canvases := plot.Align(panels, tiles, c)
+		for i := range panels {
+			for j, p := range panels[i] {
+				p.Draw(canvases[i][j])
+			}
 		}
-	}
-	var buf bytes.Buffer
-	if _, err := svg.WriteTo(&buf); err != nil {
-		return err
-	}
-	return os.WriteFile(path, buf.Bytes(), 0o666)
+	})
 }
 
 // slowPanel shows, for each configuration, the order with the most slow Gets. A bar of height 0
@@ -109,19 +87,21 @@ func sameScale(panels ...*plot.Plot) {
 	}
 }
 
+const barWidth = vg.Length(16)
+
 // panel draws the bars of off and on side by side for each name, with the value over each bar.
 func panel(title, yLabel string, names []string, off, on plotter.Values, label func(float64) string) *plot.Plot {
-	p := plot.New()
-	p.Title.Text = title
-	p.Title.Padding = vg.Points(6)
+	p := chart.NewPanel(title)
 	p.Y.Label.Text = yLabel
-	p.Add(yGrid())
-	p.Legend.Top = true
-	p.Legend.Left = true
-	p.Legend.XOffs = vg.Points(6)
-	p.Legend.Padding = vg.Points(2)
-	addBars(p, "off: pages are retired as in mimalloc", off, -barWidth/2, offColor, label)
-	addBars(p, "on: pages are retired as in this library", on, barWidth/2, onColor, label)
+	add := func(name string, values plotter.Values, offset vg.Length, c color.Color) {
+		var labels []string
+		for _, v := range values {
+			labels = append(labels, label(v))
+		}
+		p.Legend.Add(name, chart.AddBars(p, values, labels, barWidth, offset, c))
+	}
+	add("off: pages are retired as in mimalloc", off, -barWidth/2, color.Gray{Y: 0xb4})
+	add("on: pages are retired as in this library", on, barWidth/2, chart.Pool)
 
 	for i, name := range names {
 		names[i] = strings.TrimPrefix(name, "churn-")
@@ -131,72 +111,7 @@ func panel(title, yLabel string, names []string, off, on plotter.Values, label f
 	p.X.Tick.Label.Rotation = math.Pi / 6
 	p.X.Tick.Label.XAlign = text.XRight
 	p.X.Tick.Label.YAlign = text.YTop // keeps the rotated labels below the axis
-	p.X.Min, p.X.Max = -0.6, float64(len(names))-0.4
-	p.Y.Tick.Marker = wholeTicks{}
-	p.Y.Min = 0
+	p.Y.Tick.Marker = chart.Labels(whole)
 	p.Y.Max *= 1.35 // room for the legend above the bars
-	useSans(p)
 	return p
-}
-
-func addBars(p *plot.Plot, name string, values plotter.Values, offset vg.Length, c color.Color, label func(float64) string) {
-	bars := &plotter.BarChart{Values: values, Width: barWidth, Offset: offset, Color: c}
-	p.Add(bars, valueLabels(values, offset, label))
-	p.Legend.Add(name, bars)
-}
-
-// valueLabels puts each value over its bar, because a bar of height 0 is invisible.
-func valueLabels(values plotter.Values, offset vg.Length, label func(float64) string) *plotter.Labels {
-	l := &plotter.Labels{Offset: vg.Point{X: offset, Y: vg.Points(2)}}
-	for i, v := range values {
-		l.XYs = append(l.XYs, plotter.XY{X: float64(i), Y: v})
-		l.Labels = append(l.Labels, label(v))
-		l.TextStyle = append(l.TextStyle, text.Style{
-			Font:    font.From(sans, 7.5),
-			Color:   color.Black,
-			XAlign:  text.XCenter,
-			Handler: plot.DefaultTextHandler,
-		})
-	}
-	return l
-}
-
-// yGrid returns a grid of horizontal lines only: the groups of bars need no lines between them.
-func yGrid() *plotter.Grid {
-	g := plotter.NewGrid()
-	g.Vertical.Color = nil
-	g.Horizontal.Color = color.Gray{Y: 0xe0}
-	return g
-}
-
-// wholeTicks are the default ticks, labelled without decimals.
-type wholeTicks struct{}
-
-func (wholeTicks) Ticks(lo, hi float64) []plot.Tick {
-	ticks := plot.DefaultTicks{}.Ticks(lo, hi)
-	for i := range ticks {
-		if ticks[i].Label != "" {
-			ticks[i].Label = whole(ticks[i].Value)
-		}
-	}
-	return ticks
-}
-
-var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}
-
-// useSans sets all text of p in a sans-serif font, in sizes that fit a panel. The default is serif.
-func useSans(p *plot.Plot) {
-	for _, s := range []struct {
-		style *text.Style
-		size  vg.Length
-	}{
-		{&p.Title.TextStyle, 12},
-		{&p.X.Label.TextStyle, 9},
-		{&p.Y.Label.TextStyle, 10},
-		{&p.X.Tick.Label, 9},
-		{&p.Y.Tick.Label, 9},
-		{&p.Legend.TextStyle, 9},
-	} {
-		s.style.Font = font.From(sans, s.size)
-	}
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/examples/programs/internal/chart"
 	"github.com/warmpage/pool/internal/hook"
 )
 
@@ -136,25 +137,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 			opts.time = cellTimeQuick
 		}
 	}
-	if opts.svg != "" {
-		return opts, checkWritable(opts.svg)
-	}
-	return opts, nil
-}
-
-// checkWritable returns an error if path cannot be written. It finds that out before a minute of
-// measuring rather than after it. It changes nothing on disk.
-func checkWritable(path string) error {
-	_, missing := os.Stat(path)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
-	if err != nil {
-		return fmt.Errorf("-svg: %w", err)
-	}
-	f.Close()
-	if missing != nil {
-		os.Remove(path)
-	}
-	return nil
+	return opts, chart.TryFile(opts.svg)
 }
 
 // A configuration says how many pages a round fills, and with slots of which size.

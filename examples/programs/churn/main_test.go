@@ -3,15 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/xml"
-	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool/examples/programs/internal/charttest"
 )
 
 func runWith(ctx context.Context, args ...string) (code int, stdout, stderr string) {
@@ -51,24 +49,8 @@ func TestTableAndChart(t *testing.T) {
 		assert.Contains(t, stdout, c.name)
 		assert.Contains(t, stderr, c.name, "progress")
 	}
-	text, err := os.ReadFile(svg)
-	require.NoError(t, err)
-	assertXML(t, text)
-	assert.Contains(t, string(text), "<svg")
-	assert.Contains(t, string(text), "64B-multi-page")
-}
-
-// assertXML fails the test if text is not well-formed XML.
-func assertXML(t *testing.T, text []byte) {
-	t.Helper()
-	d := xml.NewDecoder(bytes.NewReader(text))
-	for {
-		_, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		require.NoError(t, err)
-	}
+	text := charttest.Read(t, svg)
+	assert.Contains(t, text, "64B-multi-page")
 }
 
 // This is what the program is for: check must reject a library that breaks its promises, and
@@ -118,18 +100,6 @@ func TestBadFlags(t *testing.T) {
 		assert.Empty(t, stdout, test.args)
 		assert.Contains(t, stderr, test.want)
 	}
-}
-
-func TestCheckWritableLeavesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "churn.svg")
-	require.NoError(t, checkWritable(path))
-	assert.NoFileExists(t, path)
-
-	require.NoError(t, os.WriteFile(path, []byte("old"), 0o666))
-	require.NoError(t, checkWritable(path))
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "old", string(text))
 }
 
 func TestInterrupted(t *testing.T) {

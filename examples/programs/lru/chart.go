@@ -1,20 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"image/color"
 	"math"
-	"os"
 	"time"
 
+	"github.com/warmpage/pool/examples/programs/internal/chart"
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 const (
@@ -22,42 +19,30 @@ const (
 	chartHeight = 4.6 * vg.Inch
 )
 
-// The colours differ in lightness as well as in hue.
-var colors = map[side]color.Color{
-	pooled: color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff},
-	listed: color.RGBA{R: 0xe3, G: 0x9a, B: 0x4a, A: 0xff},
-}
-
 // writeChart draws the latencies, and next to them the costs of the collector and of memory.
 func writeChart(path string, o options, results []result) error {
 	panels := []*plot.Plot{latencyPanel(results), sharePanel(results), gcPanel(results)}
 	if results[0].After.Known {
 		panels = append(panels, residentPanel(results))
 	}
-	svg := vgsvg.New(chartWidth, chartHeight)
-	canvas := draw.New(svg)
-	canvas.SetColor(color.White) // also between the panels, for viewers with a dark background
-	canvas.Fill(canvas.Rectangle.Path())
-	head := text.Style{Font: font.From(sans, 12), Color: color.Black, XAlign: text.XCenter, YAlign: text.YTop, Handler: plot.DefaultTextHandler}
-	canvas.FillText(head, vg.Point{X: chartWidth / 2, Y: chartHeight - vg.Points(8)}, heading(o, results[0]))
+	return chart.Write(path, chartWidth, chartHeight, func(c draw.Canvas) {
+		head := chart.Text(12)
+		head.XAlign, head.YAlign = text.XCenter, text.YTop
+		c.FillText(head, vg.Point{X: chartWidth / 2, Y: chartHeight - vg.Points(8)}, heading(o, results[0]))
 
-	// The latencies get twice the width of another panel.
-	const pad = vg.Length(10)
-	unit := (chartWidth - 2*pad) / vg.Length(len(panels)+1)
-	left := pad
-	for i, p := range panels {
-		width := unit
-		if i == 0 {
-			width = 2 * unit
+		// The latencies get twice the width of another panel.
+		const pad = vg.Length(10)
+		unit := (chartWidth - 2*pad) / vg.Length(len(panels)+1)
+		left := pad
+		for i, p := range panels {
+			width := unit
+			if i == 0 {
+				width = 2 * unit
+			}
+			p.Draw(draw.Crop(c, left, left+width-pad-chartWidth, pad, -vg.Points(32)))
+			left += width
 		}
-		p.Draw(draw.Crop(canvas, left, left+width-pad-chartWidth, pad, -vg.Points(32)))
-		left += width
-	}
-	var buf bytes.Buffer
-	if _, err := svg.WriteTo(&buf); err != nil {
-		return err
-	}
-	return os.WriteFile(path, buf.Bytes(), 0o666)
+	})
 }
 
 func heading(o options, r result) string {
@@ -96,9 +81,6 @@ func latencyPanel(results []result) *plot.Plot {
 	}
 	p.Y.Tick.Marker = ticks
 	p.Y.Max = top + 0.6 // room for the legend
-	p.Legend.Top, p.Legend.Left = true, true
-	p.Legend.XOffs = vg.Points(6)
-	p.Legend.Padding = vg.Points(2)
 	return p
 }
 
@@ -108,7 +90,7 @@ func sharePanel(results []result) *plot.Plot {
 		v := 100 * r.gcShare()
 		addBars(p, r.Side, i, plotter.Values{v}, []string{fmt.Sprintf("%.1f %%", v)})
 	}
-	return fromZero(p)
+	return roomAbove(p)
 }
 
 func gcPanel(results []result) *plot.Plot {
@@ -116,7 +98,7 @@ func gcPanel(results []result) *plot.Plot {
 	for i, r := range results {
 		addBars(p, r.Side, i, plotter.Values{r.OneGC.Seconds() * 1e3}, []string{short(r.OneGC)})
 	}
-	return fromZero(p)
+	return roomAbove(p)
 }
 
 func residentPanel(results []result) *plot.Plot {
@@ -125,69 +107,34 @@ func residentPanel(results []result) *plot.Plot {
 		v := mebibytes(r.After.Peak)
 		addBars(p, r.Side, i, plotter.Values{v}, []string{fmt.Sprintf("%.0f", v)})
 	}
-	return fromZero(p)
+	return roomAbove(p)
 }
 
 // newPanel returns a plot with room for a group of bars over each name.
 func newPanel(title string, names []string) *plot.Plot {
-	p := plot.New()
-	p.Title.Text = title
-	p.Title.Padding = vg.Points(6)
-	grid := plotter.NewGrid()
-	grid.Vertical.Color = nil
-	grid.Horizontal.Color = color.Gray{Y: 0xe0}
-	p.Add(grid)
+	p := chart.NewPanel(title)
 	p.NominalX(names...)
-	for _, s := range []struct {
-		style *text.Style
-		size  vg.Length
-	}{{&p.Title.TextStyle, 10}, {&p.X.Tick.Label, 9}, {&p.Y.Tick.Label, 9}, {&p.Legend.TextStyle, 9}} {
-		s.style.Font = font.From(sans, s.size)
-	}
 	return p
 }
 
 // addBars draws one side's bar in each group, with its label above it.
 func addBars(p *plot.Plot, s side, i int, values plotter.Values, labels []string) *plotter.BarChart {
 	const width, pitch = vg.Length(20), vg.Length(28) // a label is wider than its bar
-	offset := pitch * (vg.Length(i) - 0.5)
-	bars := &plotter.BarChart{Values: values, Width: width, Offset: offset, Color: colors[s]}
-	above := &plotter.Labels{Offset: vg.Point{X: offset, Y: vg.Points(2)}, Labels: labels}
-	for k, v := range values {
-		above.XYs = append(above.XYs, plotter.XY{X: float64(k), Y: v})
-		above.TextStyle = append(above.TextStyle, text.Style{
-			Font: font.From(sans, 7), Color: color.Black, XAlign: text.XCenter, Handler: plot.DefaultTextHandler,
-		})
-	}
-	p.Add(bars, above)
-	// Add has widened the axes by its own idea of the bars' extent: set them again.
-	p.X.Min, p.X.Max = -0.6, float64(len(values))-0.4
-	p.Y.Min = 0
-	return bars
+	colors := map[side]color.Color{pooled: chart.Pool, listed: chart.Other}
+	return chart.AddBars(p, values, labels, width, pitch*(vg.Length(i)-0.5), colors[s])
 }
 
-// fromZero makes the Y axis start at 0 and leaves room above the bars, even if all of them are 0.
-func fromZero(p *plot.Plot) *plot.Plot {
-	p.Y.Min = 0
+// roomAbove leaves room above the bars, even if all of them are 0.
+func roomAbove(p *plot.Plot) *plot.Plot {
 	p.Y.Max = max(p.Y.Max*1.15, 1)
-	p.Y.Tick.Marker = plainTicks{}
+	p.Y.Tick.Marker = chart.Labels(plain)
 	return p
 }
 
-// plainTicks are the default ticks, labelled with plain numbers.
-type plainTicks struct{}
-
-func (plainTicks) Ticks(lo, hi float64) []plot.Tick {
-	ticks := plot.DefaultTicks{}.Ticks(lo, hi)
-	for i := range ticks {
-		if ticks[i].Label != "" {
-			ticks[i].Label = fmt.Sprintf("%.4g", ticks[i].Value)
-			if ticks[i].Value >= 1000 {
-				ticks[i].Label = fmt.Sprintf("%.0f", ticks[i].Value)
-			}
-		}
+// plain formats a number without an exponent.
+func plain(x float64) string {
+	if x >= 1000 {
+		return fmt.Sprintf("%.0f", x)
 	}
-	return ticks
+	return fmt.Sprintf("%.4g", x)
 }
-
-var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}

@@ -17,6 +17,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+
+	"github.com/warmpage/pool/examples/programs/internal/chart"
 )
 
 const (
@@ -197,10 +199,8 @@ func (o *options) checkValues(given map[string]bool) error {
 // prepare returns an error if a file cannot be used. It finds that out now rather than a minute
 // later. It also sets what follows from the trace file.
 func (o *options) prepare(ctx context.Context) error {
-	if o.svg != "" {
-		if err := tryFile(o.svg); err != nil {
-			return fmt.Errorf("-svg: %w", err)
-		}
+	if err := chart.TryFile(o.svg); err != nil {
+		return err
 	}
 	if o.plan.Trace == "" {
 		return nil
@@ -214,18 +214,4 @@ func (o *options) prepare(ctx context.Context) error {
 		o.plan.Ops = len(t.ids)
 	}
 	return nil
-}
-
-// tryFile returns an error if path cannot be written. It changes nothing on disk.
-func tryFile(path string) error {
-	_, missing := os.Lstat(path)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
-	if err != nil {
-		return err
-	}
-	err = f.Close()
-	if errors.Is(missing, os.ErrNotExist) {
-		err = errors.Join(err, os.Remove(path))
-	}
-	return err
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"encoding/xml"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool/examples/programs/internal/charttest"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
@@ -40,16 +40,9 @@ func TestShow(t *testing.T) {
 	assert.Regexp(t, `entries at the end +2000 +2000\n`, stdout.String())
 	assert.Regexp(t, `hit rate +(\d\d\.\d{4}) % +(\d\d\.\d{4}) %\n`, stdout.String())
 
-	chart, err := os.ReadFile(svg)
-	require.NoError(t, err)
-	for d := xml.NewDecoder(bytes.NewReader(chart)); ; {
-		if _, err := d.Token(); err != nil {
-			require.ErrorIs(t, err, io.EOF)
-			break
-		}
-	}
-	for _, want := range []string{"<svg", "pool.Pool", "container/list", "p99.9", "One runtime.GC()"} {
-		assert.Contains(t, string(chart), want)
+	chart := charttest.Read(t, svg)
+	for _, want := range []string{"pool.Pool", "container/list", "p99.9", "One runtime.GC()"} {
+		assert.Contains(t, chart, want)
 	}
 }
 
@@ -163,18 +156,6 @@ func TestQuick(t *testing.T) {
 
 	assert.Zero(t, parsed("-trace", "f").Ops)
 	assert.Equal(t, 5, parsed("-trace", "f", "-ops", "5").Ops)
-}
-
-func TestTryFileLeavesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lru.svg")
-	require.NoError(t, tryFile(path))
-	assert.NoFileExists(t, path)
-
-	require.NoError(t, os.WriteFile(path, []byte("old"), 0o666))
-	require.NoError(t, tryFile(path))
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "old", string(text))
 }
 
 // The child's plan takes many minutes. The interrupt comes before the child starts or while it is

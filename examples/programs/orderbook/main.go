@@ -16,6 +16,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+
+	"github.com/warmpage/pool/examples/programs/internal/chart"
 )
 
 const (
@@ -157,18 +159,5 @@ func (o options) tryFiles() error {
 			return fmt.Errorf("-csv: %w", err)
 		}
 	}
-	if o.svg == "" {
-		return nil
-	}
-	_, err := os.Lstat(o.svg)
-	isNew := errors.Is(err, os.ErrNotExist)
-	f, err := os.OpenFile(o.svg, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
-	if err != nil {
-		return fmt.Errorf("-svg: %w", err)
-	}
-	err = f.Close()
-	if isNew {
-		err = errors.Join(err, os.Remove(o.svg))
-	}
-	return err
+	return chart.TryFile(o.svg)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"math"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool/examples/programs/internal/charttest"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
@@ -102,16 +102,8 @@ func TestShow(t *testing.T) {
 	} {
 		assert.Contains(t, stdout.String(), want)
 	}
-	chart, err := os.ReadFile(svg)
-	require.NoError(t, err)
-	assert.Contains(t, string(chart), "<svg")
-	assert.Contains(t, string(chart), "99.99 %")
-	for d := xml.NewDecoder(bytes.NewReader(chart)); ; {
-		if _, err := d.Token(); err != nil {
-			require.ErrorIs(t, err, io.EOF)
-			break
-		}
-	}
+	chart := charttest.Read(t, svg)
+	assert.Contains(t, chart, "99.99 %")
 }
 
 // write writes lines to a new file and returns its path.
@@ -248,18 +240,6 @@ func TestFlags(t *testing.T) {
 	var stderr bytes.Buffer
 	assert.Zero(t, run(t.Context(), []string{"-h"}, io.Discard, &stderr))
 	assert.Contains(t, stderr.String(), "-messages")
-}
-
-func TestTryFilesLeavesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "chart.svg")
-	require.NoError(t, options{svg: path}.tryFiles())
-	assert.NoFileExists(t, path)
-
-	require.NoError(t, os.WriteFile(path, []byte("old"), 0o666))
-	require.NoError(t, options{svg: path}.tryFiles())
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "old", string(text))
 }
 
 func TestHistogram(t *testing.T) {

@@ -1,32 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"image/color"
 	"math"
-	"os"
 	"strconv"
-	"time"
 
+	"github.com/warmpage/pool/examples/programs/internal/chart"
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
-)
-
-const (
-	chartWidth  = 9 * vg.Inch
-	chartHeight = 5 * vg.Inch
-)
-
-// The lines differ in lightness and dashes as well as in hue.
-var (
-	poolColor = color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff}
-	syncColor = color.RGBA{R: 0xd9, G: 0x7a, B: 0x1e, A: 0xff}
-	gridColor = color.Gray{Y: 0xe4}
 )
 
 // writeChart draws, for both sides, which share of the packets took longer than a given time.
@@ -35,56 +17,29 @@ func writeChart(path string, results []result) error {
 	if err != nil {
 		return err
 	}
-	svg := vgsvg.New(chartWidth, chartHeight)
-	canvas := draw.New(svg)
-	canvas.SetColor(color.White) // also around the plot, for viewers with a dark background
-	canvas.Fill(canvas.Rectangle.Path())
-	p.Draw(draw.Crop(canvas, vg.Points(8), vg.Points(-16), vg.Points(8), vg.Points(-8)))
-	var buf bytes.Buffer
-	if _, err := svg.WriteTo(&buf); err != nil {
-		return err
-	}
-	return os.WriteFile(path, buf.Bytes(), 0o666)
+	return chart.WritePlot(path, p, 9*vg.Inch, 5*vg.Inch, vg.Points(16))
 }
 
 func newChart(results []result) (*plot.Plot, error) {
-	p := plot.New()
-	p.Title.Text = "UDP over loopback: how long packets take from send to parse"
-	p.Title.Padding = vg.Points(8)
+	p := chart.New("UDP over loopback: how long packets take from send to parse")
 	p.X.Label.Text = "from send to parse"
 	p.Y.Label.Text = "packets that took longer"
 	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
-	p.X.Tick.Marker = decades(func(x float64) string { return time.Duration(math.Round(x)).String() })
-	p.Y.Tick.Marker = decades(func(y float64) string { return strconv.FormatFloat(y*100, 'g', 4, 64) + " %" })
-	grid := plotter.NewGrid()
-	grid.Vertical.Color, grid.Horizontal.Color = gridColor, gridColor
-	p.Add(grid)
-	// The pool's line is drawn last, so that it is on top where both are the same.
-	drawn := make([]*plotter.Line, len(results))
-	for i := len(results) - 1; i >= 0; i-- {
-		line, err := plotter.NewLine(slower(&results[i].Counts.Latency))
-		if err != nil {
-			return nil, err
-		}
-		line.Color, line.Width = poolColor, vg.Points(1.6)
-		if results[i].Plan.Side == syncPool {
-			line.Color = syncColor
-			line.Dashes = []vg.Length{vg.Points(5), vg.Points(2)}
-		}
-		p.Add(line)
-		drawn[i] = line
+	p.X.Tick.Marker = chart.Decades(chart.Nanoseconds)
+	p.Y.Tick.Marker = chart.Decades(func(y float64) string { return strconv.FormatFloat(y*100, 'g', 4, 64) + " %" })
+	chart.Grid(p, true)
+	var lines []chart.Line
+	for _, r := range results {
+		name := fmt.Sprintf("%s: %.0f packets/s, %d allocations", r.Plan.Side, r.perSecond(r.Counts.Parsed), r.Mallocs)
+		lines = append(lines, chart.Line{Name: name, Points: slower(&r.Counts.Latency)})
 	}
-	for i, r := range results {
-		p.Legend.Add(fmt.Sprintf("%s: %.0f packets/s, %d allocations", r.Plan.Side, r.perSecond(r.Counts.Parsed), r.Mallocs), drawn[i])
+	if err := chart.AddLines(p, lines); err != nil {
+		return nil, err
 	}
 	setRanges(p)
-	// The legend is at the bottom left, where no line passes. Its text is to the right of the
-	// lines.
-	p.Legend.Top, p.Legend.Left = false, true
+	// The legend is at the bottom, where no line passes.
+	p.Legend.Top = false
 	p.Legend.XOffs, p.Legend.YOffs = vg.Points(8), vg.Points(8)
-	p.Legend.Padding = vg.Points(2)
-	p.Legend.ThumbnailWidth = vg.Points(28)
-	useSans(p)
 	return p, nil
 }
 
@@ -119,33 +74,4 @@ func setRanges(p *plot.Plot) {
 			axis.Min = axis.Max / 10
 		}
 	}
-}
-
-// decades are ticks at powers of ten, with labels, and small ticks between them.
-type decades func(float64) string
-
-func (label decades) Ticks(lo, hi float64) []plot.Tick {
-	var ticks []plot.Tick
-	for e := math.Round(math.Log10(lo)); ; e++ {
-		at := math.Pow(10, e)
-		ticks = append(ticks, plot.Tick{Value: at, Label: label(at)})
-		if at >= hi*0.99 {
-			return ticks
-		}
-		for k := 2.0; k < 10; k++ {
-			ticks = append(ticks, plot.Tick{Value: k * at})
-		}
-	}
-}
-
-var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}
-
-// useSans sets all text of p in a sans-serif font. The default is serif.
-func useSans(p *plot.Plot) {
-	p.Title.TextStyle.Font = font.From(sans, 13)
-	p.X.Label.TextStyle.Font = font.From(sans, 10)
-	p.Y.Label.TextStyle.Font = font.From(sans, 10)
-	p.X.Tick.Label.Font = font.From(sans, 9)
-	p.Y.Tick.Label.Font = font.From(sans, 9)
-	p.Legend.TextStyle.Font = font.From(sans, 9)
 }

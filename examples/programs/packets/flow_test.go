@@ -1,11 +1,7 @@
 package main
 
 import (
-	"bytes"
-	"encoding/xml"
-	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -13,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool/examples/programs/internal/charttest"
 )
 
 // Everything from senders to workers, in this process.
@@ -209,22 +206,9 @@ func TestChart(t *testing.T) {
 	for _, theirs := range []result{made(syncPool), one, none} {
 		svg := filepath.Join(t.TempDir(), "packets.svg")
 		require.NoError(t, writeChart(svg, []result{made(thisPool), theirs}))
-		text, err := os.ReadFile(svg)
-		require.NoError(t, err)
-		assertXML(t, text)
+		text := charttest.Read(t, svg)
 		for _, want := range []string{"this pool: 900 packets/s, 8 allocations", "100 %", "10 %", "1ms"} {
-			assert.Contains(t, string(text), want)
-		}
-	}
-}
-
-// assertXML fails the test if text is not well-formed XML.
-func assertXML(t *testing.T, text []byte) {
-	t.Helper()
-	for d := xml.NewDecoder(bytes.NewReader(text)); ; {
-		if _, err := d.Token(); err != nil {
-			require.ErrorIs(t, err, io.EOF)
-			return
+			assert.Contains(t, text, want)
 		}
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/chart"
 )
 
 const (
@@ -145,10 +147,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 			p.Time = quickTime
 		}
 	}
-	if opts.svg != "" {
-		err = tryFile(opts.svg)
-	}
-	return opts, err
+	return opts, chart.TryFile(opts.svg)
 }
 
 // check returns an error if a value in p is out of range. The error names the flag.
@@ -174,20 +173,4 @@ func (p plan) check() error {
 func given(fs *flag.FlagSet, name string) (found bool) {
 	fs.Visit(func(f *flag.Flag) { found = found || f.Name == name })
 	return found
-}
-
-// tryFile returns an error if path cannot be written. It finds that out before all the measuring
-// rather than after it. It changes nothing on disk.
-func tryFile(path string) error {
-	_, err := os.Lstat(path)
-	isNew := errors.Is(err, os.ErrNotExist)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
-	if err != nil {
-		return fmt.Errorf("-svg: %w", err)
-	}
-	err = f.Close()
-	if isNew {
-		err = errors.Join(err, os.Remove(path))
-	}
-	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool/examples/programs/internal/charttest"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
@@ -46,11 +47,8 @@ func TestShow(t *testing.T) {
 	} {
 		assert.Contains(t, stdout.String(), want)
 	}
-	chart, err := os.ReadFile(svg)
-	require.NoError(t, err)
-	assertXML(t, chart)
-	assert.Contains(t, string(chart), "<svg")
-	assert.Contains(t, string(chart), "sync.Pool: ")
+	chart := charttest.Read(t, svg)
+	assert.Contains(t, chart, "sync.Pool: ")
 }
 
 func TestNoSockets(t *testing.T) {
@@ -132,16 +130,4 @@ func TestQuick(t *testing.T) {
 	opts, err = parseFlags([]string{"-time", "7s", "-quick"}, io.Discard)
 	require.NoError(t, err)
 	assert.Equal(t, 7*time.Second, opts.plan.Time)
-}
-
-func TestTryFileLeavesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "packets.svg")
-	require.NoError(t, tryFile(path))
-	assert.NoFileExists(t, path)
-
-	require.NoError(t, os.WriteFile(path, []byte("old"), 0o666))
-	require.NoError(t, tryFile(path))
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "old", string(text))
 }

@@ -26,6 +26,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/chart"
 )
 
 const (
@@ -255,10 +257,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if err := errors.Join(c.check(), w.check()); err != nil {
 		return opts, err
 	}
-	if opts.svg != "" {
-		err = tryFile(opts.svg)
-	}
-	return opts, err
+	return opts, chart.TryFile(opts.svg)
 }
 
 // wantsQuick looks for -quick before the flags are parsed, because it changes the defaults of
@@ -358,20 +357,4 @@ func (w workload) check() error {
 		}
 	}
 	return nil
-}
-
-// tryFile returns an error if path cannot be written. It finds that out before all the measuring
-// rather than after it. It changes nothing on disk.
-func tryFile(path string) error {
-	_, err := os.Lstat(path)
-	isNew := errors.Is(err, os.ErrNotExist)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
-	if err != nil {
-		return fmt.Errorf("-svg: %w", err)
-	}
-	err = f.Close()
-	if isNew {
-		err = errors.Join(err, os.Remove(path))
-	}
-	return err
 }

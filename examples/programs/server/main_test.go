@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/xml"
 	"io"
 	"log"
 	"math"
@@ -20,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/examples/programs/internal/charttest"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
@@ -55,10 +55,8 @@ func TestShow(t *testing.T) {
 	checksums := regexp.MustCompile(`checksum of all answers +(\w+)… +(\w+)…`).FindStringSubmatch(stdout.String())
 	require.Len(t, checksums, 3)
 	assert.Equal(t, checksums[1], checksums[2])
-	chart, err := os.ReadFile(opts.svg)
-	require.NoError(t, err)
-	assertXML(t, chart)
-	assert.Contains(t, string(chart), "A server with 500 sessions")
+	chart := charttest.Read(t, opts.svg)
+	assert.Contains(t, chart, "A server with 500 sessions")
 }
 
 // It is not a failure if the load exceeds a limit. The program reports it.
@@ -216,39 +214,15 @@ func TestQuick(t *testing.T) {
 	assert.Less(t, usualConfig.VisitorTTL, usual.Idle)
 }
 
-func TestTryFileLeavesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "server.svg")
-	require.NoError(t, tryFile(path))
-	assert.NoFileExists(t, path)
-	require.NoError(t, os.WriteFile(path, []byte("old"), 0o666))
-	require.NoError(t, tryFile(path))
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "old", string(text))
-}
-
 func TestChart(t *testing.T) {
 	none := made(useSync)
 	none.Watched = nil
 	for _, theirs := range []result{made(useSync), none} {
 		svg := filepath.Join(t.TempDir(), "server.svg")
 		require.NoError(t, writeChart(svg, tiny, []result{made(usePool), theirs}))
-		text, err := os.ReadFile(svg)
-		require.NoError(t, err)
-		assertXML(t, text)
+		text := charttest.Read(t, svg)
 		for _, want := range []string{"this pool", "sync.Pool", "burst", "500 sessions, and 700 more"} {
-			assert.Contains(t, string(text), want)
-		}
-	}
-}
-
-// assertXML fails the test if text is not well-formed XML.
-func assertXML(t *testing.T, text []byte) {
-	t.Helper()
-	for d := xml.NewDecoder(bytes.NewReader(text)); ; {
-		if _, err := d.Token(); err != nil {
-			require.ErrorIs(t, err, io.EOF)
-			return
+			assert.Contains(t, text, want)
 		}
 	}
 }
