@@ -11,88 +11,62 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/chart"
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130 // what a shell reports for Ctrl-C
-
-	mib = 1 << 20
-)
+const mib = 1 << 20
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	var code int
-	if text := os.Getenv(planVariable); text != "" {
-		code = beChild(ctx, text, os.Stdout, os.Stderr)
-	} else {
-		code = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	}
-	stop()
-	os.Exit(code)
+	child.Main(work)
+	command.Main(run)
 }
 
 // run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(stderr, "burst:", err)
-		return exitUsage
+	if err == nil {
+		err = show(ctx, opts, stdout, stderr)
 	}
-	return show(ctx, opts, stdout, stderr)
+	return command.Code("burst", err, stderr)
 }
 
-// show runs both sides, one after the other, and prints the results. It returns the exit code.
-func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+// show runs both sides, one after the other, each in a process of its own, and prints the results.
+func show(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 	printIntroduction(stdout, opts.plan)
 	var phases []phase
 	for _, s := range []side{thisPool, syncPool} {
 		ph := phase{plan: opts.plan}
 		ph.plan.Side = s
 		lines := newLines(stdout, ph.plan)
-		err := runChild(ctx, ph.plan, func(m message) {
+		err := child.Run(ctx, ph.plan, func(m message) {
 			ph.add(m)
 			if m.Sample != nil {
 				lines.print(*m.Sample)
 			}
 		})
-		switch {
-		case errors.Is(err, context.Canceled):
-			fmt.Fprintln(stderr, "burst: interrupted, no results")
-			return exitInterrupted
-		case err != nil:
-			fmt.Fprintf(stderr, "burst: %s: %v\n", s, err)
-			return exitFailed
+		if err != nil {
+			return fmt.Errorf("%s: %w", s, err)
 		}
 		phases = append(phases, ph)
 	}
 	printSummary(stdout, phases)
 	if opts.svg != "" {
 		if err := writeChart(opts.svg, phases); err != nil {
-			fmt.Fprintln(stderr, "burst: chart:", err)
-			return exitFailed
+			return fmt.Errorf("chart: %w", err)
 		}
 		fmt.Fprintln(stderr, "chart written to", opts.svg)
 	}
 	if err := check(phases[0]); err != nil {
-		fmt.Fprintln(stderr, "burst: FAILED")
-		fmt.Fprintln(stderr, err)
-		return exitFailed
+		return fmt.Errorf("FAILED\n%w", err)
 	}
-	return 0
+	return nil
 }
 
 type options struct {
@@ -110,61 +84,43 @@ var (
 // maxObjects objects take 6 GiB, and their pointers another 0.8 GiB.
 const maxObjects = 100_000_000
 
-// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
-// For -h it prints the usage, and returns flag.ErrHelp.
+// parse reads the command line.
 func parse(args []string, stderr io.Writer) (options, error) {
-	var opts options
-	var isQuick bool
-	given := usual
+	opts := options{plan: usual}
+	p := &opts.plan
 	fs := flag.NewFlagSet("burst", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // run prints errors
-	fs.IntVar(&given.Objects, "objects", usual.Objects, "`number` of 64-byte objects in each burst")
-	fs.IntVar(&given.Bursts, "bursts", usual.Bursts, "`number` of bursts")
-	fs.DurationVar(&given.Pause, "pause", usual.Pause, "`duration` of the pause between two bursts")
-	fs.DurationVar(&given.GC, "gc", 0, "run a collection every `duration`, as a program that does other work would (default: never)")
-	fs.BoolVar(&isQuick, "quick", false, "take less than 15 s: 200000 objects, 2 bursts, pauses of 2.5s, unless other flags set them")
+	fs.IntVar(&p.Objects, "objects", p.Objects, "`number` of 64-byte objects in each burst")
+	fs.IntVar(&p.Bursts, "bursts", p.Bursts, "`number` of bursts")
+	fs.DurationVar(&p.Pause, "pause", p.Pause, "`duration` of the pause between two bursts")
+	fs.DurationVar(&p.GC, "gc", 0, "run a collection every `duration`, as a program that does other work would (default: never)")
+	isQuick := fs.Bool("quick", false, "take less than 15 s: 200000 objects, 2 bursts, pauses of 2.5s, unless other flags set them")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(stderr, "usage: burst [-objects n] [-bursts n] [-pause d] [-gc d] [-quick] [-svg file]")
-		fs.SetOutput(stderr)
-		fs.PrintDefaults()
+	if err := command.Parse(fs, args, "[-objects n] [-bursts n] [-pause d] [-gc d] [-quick] [-svg file]", stderr); err != nil {
 		return opts, err
-	case err != nil:
-		return opts, err
-	case fs.NArg() > 0:
-		return opts, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case given.Objects < 1 || given.Objects > maxObjects:
-		return opts, fmt.Errorf("-objects must be from 1 to %d, not %d", maxObjects, given.Objects)
-	case given.Bursts < 1:
-		return opts, fmt.Errorf("-bursts must be at least 1, not %d", given.Bursts)
-	case given.Pause < 0:
-		return opts, fmt.Errorf("-pause must not be negative: %v", given.Pause)
-	case given.GC < 0:
-		return opts, fmt.Errorf("-gc must not be negative: %v", given.GC)
 	}
-	opts.plan = merge(fs, given, isQuick)
-	return opts, chart.TryFile(opts.svg)
+	if *isQuick {
+		if err := command.Defaults(fs, func() { *p = quick }); err != nil {
+			return opts, err
+		}
+	}
+	err := p.check()
+	if err == nil {
+		err = chart.TryFile(opts.svg)
+	}
+	return opts, command.BadUsage(err)
 }
 
-// merge returns the usual or the quick plan, changed by the flags that are on the command line.
-func merge(fs *flag.FlagSet, given plan, isQuick bool) plan {
-	p := usual
-	if isQuick {
-		p = quick
+// check returns an error if a value in p is out of range. The error names the flag.
+func (p plan) check() error {
+	switch {
+	case p.Objects < 1 || p.Objects > maxObjects:
+		return fmt.Errorf("-objects must be from 1 to %d, not %d", maxObjects, p.Objects)
+	case p.Bursts < 1:
+		return fmt.Errorf("-bursts must be at least 1, not %d", p.Bursts)
+	case p.Pause < 0:
+		return fmt.Errorf("-pause must not be negative: %v", p.Pause)
+	case p.GC < 0:
+		return fmt.Errorf("-gc must not be negative: %v", p.GC)
 	}
-	fs.Visit(func(f *flag.Flag) {
-		switch f.Name {
-		case "objects":
-			p.Objects = given.Objects
-		case "bursts":
-			p.Bursts = given.Bursts
-		case "pause":
-			p.Pause = given.Pause
-		case "gc":
-			p.GC = given.GC
-		}
-	})
-	return p
+	return nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -16,13 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool"
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
 func TestMain(m *testing.M) {
-	if os.Getenv(planVariable) != "" {
-		main()
-	}
+	child.Main(work)
 	os.Exit(m.Run())
 }
 
@@ -93,7 +92,7 @@ func TestBothSidesWork(t *testing.T) {
 func TestUnknownSide(t *testing.T) {
 	_, err := measure(t.Context(), plan{Side: "malloc"}, nil)
 	assert.ErrorContains(t, err, `unknown side "malloc"`)
-	err = runChild(t.Context(), plan{Side: "malloc"}, func(message) {})
+	err = child.Run(t.Context(), plan{Side: "malloc"}, func(message) {})
 	assert.ErrorContains(t, err, `unknown side "malloc"`, "the error of the child is passed on")
 }
 
@@ -122,13 +121,13 @@ func TestShow(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	p := tiny
 	p.Objects = 100_000 // 6 MiB, enough for the check to see them
-	code := show(t.Context(), options{plan: p, svg: svg}, &stdout, &stderr)
+	code := command.Code("burst", show(t.Context(), options{plan: p, svg: svg}, &stdout, &stderr), &stderr)
 	text := stdout.String()
 	// This test does not check how soon memory comes back.
 	if code != 0 {
 		require.Contains(t, stderr.String(), "after the last Put")
 		require.NotContains(t, stderr.String(), "at the peak of")
-		require.Equal(t, exitFailed, code)
+		require.Equal(t, command.ExitFailed, code)
 	}
 	for _, want := range []string{
 		"100000 objects of 64 bytes", "this pool: ", "sync.Pool: ", "start\n",
@@ -166,45 +165,8 @@ func TestInterrupted(t *testing.T) {
 	var stderr bytes.Buffer
 	p := tiny
 	p.Lead = time.Hour
-	assert.Equal(t, exitInterrupted, show(ctx, options{plan: p}, stdout, &stderr))
-	assert.Contains(t, stderr.String(), "interrupted")
+	assert.ErrorIs(t, show(ctx, options{plan: p}, stdout, &stderr), context.Canceled)
 	assert.NotContains(t, stdout.String(), "peak")
-}
-
-func TestInterruptedChild(t *testing.T) {
-	p := tiny
-	p.Side, p.Pause = thisPool, time.Hour
-	text, err := json.Marshal(p)
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	stdout := &cancelWriter{until: string(allBack), cancel: cancel}
-	var stderr bytes.Buffer
-	assert.Equal(t, exitInterrupted, beChild(ctx, string(text), stdout, &stderr))
-	assert.Empty(t, stderr.String(), "the parent prints the reason")
-	hasTotals, err := readMessages(&stdout.Buffer, func(message) {})
-	assert.NoError(t, err)
-	assert.False(t, hasTotals)
-}
-
-func TestBadChildPlan(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitUsage, beChild(t.Context(), "{", &stdout, &stderr))
-	assert.Contains(t, stderr.String(), planVariable)
-}
-
-func TestReadMessages(t *testing.T) {
-	read := func(text string) (n int, hasTotals bool, err error) {
-		hasTotals, err = readMessages(strings.NewReader(text), func(message) { n++ })
-		return n, hasTotals, err
-	}
-	n, hasTotals, err := read(`{"Sample":{"At":1}}` + "\n" + `{"Totals":{"Mallocs":2}}` + "\n")
-	assert.NoError(t, err)
-	assert.True(t, hasTotals)
-	assert.Equal(t, 2, n)
-
-	_, _, err = read("panic: oh\n")
-	assert.Error(t, err)
 }
 
 func TestBadFlags(t *testing.T) {
@@ -224,7 +186,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-svg", t.TempDir()}, "-svg: open "},
 	} {
 		var stdout, stderr bytes.Buffer
-		assert.Equal(t, exitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
+		assert.Equal(t, command.ExitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
 		assert.Empty(t, stdout.String(), test.args)
 		assert.Contains(t, stderr.String(), test.want)
 	}

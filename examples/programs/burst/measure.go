@@ -109,6 +109,21 @@ func newAllocator(s side) (allocator, error) {
 	return allocator{}, fmt.Errorf("unknown side %q", s)
 }
 
+// A message is what a child sends. It has exactly one of these fields.
+type message struct {
+	Sample *sample `json:",omitempty"`
+	Totals *totals `json:",omitempty"` // the last message has this
+}
+
+// work is measure in a child.
+func work(ctx context.Context, p plan, send func(message) error) error {
+	t, err := measure(ctx, p, func(s sample) error { return send(message{Sample: &s}) })
+	if err != nil {
+		return err
+	}
+	return send(message{Totals: &t})
+}
+
 // measure does the bursts of one side and passes each sample to emit, one at a time, in order. It
 // stops early, with an error, when ctx ends or emit fails.
 func measure(ctx context.Context, p plan, emit func(sample) error) (totals, error) {

@@ -17,14 +17,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"time"
 
 	"github.com/warmpage/pool"
 	"github.com/warmpage/pool/examples/programs/internal/chart"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 	"github.com/warmpage/pool/internal/hook"
 )
 
@@ -38,57 +37,40 @@ const (
 
 	cellTime      = 100 * time.Millisecond
 	cellTimeQuick = 10 * time.Millisecond
-
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130 // what a shell reports for Ctrl-C
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
-}
+func main() { command.Main(run) }
 
 // run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(stderr, "churn:", err)
-		return exitUsage
+	if err == nil {
+		err = show(ctx, opts, stdout, stderr)
 	}
+	return command.Code("churn", err, stderr)
+}
 
+// show measures, and prints the results.
+func show(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 	// On one P the goroutine cannot migrate. Every slot is put on the P that got it, so the
 	// counters show the effect of retirement and nothing else.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 
 	rows, err := measureAll(ctx, opts, stderr)
-	switch {
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "churn: interrupted, no results")
-		return exitInterrupted
-	case err != nil:
-		fmt.Fprintln(stderr, "churn:", err)
-		return exitFailed
+	if err != nil {
+		return err
 	}
 	report(stdout, opts, rows)
 	if opts.svg != "" {
 		if err := writeChart(opts.svg, rows); err != nil {
-			fmt.Fprintln(stderr, "churn: chart:", err)
-			return exitFailed
+			return fmt.Errorf("chart: %w", err)
 		}
 		fmt.Fprintln(stderr, "chart written to", opts.svg)
 	}
 	if err := check(rows); err != nil {
-		fmt.Fprintln(stderr, "churn: FAILED")
-		fmt.Fprintln(stderr, err)
-		return exitFailed
+		return fmt.Errorf("FAILED\n%w", err)
 	}
-	return 0
+	return nil
 }
 
 type options struct {
@@ -98,46 +80,41 @@ type options struct {
 	svg     string
 }
 
-// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
-// For -h it prints the usage, and returns flag.ErrHelp.
+// parse reads the command line.
 func parse(args []string, stderr io.Writer) (options, error) {
-	var opts options
-	var quick bool
+	opts := options{repeats: repeats}
 	fs := flag.NewFlagSet("churn", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // run prints errors
 	fs.DurationVar(&opts.time, "time", 0, "`duration` of each measurement (default 100ms, or 10ms with -quick)")
 	fs.IntVar(&opts.rounds, "rounds", 0, "number of rounds in each measurement, instead of -time")
-	fs.BoolVar(&quick, "quick", false, "take only a few seconds in total: the counters stay exact, but the rates get less precise")
+	quick := fs.Bool("quick", false, "take only a few seconds in total: the counters stay exact, but the rates get less precise")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(stderr, "usage: churn [-time d | -rounds n] [-quick] [-svg file]")
-		fs.SetOutput(stderr)
-		fs.PrintDefaults()
+	if err := command.Parse(fs, args, "[-time d | -rounds n] [-quick] [-svg file]", stderr); err != nil {
 		return opts, err
-	case err != nil:
-		return opts, err
-	case fs.NArg() > 0:
-		return opts, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case opts.time < 0:
-		return opts, fmt.Errorf("-time must be positive, not %v", opts.time)
-	case opts.rounds < 0:
-		return opts, fmt.Errorf("-rounds must be positive, not %d", opts.rounds)
-	case opts.rounds > 0 && opts.time > 0:
-		return opts, errors.New("-rounds and -time cannot be used together")
 	}
-	opts.repeats = repeats
-	if quick {
-		opts.repeats = repeatsQuick
+	if err := opts.check(); err != nil {
+		return opts, command.BadUsage(err)
+	}
+	usual := cellTime
+	if *quick {
+		opts.repeats, usual = repeatsQuick, cellTimeQuick
 	}
 	if opts.time == 0 {
-		opts.time = cellTime
-		if quick {
-			opts.time = cellTimeQuick
-		}
+		opts.time = usual
 	}
-	return opts, chart.TryFile(opts.svg)
+	return opts, command.BadUsage(chart.TryFile(opts.svg))
+}
+
+// check returns an error if a flag is out of range, or if two conflict.
+func (o options) check() error {
+	switch {
+	case o.time < 0:
+		return fmt.Errorf("-time must be positive, not %v", o.time)
+	case o.rounds < 0:
+		return fmt.Errorf("-rounds must be positive, not %d", o.rounds)
+	case o.rounds > 0 && o.time > 0:
+		return errors.New("-rounds and -time cannot be used together")
+	}
+	return nil
 }
 
 // A configuration says how many pages a round fills, and with slots of which size.

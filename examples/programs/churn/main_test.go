@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 func runWith(ctx context.Context, args ...string) (code int, stdout, stderr string) {
@@ -96,7 +97,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "churn.svg")}, "-svg: open "},
 	} {
 		code, stdout, stderr := runWith(t.Context(), test.args...)
-		assert.Equal(t, exitUsage, code, test.args)
+		assert.Equal(t, command.ExitUsage, code, test.args)
 		assert.Empty(t, stdout, test.args)
 		assert.Contains(t, stderr, test.want)
 	}
@@ -106,7 +107,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	code, stdout, stderr := runWith(ctx, "-time", "1h")
-	assert.Equal(t, exitInterrupted, code)
+	assert.Equal(t, command.ExitInterrupted, code)
 	assert.Empty(t, stdout)
 	assert.Contains(t, stderr, "interrupted")
 }

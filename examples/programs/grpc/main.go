@@ -13,97 +13,69 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"runtime"
 	"text/tabwriter"
 	"time"
-)
 
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130 // what a shell reports for Ctrl-C
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := 0
-	if text := os.Getenv(planVariable); text != "" {
-		if err := beChild(ctx, text, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = exitFailed
-		}
-	} else {
-		code = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	}
-	stop()
-	os.Exit(code)
+	child.Main(child.One(measure))
+	command.Main(run)
 }
 
 // run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	p, err := parse(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(stderr, "grpc:", err)
-		return exitUsage
+	if err == nil {
+		err = show(ctx, p, stdout)
 	}
+	return command.Code("grpc", err, stderr)
+}
+
+// show runs all sides, one after the other, and prints the results.
+func show(ctx context.Context, p plan, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "%d messages of %d KiB to %d KiB, there and back, on %d streams at a time; GOMAXPROCS %d.\n\n",
 		p.Messages, smallest>>10, largest>>10, p.Streams, runtime.GOMAXPROCS(0))
 	var results []result
 	for _, s := range sides {
 		p.Side = s
-		r, err := runChild(ctx, p)
-		switch {
-		case errors.Is(err, context.Canceled):
-			fmt.Fprintln(stderr, "grpc: interrupted, no results")
-			return exitInterrupted
-		case err != nil:
-			fmt.Fprintln(stderr, "grpc:", err)
-			return exitFailed
+		r, err := child.Result[result](ctx, p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s, err)
 		}
 		results = append(results, r)
 	}
 	if err := printTable(stdout, p, results); err != nil {
-		fmt.Fprintln(stderr, "grpc:", err)
-		return exitFailed
+		return err
 	}
 	for _, r := range results {
 		if r.Unput != 0 {
-			fmt.Fprintf(stderr, "grpc: %s: %d of %d buffers were not put\n", r.Side, r.Unput, r.Gets)
-			return exitFailed
+			return fmt.Errorf("%s: %d of %d buffers were not put", r.Side, r.Unput, r.Gets)
 		}
 	}
-	return 0
+	return nil
 }
 
 func parse(args []string, stderr io.Writer) (plan, error) {
+	var p plan
 	fs := flag.NewFlagSet("grpc", flag.ContinueOnError)
-	streams := fs.Int("streams", 8, "`number` of streams at a time")
-	messages := fs.Int("messages", 20_000, "`number` of messages")
-	idle := fs.Duration("idle", 5*time.Second, "how `long` to be idle afterwards")
+	fs.IntVar(&p.Streams, "streams", 8, "`number` of streams at a time")
+	fs.IntVar(&p.Messages, "messages", 20_000, "`number` of messages")
+	fs.DurationVar(&p.Idle, "idle", 5*time.Second, "how `long` to be idle afterwards")
 	quick := fs.Bool("quick", false, "some seconds; figures worth nothing")
-	fs.SetOutput(io.Discard) // errors are printed once, by run
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fs.SetOutput(stderr)
-		fs.PrintDefaults()
-		return plan{}, err
-	case err != nil:
-		return plan{}, err
-	case fs.NArg() > 0:
-		return plan{}, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	if err := command.Parse(fs, args, "[-streams n] [-messages n] [-idle d] [-quick]", stderr); err != nil {
+		return p, err
 	}
-	p := plan{Streams: *streams, Messages: *messages, Idle: *idle}
 	if *quick {
-		p.Messages, p.Idle = 800, 100*time.Millisecond
+		if err := command.Defaults(fs, func() { p.Messages, p.Idle = 800, 100*time.Millisecond }); err != nil {
+			return p, err
+		}
 	}
 	if p.Streams < 1 || p.Messages < 10*p.Streams {
-		return plan{}, fmt.Errorf("-messages must be at least ten times -streams, which must be positive")
+		return p, command.BadUsage(errors.New("-messages must be at least ten times -streams, which must be positive"))
 	}
 	return p, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -13,17 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 // The test binary is the program in child processes.
 func TestMain(m *testing.M) {
-	if text := os.Getenv(planVariable); text != "" {
-		if err := beChild(context.Background(), text, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(exitFailed)
-		}
-		os.Exit(0)
-	}
+	child.Main(child.One(measure))
 	os.Exit(m.Run())
 }
 
@@ -32,7 +27,7 @@ func TestMain(m *testing.M) {
 func TestSides(t *testing.T) {
 	results := make(map[side]result)
 	for _, s := range sides {
-		r, err := runChild(t.Context(), plan{Side: s, Streams: 4, Messages: 400, Idle: 50 * time.Millisecond})
+		r, err := child.Result[result](t.Context(), plan{Side: s, Streams: 4, Messages: 400, Idle: 50 * time.Millisecond})
 		require.NoError(t, err)
 		results[s] = r
 		assert.Positive(t, r.CPU, s)
@@ -72,7 +67,7 @@ func TestRun(t *testing.T) {
 		{"-turbo", "flag provided but not defined: -turbo"},
 	} {
 		errs.Reset()
-		assert.Equal(t, exitUsage, run(t.Context(), strings.Fields(test.args), &out, &errs), test.args)
+		assert.Equal(t, command.ExitUsage, run(t.Context(), strings.Fields(test.args), &out, &errs), test.args)
 		assert.Contains(t, errs.String(), test.want)
 	}
 	errs.Reset()
@@ -80,7 +75,7 @@ func TestRun(t *testing.T) {
 	assert.Contains(t, errs.String(), "-streams")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	assert.Equal(t, exitInterrupted, run(ctx, []string{"-quick"}, &out, &errs))
+	assert.Equal(t, command.ExitInterrupted, run(ctx, []string{"-quick"}, &out, &errs))
 	_, err := side("nobody").install()
 	assert.ErrorContains(t, err, `no side "nobody"`)
 }

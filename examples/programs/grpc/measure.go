@@ -3,11 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"time"
@@ -57,7 +54,7 @@ type state struct {
 	Held     int64 // objects of the Go heap that were not swept yet, and what the Bytes has off it
 }
 
-// measure sets gRPC's default pool, so it is for a process of its own.
+// measure sets gRPC's default pool, so it is for a process of its own, a child.
 func measure(ctx context.Context, p plan) (result, error) {
 	r := result{Side: p.Side}
 	b, err := p.Side.install()
@@ -162,43 +159,4 @@ func resident() int64 {
 		return pages * int64(os.Getpagesize())
 	}
 	return 0
-}
-
-// Each side runs in a child process, which is this program again: gRPC has one default pool. A child
-// finds its plan in the environment, and writes its result to standard output.
-const planVariable = "WARMPAGE_GRPC_PLAN"
-
-func beChild(ctx context.Context, text string, stdout io.Writer) error {
-	var p plan
-	if err := json.Unmarshal([]byte(text), &p); err != nil {
-		return fmt.Errorf("%s: %w", planVariable, err)
-	}
-	r, err := measure(ctx, p)
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(stdout).Encode(r)
-}
-
-func runChild(ctx context.Context, p plan) (r result, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return r, err
-	}
-	text, err := json.Marshal(p)
-	if err != nil {
-		return r, err
-	}
-	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(os.Environ(), planVariable+"="+string(text))
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	switch {
-	case ctx.Err() != nil:
-		return r, ctx.Err()
-	case err != nil:
-		return r, fmt.Errorf("%s: %w\n%s", p.Side, err, errs.Bytes())
-	}
-	return r, json.Unmarshal(out, &r)
 }

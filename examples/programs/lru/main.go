@@ -15,28 +15,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 
 	"github.com/warmpage/pool/examples/programs/internal/chart"
-)
-
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130 // what a shell reports for Ctrl-C
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	var code int
-	if text := os.Getenv(planVariable); text != "" {
-		code = beChild(ctx, text, os.Stdout, os.Stderr)
-	} else {
-		code = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	}
-	stop()
-	os.Exit(code)
+	child.Main(child.One(measure))
+	command.Main(run)
 }
 
 // run is main with arguments that tests can replace. It returns the exit code.
@@ -45,51 +32,37 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		err = opts.prepare(ctx)
 	}
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "lru: interrupted, no results")
-		return exitInterrupted
-	case err != nil:
-		fmt.Fprintln(stderr, "lru:", err)
-		return exitUsage
+	if err == nil {
+		err = show(ctx, opts, stdout, stderr)
 	}
-	return show(ctx, opts, stdout, stderr)
+	return command.Code("lru", err, stderr)
 }
 
-// show runs both sides, one after the other, and prints the results. It returns the exit code.
-func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+// show runs both sides, one after the other, each in a process of its own, and prints the results.
+func show(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 	printIntroduction(stdout, opts)
 	var results []result
 	for i, s := range []side{pooled, listed} {
 		fmt.Fprintf(stderr, "%d of 2: %s\n", i+1, s)
 		p := opts.plan
 		p.Side = s
-		r, err := runChild(ctx, p)
-		switch {
-		case errors.Is(err, context.Canceled):
-			fmt.Fprintln(stderr, "lru: interrupted, no results")
-			return exitInterrupted
-		case err != nil:
-			fmt.Fprintf(stderr, "lru: %s: %v\n", s, err)
-			return exitFailed
+		r, err := child.Result[result](ctx, p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s, err)
 		}
 		results = append(results, r)
 	}
 	printTable(stdout, results)
 	if opts.svg != "" {
 		if err := writeChart(opts.svg, opts, results); err != nil {
-			fmt.Fprintln(stderr, "lru: chart:", err)
-			return exitFailed
+			return fmt.Errorf("chart: %w", err)
 		}
 		fmt.Fprintln(stderr, "chart written to", opts.svg)
 	}
 	if err := check(results[0], results[1]); err != nil {
-		fmt.Fprintln(stderr, "lru: FAILED:", err)
-		return exitFailed
+		return fmt.Errorf("FAILED: %w", err)
 	}
-	return 0
+	return nil
 }
 
 // check returns an error if the results of the two sides differ.
@@ -127,13 +100,11 @@ const (
 	maxSkew = 10
 )
 
-// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
-// For -h it prints the usage, and returns flag.ErrHelp.
+// parse reads the command line.
 func parse(args []string, stderr io.Writer) (options, error) {
 	opts := options{plan: usual}
 	p := &opts.plan
 	fs := flag.NewFlagSet("lru", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // run prints errors
 	fs.IntVar(&p.Entries, "entries", p.Entries, "`number` of entries that fit into the cache")
 	fs.IntVar(&p.Ops, "ops", p.Ops, "`number` of Gets; with -trace, the default is the number of lines in the file")
 	fs.Uint64Var(&p.Seed, "seed", p.Seed, "`seed` of the generated trace")
@@ -142,55 +113,41 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.IntVar(&p.Garbage, "garbage", p.Garbage, "`bytes` that each operation allocates in addition, on both sides, as the request around it would")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
 	isQuick := fs.Bool("quick", false, fmt.Sprintf("take less than 15 s: %d entries and %d Gets, unless other flags set them", quick.Entries, quick.Ops))
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(stderr, "usage: lru [-entries n] [-ops n] [-seed n] [-skew x] [-trace file] [-garbage n] [-svg file] [-quick]")
-		fs.SetOutput(stderr)
-		fs.PrintDefaults()
+	usage := "[-entries n] [-ops n] [-seed n] [-skew x] [-trace file] [-garbage n] [-svg file] [-quick]"
+	if err := command.Parse(fs, args, usage, stderr); err != nil {
 		return opts, err
-	case err != nil:
+	}
+	err := command.Defaults(fs, func() {
+		if *isQuick {
+			p.Entries, p.Ops = quick.Entries, quick.Ops
+		}
+		if p.Trace != "" {
+			p.Ops = 0 // prepare counts the lines
+		}
+	})
+	if err != nil {
 		return opts, err
-	case fs.NArg() > 0:
-		return opts, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	}
-	given := map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	p.complete(given, *isQuick)
-	return opts, opts.checkValues(given)
-}
-
-// complete sets what follows from -quick and -trace, unless the command line gives it. It also sets
-// the number of shards.
-func (p *plan) complete(given map[string]bool, isQuick bool) {
-	if isQuick && !given["entries"] {
-		p.Entries = quick.Entries
-	}
-	switch {
-	case given["ops"]:
-	case p.Trace != "":
-		p.Ops = 0 // prepare counts the lines
-	case isQuick:
-		p.Ops = quick.Ops
 	}
 	p.Shards = min(p.Entries, maxShards)
+	return opts, command.BadUsage(opts.checkValues(fs))
 }
 
 // checkValues returns an error if the value of a flag is out of range, or if flags conflict.
-func (o *options) checkValues(given map[string]bool) error {
+func (o *options) checkValues(fs *flag.FlagSet) error {
 	p := o.plan
+	given := func(name string) bool { return command.Given(fs, name) }
 	switch {
 	case p.Entries < 1 || p.Entries > maxEntries:
 		return fmt.Errorf("-entries must be from 1 to %d, not %d", maxEntries, p.Entries)
-	case given["ops"] && p.Ops < 1:
+	case given("ops") && p.Ops < 1:
 		return fmt.Errorf("-ops must be at least 1, not %d", p.Ops)
 	case !(p.Skew > 1 && p.Skew <= maxSkew): // this form also refuses NaN
 		return fmt.Errorf("-skew must be above 1 and at most %d, not %v", maxSkew, p.Skew)
 	case p.Garbage < 0:
 		return fmt.Errorf("-garbage must not be negative: %d", p.Garbage)
-	case given["trace"] && p.Trace == "":
+	case given("trace") && p.Trace == "":
 		return errors.New("-trace must name a file")
-	case given["trace"] && (given["seed"] || given["skew"]):
+	case given("trace") && (given("seed") || given("skew")):
 		return errors.New("-seed and -skew apply to a generated trace, not to one that -trace reads")
 	}
 	return nil
@@ -200,14 +157,14 @@ func (o *options) checkValues(given map[string]bool) error {
 // later. It also sets what follows from the trace file.
 func (o *options) prepare(ctx context.Context) error {
 	if err := chart.TryFile(o.svg); err != nil {
-		return err
+		return command.BadUsage(err)
 	}
 	if o.plan.Trace == "" {
 		return nil
 	}
 	t, err := readTraceFile(ctx, o.plan.Trace)
 	if err != nil {
-		return fmt.Errorf("-trace: %w", err)
+		return command.BadUsage(fmt.Errorf("-trace: %w", err))
 	}
 	o.keys = len(t.names)
 	if o.plan.Ops == 0 {

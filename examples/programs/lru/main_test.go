@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,13 +13,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
 func TestMain(m *testing.M) {
-	if os.Getenv(planVariable) != "" {
-		main()
-	}
+	child.Main(child.One(measure))
 	os.Exit(m.Run())
 }
 
@@ -84,7 +83,7 @@ func TestMeasure(t *testing.T) {
 
 func TestUnknownSide(t *testing.T) {
 	p := plan{Side: "ring", Entries: 10, Shards: 1, Ops: 10, Skew: 1.1}
-	_, err := runChild(t.Context(), p)
+	_, err := child.Result[result](t.Context(), p)
 	assert.ErrorContains(t, err, `unknown side "ring"`, "the error of the child is passed on")
 }
 
@@ -124,7 +123,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-svg", t.TempDir()}, "-svg: open "},
 	} {
 		var stdout, stderr bytes.Buffer
-		assert.Equal(t, exitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
+		assert.Equal(t, command.ExitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
 		assert.Empty(t, stdout.String(), test.args)
 		assert.Contains(t, stderr.String(), test.want)
 	}
@@ -165,19 +164,9 @@ func TestInterrupted(t *testing.T) {
 	time.AfterFunc(300*time.Millisecond, cancel)
 	var stdout, stderr bytes.Buffer
 	code := run(ctx, []string{"-entries", "1000", "-ops", "100000000"}, &stdout, &stderr)
-	assert.Equal(t, exitInterrupted, code)
+	assert.Equal(t, command.ExitInterrupted, code)
 	assert.Contains(t, stderr.String(), "interrupted, no results")
 	assert.NotContains(t, stdout.String(), "hit rate")
-}
-
-func TestInterruptedChild(t *testing.T) {
-	text, err := json.Marshal(plan{Side: pooled, Entries: 1000, Shards: 4, Ops: 1000, Skew: 1.1})
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitInterrupted, beChild(ctx, string(text), &stdout, &stderr))
-	assert.Empty(t, stdout.String()+stderr.String(), "the parent prints the reason")
 }
 
 // Ctrl-C ends every phase, not only the first.
@@ -190,12 +179,6 @@ func TestInterruptedPhases(t *testing.T) {
 	assert.LessOrEqual(t, c.Len(), 10)
 	err = operate(ctx, c, &trace{}, [][]uint32{{1, 2, 3}}, 0, &result{})
 	assert.ErrorIs(t, err, context.Canceled)
-}
-
-func TestBadChildPlan(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitUsage, beChild(t.Context(), "{", &stdout, &stderr))
-	assert.Contains(t, stderr.String(), planVariable)
 }
 
 func TestHistogram(t *testing.T) {

@@ -8,15 +8,12 @@ import (
 	"io"
 	"math"
 	"strconv"
+
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 // csvHeader is the first line of a file of messages. README.md describes the columns.
 const csvHeader = "type,id,side,price,quantity"
-
-// A badInput is an error in the user's input rather than in the program.
-type badInput struct{ error }
-
-func (e badInput) Unwrap() error { return e.error }
 
 // A csvSource reads messages from a file. It does not use encoding/csv, which makes a string of
 // each line: the collections that these cause would count against the books.
@@ -53,9 +50,9 @@ func (c *csvSource) next() ([]byte, error) {
 	return nil, io.EOF
 }
 
-// wrap adds the file name and the line number to err, and makes it a badInput.
+// wrap adds the file name and the line number to err, and makes it a command.UsageError.
 func (c *csvSource) wrap(err error) error {
-	return badInput{fmt.Errorf("%s:%d: %w", c.name, c.line, err)}
+	return command.BadUsage(fmt.Errorf("%s:%d: %w", c.name, c.line, err))
 }
 
 func (c *csvSource) read(dst []message) (int, error) {

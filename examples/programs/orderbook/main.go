@@ -14,81 +14,52 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 
 	"github.com/warmpage/pool/examples/programs/internal/chart"
-)
-
-const (
-	exitFailed      = 1
-	exitUsage       = 2   // bad flags, or a bad input file
-	exitBadInput    = 3   // only from a child: the parent then exits with exitUsage; 2 could also be a panic
-	exitInterrupted = 130 // what a shell reports for Ctrl-C
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	var code int
-	if text := os.Getenv(planVariable); text != "" {
-		code = beChild(ctx, text, os.Stdout, os.Stderr)
-	} else {
-		code = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	}
-	stop()
-	os.Exit(code)
+	child.Main(child.One(measure))
+	command.Main(run)
 }
 
 // run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(stderr, "orderbook:", err)
-		return exitUsage
+	if err == nil {
+		err = show(ctx, opts, stdout, stderr)
 	}
-	return show(ctx, opts, stdout, stderr)
+	return command.Code("orderbook", err, stderr)
 }
 
-// show runs both variants, one after the other, and prints the results. It returns the exit code.
-func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+// show runs both variants, one after the other, each in a process of its own, and prints the
+// results.
+func show(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 	printIntroduction(stdout, opts.plan)
 	var results []result
 	for _, v := range variants {
 		p := opts.plan
 		p.Variant = v
-		r, err := runChild(ctx, p)
-		var bad badInput
-		switch {
-		case errors.Is(err, context.Canceled):
-			fmt.Fprintln(stderr, "orderbook: interrupted, no results")
-			return exitInterrupted
-		case errors.As(err, &bad):
-			fmt.Fprintln(stderr, "orderbook:", err)
-			return exitUsage
-		case err != nil:
-			fmt.Fprintf(stderr, "orderbook: %s: %v\n", v, err)
-			return exitFailed
+		r, err := child.Result[result](ctx, p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", v, err)
 		}
 		results = append(results, r)
 	}
 	if err := compare(results[0].Outcome, results[1].Outcome); err != nil {
-		fmt.Fprintln(stderr, "orderbook: FAILED")
-		fmt.Fprintln(stderr, err)
-		return exitFailed
+		return fmt.Errorf("FAILED\n%w", err)
 	}
 	printOutcome(stdout, results[0].Outcome)
 	printTable(stdout, results)
 	if opts.svg != "" {
 		if err := writeChart(opts.svg, results); err != nil {
-			fmt.Fprintln(stderr, "orderbook: chart:", err)
-			return exitFailed
+			return fmt.Errorf("chart: %w", err)
 		}
 		fmt.Fprintln(stderr, "chart written to", opts.svg)
 	}
-	return 0
+	return nil
 }
 
 type options struct {
@@ -109,41 +80,33 @@ const (
 // filling the book takes no more than a fifth of the messages.
 func liveOf(messages int) int { return min(usualLive, messages/5) }
 
-// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
-// For -h it prints the usage, and returns flag.ErrHelp.
+// parse reads the command line.
 func parse(args []string, stderr io.Writer) (options, error) {
-	var opts options
-	var quick bool
+	opts := options{plan: plan{Messages: usualMessages, Seed: usualSeed}}
+	p := &opts.plan
 	fs := flag.NewFlagSet("orderbook", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // run prints errors
-	fs.IntVar(&opts.plan.Messages, "messages", usualMessages, "`number` of messages in the day")
-	fs.Uint64Var(&opts.plan.Seed, "seed", usualSeed, "`number` from which the day is generated")
-	fs.StringVar(&opts.plan.CSV, "csv", "", "replay the messages in this `file` instead; README.md describes the format")
-	fs.BoolVar(&quick, "quick", false, "take only a few seconds: 2000000 messages, unless -messages is given")
+	fs.IntVar(&p.Messages, "messages", p.Messages, "`number` of messages in the day")
+	fs.Uint64Var(&p.Seed, "seed", p.Seed, "`number` from which the day is generated")
+	fs.StringVar(&p.CSV, "csv", "", "replay the messages in this `file` instead; README.md describes the format")
+	quick := fs.Bool("quick", false, "take only a few seconds: 2000000 messages, unless -messages is given")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
-	err := fs.Parse(args)
-	given := map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	if quick && !given["messages"] {
-		opts.plan.Messages = quickMessages
+	if err := command.Parse(fs, args, "[-messages n] [-seed n] [-csv file] [-quick] [-svg file]", stderr); err != nil {
+		return opts, err
 	}
+	if *quick {
+		if err := command.Defaults(fs, func() { p.Messages = quickMessages }); err != nil {
+			return opts, err
+		}
+	}
+	given := func(name string) bool { return command.Given(fs, name) }
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(stderr, "usage: orderbook [-messages n] [-seed n] [-csv file] [-quick] [-svg file]")
-		fs.SetOutput(stderr)
-		fs.PrintDefaults()
-		return opts, err
-	case err != nil:
-		return opts, err
-	case fs.NArg() > 0:
-		return opts, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case opts.plan.Messages < 1 || opts.plan.Messages > maxMessages:
-		return opts, fmt.Errorf("-messages must be from 1 to %d, not %d", maxMessages, opts.plan.Messages)
-	case opts.plan.CSV != "" && (given["messages"] || given["seed"] || given["quick"]):
-		return opts, errors.New("-messages, -seed and -quick cannot be used with -csv")
+	case p.Messages < 1 || p.Messages > maxMessages:
+		return opts, command.BadUsage(fmt.Errorf("-messages must be from 1 to %d, not %d", maxMessages, p.Messages))
+	case p.CSV != "" && (given("messages") || given("seed") || given("quick")):
+		return opts, command.BadUsage(errors.New("-messages, -seed and -quick cannot be used with -csv"))
 	}
-	opts.plan.Live = liveOf(opts.plan.Messages)
-	return opts, opts.tryFiles()
+	p.Live = liveOf(p.Messages)
+	return opts, command.BadUsage(opts.tryFiles())
 }
 
 // tryFiles returns an error if a file cannot be read or written. It finds that out before all the

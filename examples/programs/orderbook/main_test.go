@@ -15,13 +15,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
 func TestMain(m *testing.M) {
-	if os.Getenv(planVariable) != "" {
-		main()
-	}
+	child.Main(child.One(measure))
 	os.Exit(m.Run())
 }
 
@@ -157,8 +157,7 @@ func TestBadCSV(t *testing.T) {
 	} {
 		path := write(t, test.lines...)
 		_, err := measure(t.Context(), plan{Variant: thisPool, CSV: path})
-		var bad badInput
-		require.ErrorAs(t, err, &bad, test.lines)
+		require.ErrorAs(t, err, new(command.UsageError), test.lines)
 		assert.ErrorContains(t, err, path)
 		assert.ErrorContains(t, err, test.want)
 	}
@@ -168,7 +167,7 @@ func TestBadCSV(t *testing.T) {
 func TestBadCSVInChild(t *testing.T) {
 	path := write(t, csvHeader, "add,1,buy,100,ten")
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitUsage, run(t.Context(), []string{"-csv", path}, &stdout, &stderr))
+	assert.Equal(t, command.ExitUsage, run(t.Context(), []string{"-csv", path}, &stdout, &stderr))
 	assert.Contains(t, stderr.String(), path+`:2: quantity "ten"`)
 }
 
@@ -176,29 +175,15 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitInterrupted, run(ctx, []string{"-messages", "2000000000"}, &stdout, &stderr))
+	assert.Equal(t, command.ExitInterrupted, run(ctx, []string{"-messages", "2000000000"}, &stdout, &stderr))
 	assert.Contains(t, stderr.String(), "interrupted")
 	assert.NotContains(t, stdout.String(), "messages/s")
 }
 
-func TestInterruptedChild(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitInterrupted, beChild(ctx, `{"Variant":"new","Messages":2000000000}`, &stdout, &stderr))
-	assert.Empty(t, stdout.String())
-	assert.Empty(t, stderr.String(), "the parent prints the reason")
-}
-
-func TestBadChildPlan(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitUsage, beChild(t.Context(), "{", &stdout, &stderr))
-	assert.Contains(t, stderr.String(), planVariable)
-
-	_, err := runChild(t.Context(), plan{Variant: "malloc"})
+func TestUnknownVariantInChild(t *testing.T) {
+	_, err := child.Result[result](t.Context(), plan{Variant: "malloc"})
 	assert.ErrorContains(t, err, `unknown variant "malloc"`, "the error of the child is passed on")
-	var bad badInput
-	assert.NotErrorAs(t, err, &bad)
+	assert.NotErrorAs(t, err, new(command.UsageError))
 }
 
 func TestBadFlags(t *testing.T) {
@@ -218,7 +203,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-svg", t.TempDir()}, "-svg: open "},
 	} {
 		var stdout, stderr bytes.Buffer
-		assert.Equal(t, exitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
+		assert.Equal(t, command.ExitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
 		assert.Empty(t, stdout.String(), test.args)
 		assert.Contains(t, stderr.String(), test.want)
 	}

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 // A variant says where the orders of a book live.
@@ -79,7 +81,7 @@ func (p plan) open() (source, func() error, error) {
 	}
 	f, err := os.Open(p.CSV)
 	if err != nil {
-		return nil, nil, badInput{err}
+		return nil, nil, command.BadUsage(err)
 	}
 	src, err := newCSV(p.CSV, f)
 	if err != nil {
@@ -107,7 +109,7 @@ func measure(ctx context.Context, p plan) (r result, err error) {
 		return r, err
 	}
 	if r.Latency.Total == 0 {
-		return r, badInput{fmt.Errorf("%s has no messages", p.CSV)}
+		return r, command.BadUsage(fmt.Errorf("%s has no messages", p.CSV))
 	}
 	r.Wall = time.Since(start)
 	r.GC = readGC().since(before)

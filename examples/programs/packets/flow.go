@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 // A packet is the contents of a slot. It has room for more than a frame, so that a datagram that is
@@ -78,9 +80,6 @@ type workerTally struct {
 	latency   histogram // from send to parse
 }
 
-// errSockets says that the system refused a socket.
-var errSockets = errors.New("this program needs UDP over loopback, but the system refuses it")
-
 // newFlow opens the sockets and starts readers and workers, which wait for packets. It passes later
 // errors of the readers to fail.
 func newFlow(p plan, s store, fail func(error)) (*flow, error) {
@@ -88,7 +87,8 @@ func newFlow(p plan, s store, fail func(error)) (*flow, error) {
 	for i := range p.Readers {
 		l, err := newLine(p.Host, uint64(i))
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%w: %w", errSockets, err), f.close())
+			_ = f.close() // what it says is of no use
+			return nil, command.BadUsage(fmt.Errorf("this program needs UDP over loopback, but the system refuses it: %w", err))
 		}
 		f.lines = append(f.lines, l)
 	}

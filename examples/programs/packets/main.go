@@ -12,83 +12,54 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/chart"
-)
-
-const (
-	exitFailed      = 1
-	exitUsage       = 2   // also if the system refuses the sockets
-	exitInterrupted = 130 // what a shell reports for Ctrl-C
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	var code int
-	if text := os.Getenv(planVariable); text != "" {
-		code = beChild(ctx, text, os.Stdout, os.Stderr)
-	} else {
-		code = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	}
-	stop()
-	os.Exit(code)
+	child.Main(child.One(measure))
+	command.Main(run)
 }
 
 // run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parseFlags(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(stderr, "packets:", err)
-		return exitUsage
+	if err == nil {
+		err = show(ctx, opts, stdout, stderr)
 	}
-	return show(ctx, opts, stdout, stderr)
+	return command.Code("packets", err, stderr)
 }
 
-// show runs both sides, one after the other, and prints the results. It returns the exit code.
-func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+// show runs both sides, one after the other, each in a process of its own, and prints the results.
+func show(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 	printIntroduction(stdout, opts.plan)
 	var results []result
 	for _, s := range []side{thisPool, syncPool} {
 		p := opts.plan
 		p.Side = s
-		r, err := runChild(ctx, p)
-		switch {
-		case errors.Is(err, context.Canceled):
-			fmt.Fprintln(stderr, "packets: interrupted, no results")
-			return exitInterrupted
-		case errors.Is(err, errSockets):
-			fmt.Fprintln(stderr, "packets:", err)
-			return exitUsage
-		case err != nil:
-			fmt.Fprintf(stderr, "packets: %s: %v\n", s, err)
-			return exitFailed
+		r, err := child.Result[result](ctx, p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s, err)
 		}
 		results = append(results, r)
 	}
 	printTable(stdout, results)
 	if opts.svg != "" {
 		if err := writeChart(opts.svg, results); err != nil {
-			fmt.Fprintln(stderr, "packets: chart:", err)
-			return exitFailed
+			return fmt.Errorf("chart: %w", err)
 		}
 		fmt.Fprintln(stderr, "chart written to", opts.svg)
 	}
 	if err := check(results); err != nil {
-		fmt.Fprintln(stderr, "packets: FAILED")
-		fmt.Fprintln(stderr, err)
-		return exitFailed
+		return fmt.Errorf("FAILED\n%w", err)
 	}
-	return 0
+	return nil
 }
 
 type options struct {
@@ -111,13 +82,11 @@ const (
 
 const maxGoroutines = 64 // maximum number of readers, and of workers
 
-// parseFlags reads the command line. It returns an error if that is bad, and leaves the printing to
-// run. For -h it prints the usage, and returns flag.ErrHelp.
+// parseFlags reads the command line.
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	opts := options{plan: usual}
 	p := &opts.plan
 	fs := flag.NewFlagSet("packets", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // run prints errors
 	fs.DurationVar(&p.Time, "time", usual.Time, "`duration` of the measured part of each side")
 	fs.IntVar(&p.Rate, "rate", usual.Rate, "`packets` per second, of all senders together; 0: as fast as possible")
 	fs.IntVar(&p.Readers, "readers", usual.Readers, "`number` of readers, each with a socket and a sender")
@@ -126,28 +95,20 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.DurationVar(&p.GC, "gc", usual.GC, "run a collection every `duration`, as a program that does other work would; 0: never")
 	quick := fs.Bool("quick", false, "take only three seconds in total, unless -time is given")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart to this `file`")
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(stderr, "usage: packets [-time d] [-rate n] [-readers n] [-workers n] [-size n] [-gc d] [-quick] [-svg file]")
-		fs.SetOutput(stderr)
-		fs.PrintDefaults()
-		return opts, err
-	case err != nil:
-		return opts, err
-	case fs.NArg() > 0:
-		return opts, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	}
-	if err := p.check(); err != nil {
+	usage := "[-time d] [-rate n] [-readers n] [-workers n] [-size n] [-gc d] [-quick] [-svg file]"
+	if err := command.Parse(fs, args, usage, stderr); err != nil {
 		return opts, err
 	}
 	if *quick {
-		p.WarmUp = quickWarmUp
-		if !given(fs, "time") {
-			p.Time = quickTime
+		if err := command.Defaults(fs, func() { p.WarmUp, p.Time = quickWarmUp, quickTime }); err != nil {
+			return opts, err
 		}
 	}
-	return opts, chart.TryFile(opts.svg)
+	err := p.check()
+	if err == nil {
+		err = chart.TryFile(opts.svg)
+	}
+	return opts, command.BadUsage(err)
 }
 
 // check returns an error if a value in p is out of range. The error names the flag.
@@ -167,10 +128,4 @@ func (p plan) check() error {
 		return fmt.Errorf("-gc must not be negative: %v", p.GC)
 	}
 	return nil
-}
-
-// given reports whether a flag was on the command line.
-func given(fs *flag.FlagSet, name string) (found bool) {
-	fs.Visit(func(f *flag.Flag) { found = found || f.Name == name })
-	return found
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
 func TestMain(m *testing.M) {
-	if os.Getenv(planVariable) != "" {
-		main()
-	}
+	child.Main(child.One(measure))
 	os.Exit(m.Run())
 }
 
@@ -32,13 +32,13 @@ var tiny = plan{
 func TestShow(t *testing.T) {
 	svg := filepath.Join(t.TempDir(), "packets.svg")
 	var stdout, stderr bytes.Buffer
-	code := show(t.Context(), options{plan: tiny, svg: svg}, &stdout, &stderr)
+	code := command.Code("packets", show(t.Context(), options{plan: tiny, svg: svg}, &stdout, &stderr), &stderr)
 	// On a slow machine, a few hundred allocations are too many for the few packets that come
 	// through. This test does not judge that.
 	if code != 0 {
 		require.Contains(t, stderr.String(), "allocations per packet")
 		require.NotContains(t, stderr.String(), string(syncPool))
-		require.Equal(t, exitFailed, code)
+		require.Equal(t, command.ExitFailed, code)
 	}
 	for _, want := range []string{
 		"2 senders and readers, 3 workers", "20000 packets per second", "A collection runs every 20ms",
@@ -55,7 +55,7 @@ func TestNoSockets(t *testing.T) {
 	p := tiny
 	p.Host = "192.0.2.1" // reserved for documentation, so no machine has it
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitUsage, show(t.Context(), options{plan: p}, &stdout, &stderr))
+	assert.Equal(t, command.ExitUsage, command.Code("packets", show(t.Context(), options{plan: p}, &stdout, &stderr), &stderr))
 	assert.Regexp(t, `^packets: this program needs UDP over loopback, but the system refuses it: listen udp4 192\.0\.2\.1:0: .*\n$`, stderr.String())
 }
 
@@ -65,25 +65,13 @@ func TestInterrupted(t *testing.T) {
 	p := tiny
 	p.Time = time.Hour
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitInterrupted, show(ctx, options{plan: p}, &stdout, &stderr))
-	assert.Contains(t, stderr.String(), "interrupted")
+	assert.ErrorIs(t, show(ctx, options{plan: p}, &stdout, &stderr), context.Canceled)
 	assert.NotContains(t, stdout.String(), "packets sent")
 }
 
-func TestChild(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitUsage, beChild(t.Context(), "{", &stdout, &stderr))
-	assert.Contains(t, stderr.String(), planVariable)
-
-	_, err := runChild(t.Context(), plan{Side: "malloc"})
+func TestUnknownSide(t *testing.T) {
+	_, err := child.Result[result](t.Context(), plan{Side: "malloc"})
 	assert.ErrorContains(t, err, `unknown side "malloc"`, "the error of the child is passed on")
-
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	stderr.Reset()
-	assert.Equal(t, exitInterrupted, beChild(ctx, `{"Side":"this pool","Host":"127.0.0.1","Readers":1,"Workers":1,"Time":1}`, &stdout, &stderr))
-	assert.Empty(t, stdout.String())
-	assert.Empty(t, stderr.String(), "the parent prints the reason")
 }
 
 func TestBadFlags(t *testing.T) {
@@ -106,7 +94,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-svg", t.TempDir()}, "-svg: open "},
 	} {
 		var stdout, stderr bytes.Buffer
-		assert.Equal(t, exitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
+		assert.Equal(t, command.ExitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
 		assert.Empty(t, stdout.String(), test.args)
 		assert.Contains(t, stderr.String(), test.want)
 	}

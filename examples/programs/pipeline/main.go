@@ -13,32 +13,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
-const (
-	exitUsage       = 2
-	exitInterrupted = 130 // what a shell reports for Ctrl-C
-)
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
-}
+func main() { command.Main(run) }
 
 // run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	w, err := parse(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(stderr, "pipeline:", err)
-		return exitUsage
+	if err != nil {
+		return command.Code("pipeline", err, stderr)
 	}
 	fmt.Fprintf(stdout, "%d records of %d bytes, %d workers, and a slow writer\n", w.records, lineSize, w.workers)
 	for _, inFlight := range []int{w.inFlight, 0} {
@@ -56,7 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "  in flight: %d at most, %.1f MB; the reader waited %d times\n", r.mostInUse, float64(r.mapped)/1e6, r.waits)
 		if ctx.Err() != nil {
 			fmt.Fprintln(stdout, "  interrupted; all that was read is written")
-			return exitInterrupted
+			return command.ExitInterrupted
 		}
 	}
 	return 0
@@ -64,17 +50,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // parse returns the work that the arguments ask for.
 func parse(args []string, stderr io.Writer) (w work, err error) {
-	flags := flag.NewFlagSet("pipeline", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.IntVar(&w.records, "records", 200_000, "records to read")
-	flags.IntVar(&w.workers, "workers", 4, "goroutines that parse")
-	flags.IntVar(&w.inFlight, "in-flight", 256, "records between reading and writing, at most")
-	flags.IntVar(&w.slow, "slow", 4, "checksums that the writer makes of each record")
-	if err = flags.Parse(args); err != nil {
+	fs := flag.NewFlagSet("pipeline", flag.ContinueOnError)
+	fs.IntVar(&w.records, "records", 200_000, "records to read")
+	fs.IntVar(&w.workers, "workers", 4, "goroutines that parse")
+	fs.IntVar(&w.inFlight, "in-flight", 256, "records between reading and writing, at most")
+	fs.IntVar(&w.slow, "slow", 4, "checksums that the writer makes of each record")
+	if err = command.Parse(fs, args, "[-records n] [-workers n] [-in-flight n] [-slow n]", stderr); err != nil {
 		return w, err
 	}
-	if w.records < 1 || w.workers < 1 || w.inFlight < 1 || w.slow < 0 || flags.NArg() > 0 {
-		return w, errors.New("records, workers and in-flight are 1 or more, slow is not negative, and there are no other arguments")
+	if w.records < 1 || w.workers < 1 || w.inFlight < 1 || w.slow < 0 {
+		return w, command.BadUsage(errors.New("records, workers and in-flight are 1 or more, and slow is not negative"))
 	}
 	return w, nil
 }

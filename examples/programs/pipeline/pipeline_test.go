@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmpage/pool/examples/programs/internal/command"
 	"github.com/warmpage/pool/pooltest"
 )
 
@@ -47,8 +48,8 @@ func TestRun(t *testing.T) {
 	for _, line := range strings.Split(out.String(), "\n") {
 		assert.LessOrEqual(t, len(line), 80, line)
 	}
-	assert.Equal(t, exitUsage, run(context.Background(), []string{"-workers", "0"}, &out, &errs))
+	assert.Equal(t, command.ExitUsage, run(context.Background(), []string{"-workers", "0"}, &out, &errs))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	assert.Equal(t, exitInterrupted, run(ctx, []string{"-records", "1000"}, &out, &errs))
+	assert.Equal(t, command.ExitInterrupted, run(ctx, []string{"-records", "1000"}, &out, &errs))
 }

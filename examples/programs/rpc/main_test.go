@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 var tiny = work{requests: 3000, goroutines: 5, warm: true}
@@ -84,7 +85,7 @@ func TestWrongAnswer(t *testing.T) {
 	defer func(old []side) { sides = old }(sides)
 	sides = append(sides[:1:1], side{"dirty", func(work) store { return newDirtyStore() }, newDirtyStore})
 	code, stdout, stderr := runWith(t.Context(), "-requests", "3000", "-goroutines", "5", "-idle", "0s")
-	assert.Equal(t, exitFailed, code)
+	assert.Equal(t, command.ExitFailed, code)
 	assert.Empty(t, stdout)
 	assert.Contains(t, stderr, "dirty: wrong answer to")
 }
@@ -131,7 +132,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	code, stdout, stderr := runWith(ctx, "-quick")
-	assert.Equal(t, exitInterrupted, code)
+	assert.Equal(t, command.ExitInterrupted, code)
 	assert.Empty(t, stdout)
 	assert.Equal(t, "rpc: interrupted, no results\n", stderr)
 }
@@ -168,7 +169,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"now"}, `unexpected argument "now"`},
 	} {
 		code, stdout, stderr := runWith(t.Context(), test.args...)
-		assert.Equal(t, exitUsage, code, test.args)
+		assert.Equal(t, command.ExitUsage, code, test.args)
 		assert.Empty(t, stdout, test.args)
 		assert.Contains(t, stderr, test.want)
 	}

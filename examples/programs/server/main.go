@@ -21,53 +21,37 @@ import (
 	"io"
 	"math"
 	"net"
-	"os"
-	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/chart"
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130 // what a shell reports for Ctrl-C
-
-	mib = 1 << 20
-)
+const mib = 1 << 20
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	var code int
-	if text := os.Getenv(configVariable); text != "" {
-		code = beChild(ctx, text, os.Stdin, os.Stdout, os.Stderr)
-	} else {
-		code = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	}
-	stop()
-	os.Exit(code)
+	child.Main(serveParent)
+	command.Main(run)
 }
 
 // run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
 	case err != nil:
-		fmt.Fprintln(stderr, "server:", err)
-		return exitUsage
 	case opts.serve:
-		return serve(ctx, opts, stdout, stderr)
+		err = serve(ctx, opts, stdout)
+	default:
+		err = show(ctx, opts, stdout, stderr)
 	}
-	return show(ctx, opts, stdout, stderr)
+	return command.Code("server", err, stderr)
 }
 
-// show gives both variants the load, one after the other, and prints the results. It returns the
-// exit code.
-func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+// show gives both variants the load, one after the other, and prints the results.
+func show(ctx context.Context, opts options, stdout, stderr io.Writer) error {
 	// The collections of this process, which makes the load, add to all latencies.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	printIntroduction(stdout, opts.load)
@@ -78,39 +62,30 @@ func show(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 		r, err := measure(ctx, c, opts.load, func(a addresses) {
 			fmt.Fprintf(stderr, "%s: its page is at http://%s/\n", v, a.Ops)
 		})
-		switch {
-		case errors.Is(err, context.Canceled):
-			fmt.Fprintln(stderr, "server: interrupted, no results")
-			return exitInterrupted
-		case err != nil:
-			fmt.Fprintf(stderr, "server: %s: %v\n", v, err)
-			return exitFailed
+		if err != nil {
+			return fmt.Errorf("%s: %w", v, err)
 		}
 		results = append(results, r)
 	}
 	printTable(stdout, results)
 	if opts.svg != "" {
 		if err := writeChart(opts.svg, opts.load, results); err != nil {
-			fmt.Fprintln(stderr, "server: chart:", err)
-			return exitFailed
+			return fmt.Errorf("chart: %w", err)
 		}
 		fmt.Fprintln(stderr, "chart written to", opts.svg)
 	}
 	if err := check(opts.load, results); err != nil {
-		fmt.Fprintln(stderr, "server: FAILED")
-		fmt.Fprintln(stderr, err)
-		return exitFailed
+		return fmt.Errorf("FAILED\n%w", err)
 	}
-	return 0
+	return nil
 }
 
 // serve serves until ctx ends. If the options ask for it, it also gives itself the load, over and
-// over. It returns the exit code.
-func serve(ctx context.Context, opts options, stdout, stderr io.Writer) int {
+// over.
+func serve(ctx context.Context, opts options, stdout io.Writer) error {
 	s, err := newServer(opts.config)
 	if err != nil {
-		fmt.Fprintln(stderr, "server:", err)
-		return exitFailed
+		return err
 	}
 	a := s.addresses()
 	fmt.Fprintf(stdout, "service at http://%s/sessions, page at http://%s/; press Ctrl-C to stop\n", a.Service, a.Ops)
@@ -127,11 +102,7 @@ func serve(ctx context.Context, opts options, stdout, stderr io.Writer) int {
 	}
 	err = s.run(ctx)
 	cancel()
-	if err := errors.Join(err, <-loading); err != nil {
-		fmt.Fprintln(stderr, "server:", err)
-		return exitFailed
-	}
-	return 0
+	return errors.Join(err, <-loading)
 }
 
 // loadForever repeats the load until ctx ends.
@@ -204,18 +175,13 @@ const (
 	maxPhase       = time.Hour
 )
 
-// parse reads the command line. It returns an error if that is bad, and leaves the printing to run.
-// For -h it prints the usage, and returns flag.ErrHelp.
+// parse reads the command line.
 func parse(args []string, stderr io.Writer) (options, error) {
 	opts := options{config: usualConfig, load: usual}
-	if wantsQuick(args) {
-		opts.load, opts.config.VisitorTTL = quick, quickTTL
-	}
 	c, w := &opts.config, &opts.load
 	var scratchLimit, sessionLimit int
 	fs := flag.NewFlagSet("server", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // run prints errors
-	fs.Bool("quick", false, "take only some seconds in total: fewer sessions and requests, unless other flags set them")
+	isQuick := fs.Bool("quick", false, "take only some seconds in total: fewer sessions and requests, unless other flags set them")
 	fs.IntVar(&w.Rate, "rate", w.Rate, "`trades` per second; the burst has twice as many")
 	fs.IntVar(&w.Members, "members", w.Members, "`sessions` that stay until the end")
 	fs.IntVar(&w.Visitors, "visitors", w.Visitors, "`sessions` that the burst opens and that expire after it")
@@ -234,44 +200,29 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&c.Address, "addr", serveAddress, "with -serve: `address` of the service")
 	fs.StringVar(&c.OpsAddress, "ops", serveOps, "with -serve: `address` of the page, metrics and profiles")
 	fs.StringVar(&opts.svg, "svg", "", "write a chart of resident memory to this `file`")
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(stderr, "usage: server [flags], or server -serve [flags]")
-		fs.SetOutput(stderr)
-		fs.PrintDefaults()
-		return opts, err
-	case err != nil:
-		return opts, err
-	case fs.NArg() > 0:
-		return opts, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case scratchLimit < 0 || scratchLimit > math.MaxInt32:
-		return opts, fmt.Errorf("-scratch-limit must be from 0 to %d, not %d", math.MaxInt32, scratchLimit)
-	case sessionLimit < 0 || sessionLimit > math.MaxInt32:
-		return opts, fmt.Errorf("-session-limit must be from 0 to %d, not %d", math.MaxInt32, sessionLimit)
-	}
-	c.ScratchLimit, c.SessionLimit = int64(scratchLimit)*mib, int64(sessionLimit)*mib
-	if err := opts.checkMode(fs); err != nil {
+	if err := command.Parse(fs, args, "[flags], or server -serve [flags]", stderr); err != nil {
 		return opts, err
 	}
-	if err := errors.Join(c.check(), w.check()); err != nil {
-		return opts, err
-	}
-	return opts, chart.TryFile(opts.svg)
-}
-
-// wantsQuick looks for -quick before the flags are parsed, because it changes the defaults of
-// others.
-func wantsQuick(args []string) bool {
-	for _, arg := range args {
-		switch arg {
-		case "-quick", "--quick", "-quick=true", "--quick=true":
-			return true
-		case "--":
-			return false
+	if *isQuick {
+		if err := command.Defaults(fs, func() { *w, c.VisitorTTL = quick, quickTTL }); err != nil {
+			return opts, err
 		}
 	}
-	return false
+	switch {
+	case scratchLimit < 0 || scratchLimit > math.MaxInt32:
+		return opts, command.BadUsage(fmt.Errorf("-scratch-limit must be from 0 to %d, not %d", math.MaxInt32, scratchLimit))
+	case sessionLimit < 0 || sessionLimit > math.MaxInt32:
+		return opts, command.BadUsage(fmt.Errorf("-session-limit must be from 0 to %d, not %d", math.MaxInt32, sessionLimit))
+	}
+	c.ScratchLimit, c.SessionLimit = int64(scratchLimit)*mib, int64(sessionLimit)*mib
+	err := opts.checkMode(fs)
+	if err == nil {
+		err = errors.Join(c.check(), w.check())
+	}
+	if err == nil {
+		err = chart.TryFile(opts.svg)
+	}
+	return opts, command.BadUsage(err)
 }
 
 // checkMode returns an error for a flag that has no effect with or without -serve.

@@ -20,13 +20,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool"
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
+	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
 func TestMain(m *testing.M) {
-	if os.Getenv(configVariable) != "" {
-		main()
-	}
+	child.Main(serveParent)
 	os.Exit(m.Run())
 }
 
@@ -45,7 +45,7 @@ func TestShow(t *testing.T) {
 	opts := tinyOptions()
 	opts.svg = filepath.Join(t.TempDir(), "server.svg")
 	var stdout, stderr bytes.Buffer
-	require.Equal(t, 0, show(t.Context(), opts, &stdout, &stderr), "%s%s", &stdout, &stderr)
+	require.NoError(t, show(t.Context(), opts, &stdout, &stderr), "%s%s", &stdout, &stderr)
 	for _, want := range []string{
 		"4 connections with 500 sessions: 400 per second", "this pool", "sync.Pool", "steady: trades", "burst: trades",
 		"p50", "p99.9", "max", "collections, total pause", "CPU time of the collector", "peak", "after the idle phase", "refused (503)",
@@ -65,7 +65,7 @@ func TestShowRefusals(t *testing.T) {
 	opts.config.SessionLimit = 64 << 10
 	opts.load.Members = 100 // there are also 700 visitors, and room for 28 of them
 	var stdout, stderr bytes.Buffer
-	require.Equal(t, 0, show(t.Context(), opts, &stdout, &stderr), "%s%s", &stdout, &stderr)
+	require.NoError(t, show(t.Context(), opts, &stdout, &stderr), "%s%s", &stdout, &stderr)
 	assert.Regexp(t, `refused \(503\) +[1-9]\d* +0\n`, stdout.String())
 }
 
@@ -75,24 +75,19 @@ func TestInterrupted(t *testing.T) {
 	opts := tinyOptions()
 	opts.load.Steady = time.Hour
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitInterrupted, show(ctx, opts, &stdout, &stderr))
-	assert.Contains(t, stderr.String(), "interrupted")
+	assert.ErrorIs(t, show(ctx, opts, &stdout, &stderr), context.Canceled)
 	assert.NotContains(t, stdout.String(), "steady: trades")
 }
 
 func TestChild(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitUsage, beChild(t.Context(), "{", strings.NewReader(""), &stdout, &stderr))
-	assert.Contains(t, stderr.String(), configVariable)
-
 	c := testConfig(usePool)
 	c.Address = "192.0.2.1:0" // reserved for documentation, so no machine has it
-	_, err := startChild(t.Context(), c)
+	_, err := startProcess(t.Context(), c)
 	assert.ErrorContains(t, err, "192.0.2.1", "the error of the child is passed on")
 
 	ctx, cancel := context.WithTimeout(t.Context(), waitTime)
 	defer cancel()
-	ch, err := startChild(ctx, testConfig(usePool))
+	ch, err := startProcess(ctx, testConfig(usePool))
 	require.NoError(t, err)
 	s, err := ch.sample(t.Context())
 	require.NoError(t, err)
@@ -150,7 +145,7 @@ func TestServe(t *testing.T) {
 func TestServeTakenAddress(t *testing.T) {
 	r := start(t, testConfig(usePool))
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitFailed, run(t.Context(), []string{"-serve", "-addr", r.addresses().Service}, &stdout, &stderr))
+	assert.Equal(t, command.ExitFailed, run(t.Context(), []string{"-serve", "-addr", r.addresses().Service}, &stdout, &stderr))
 	assert.Contains(t, stderr.String(), "server: listen tcp")
 }
 
@@ -186,7 +181,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "server.svg")}, "-svg: open "},
 	} {
 		var stdout, stderr bytes.Buffer
-		assert.Equal(t, exitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
+		assert.Equal(t, command.ExitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
 		assert.Empty(t, stdout.String(), test.args)
 		assert.Contains(t, stderr.String(), test.want)
 	}

@@ -12,41 +12,42 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"os/signal"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/command"
 )
 
-const (
-	exitUsage       = 2
-	exitInterrupted = 130 // what a shell reports for Ctrl-C
-)
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
-}
+func main() { command.Main(run) }
 
 // run is main with arguments that tests can replace. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	var l load
-	flags := flag.NewFlagSet("sessions", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.IntVar(&l.sessions, "sessions", 1_000_000, "sessions that are open at a time, at most")
-	flags.IntVar(&l.goroutines, "goroutines", 4, "goroutines that serve")
-	flags.DurationVar(&l.time, "time", 3*time.Second, "how long each store serves")
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil, l.sessions < 1, l.goroutines < 1, l.time <= 0, flags.NArg() > 0:
-		fmt.Fprintln(stderr, "sessions: give positive numbers, and no other arguments")
-		return exitUsage
+	l, err := parse(args, stderr)
+	if err == nil {
+		err = l.serveBoth(ctx, stdout)
 	}
+	return command.Code("sessions", err, stderr)
+}
+
+// parse reads the command line.
+func parse(args []string, stderr io.Writer) (l load, err error) {
+	fs := flag.NewFlagSet("sessions", flag.ContinueOnError)
+	fs.IntVar(&l.sessions, "sessions", 1_000_000, "sessions that are open at a time, at most")
+	fs.IntVar(&l.goroutines, "goroutines", 4, "goroutines that serve")
+	fs.DurationVar(&l.time, "time", 3*time.Second, "how long each store serves")
+	if err := command.Parse(fs, args, "[-sessions n] [-goroutines n] [-time d]", stderr); err != nil {
+		return l, err
+	}
+	if l.sessions < 1 || l.goroutines < 1 || l.time <= 0 {
+		return l, command.BadUsage(errors.New("give positive numbers"))
+	}
+	return l, nil
+}
+
+// serveBoth uses a store of each kind.
+func (l load) serveBoth(ctx context.Context, stdout io.Writer) error {
 	for _, side := range []struct {
 		name     string
 		newStore func(limit int) store
@@ -55,15 +56,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "\n%s: %d sessions at most\n", side.name, l.sessions)
 		s := side.newStore(l.sessions)
 		l.serve(ctx, s, stdout)
-		if err := s.close(); err != nil {
-			fmt.Fprintln(stderr, "sessions:", err)
-			return 1
-		}
-		if ctx.Err() != nil {
-			return exitInterrupted
+		if err := errors.Join(s.close(), ctx.Err()); err != nil {
+			return err
 		}
 	}
-	return 0
+	return nil
 }
 
 // load says what to do with a store.

@@ -1,0 +1,98 @@
+// Package command is the frame of each program: flags, Ctrl-C, exit codes, and what is said on
+// standard error.
+package command
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+)
+
+// The exit codes.
+const (
+	ExitFailed      = 1
+	ExitUsage       = 2   // bad flags, a bad file, or a system that lacks something
+	ExitInterrupted = 130 // what a shell reports for Ctrl-C
+)
+
+// Main runs a program and exits with the code that it returns. Ctrl-C ends its context.
+func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// A UsageError is an error that the user can mend, and not the program.
+type UsageError struct{ error }
+
+// Unwrap returns the error itself.
+func (e UsageError) Unwrap() error { return e.error }
+
+// BadUsage makes a UsageError of err, unless that is nil.
+func BadUsage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return UsageError{err}
+}
+
+// Code returns the exit code for what became of the program with that name, and says what went
+// wrong. A UsageError is said without what it is wrapped in.
+func Code(name string, err error, stderr io.Writer) int {
+	var usage UsageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(stderr, "%s: interrupted, no results\n", name)
+		return ExitInterrupted
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "%s: %v\n", name, usage)
+		return ExitUsage
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	return ExitFailed
+}
+
+// Parse parses a command line that has only flags. For -h it prints what flags there are, and
+// returns flag.ErrHelp. It prints no errors, which are for Code. usage is the line for -h, without
+// the program's name.
+func Parse(flags *flag.FlagSet, args []string, usage string, stderr io.Writer) error {
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(stderr, "usage:", flags.Name(), usage)
+		flags.SetOutput(stderr)
+		flags.PrintDefaults()
+		return err
+	case err == nil && flags.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return BadUsage(err)
+}
+
+// Defaults calls set, which sets other defaults after Parse, as for -quick. Flags that are on the
+// command line keep their values.
+func Defaults(flags *flag.FlagSet, set func()) error {
+	given := make(map[string]string)
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = f.Value.String() })
+	set()
+	for name, value := range given {
+		if err := flags.Set(name, value); err != nil {
+			return fmt.Errorf("-%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Given reports whether a flag is on the command line.
+func Given(flags *flag.FlagSet, name string) (found bool) {
+	flags.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
+}
