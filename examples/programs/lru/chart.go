@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/chart"
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
@@ -69,7 +70,7 @@ func latencyPanel(results []result) *plot.Plot {
 		var values plotter.Values
 		var labels []string
 		for _, d := range []time.Duration{r.P50, r.P99, r.P999, r.Max} {
-			values, labels = append(values, height(d)), append(labels, short(d))
+			values, labels = append(values, height(d)), append(labels, latency.Short(d))
 		}
 		p.Legend.Add(string(r.Side), addBars(p, r.Side, i, values, labels))
 	}
@@ -96,7 +97,7 @@ func sharePanel(results []result) *plot.Plot {
 func gcPanel(results []result) *plot.Plot {
 	p := newPanel("One runtime.GC(), ms", []string{"cache full"})
 	for i, r := range results {
-		addBars(p, r.Side, i, plotter.Values{r.OneGC.Seconds() * 1e3}, []string{short(r.OneGC)})
+		addBars(p, r.Side, i, plotter.Values{r.OneGC.Seconds() * 1e3}, []string{latency.Short(r.OneGC)})
 	}
 	return roomAbove(p)
 }

@@ -181,40 +181,6 @@ func TestInterruptedPhases(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
-func TestHistogram(t *testing.T) {
-	var h, half histogram
-	for i := 1; i <= 1000; i++ {
-		d := time.Duration(i) * time.Microsecond
-		if i%2 == 0 {
-			h.add(d)
-		} else {
-			half.add(d)
-		}
-	}
-	h.merge(&half)
-	assert.EqualValues(t, 1000, h.total)
-	assert.Equal(t, time.Millisecond, h.max)
-	for q, want := range map[float64]time.Duration{0.5: 500, 0.99: 990, 0.999: 999, 1: 1000} {
-		want *= time.Microsecond
-		got := h.quantile(q)
-		assert.GreaterOrEqual(t, got, want, q)
-		assert.LessOrEqual(t, got, want+want/32, q)
-	}
-	assert.Zero(t, new(histogram).quantile(0.5))
-}
-
-// The buckets follow each other without gaps or overlaps, up to the last one.
-func TestBuckets(t *testing.T) {
-	for b := range bucketCount {
-		top := bucketTop(b)
-		require.Equal(t, b, bucketOf(top))
-		if b < bucketCount-1 {
-			require.Equal(t, b+1, bucketOf(top+1))
-		}
-	}
-	assert.Equal(t, bucketCount-1, bucketOf(1<<63-1))
-}
-
 func TestParseStatus(t *testing.T) {
 	text := []byte("Name:\tlru\nVmHWM:\t  2048 kB\nVmRSS:\t    12 kB\nThreads:\t3\nVmLck:\t-1 kB\n")
 	n, err := parseStatus(text, "VmRSS")
@@ -227,14 +193,6 @@ func TestParseStatus(t *testing.T) {
 	assert.ErrorContains(t, err, "no VmSwap")
 	_, err = parseStatus(text, "VmLck")
 	assert.ErrorContains(t, err, "is not a size")
-}
-
-func TestShort(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0s", 999: "999ns", 1234: "1.23µs", 56_789_012: "56.8ms", 2_345_678_901: "2.35s",
-	} {
-		assert.Equal(t, want, short(d))
-	}
 }
 
 func TestUnwritableChart(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 )
 
 // A side is one of the two ways to build the cache.
@@ -146,15 +148,15 @@ func operate(ctx context.Context, c *cache, t *trace, parts [][]uint32, garbage 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var all histogram
+	var all latency.Histogram
 	wrong := 0
 	for _, w := range workers {
-		all.merge(&w.times)
+		all.Add(w.times)
 		r.Hits += w.hits
 		wrong += w.wrong
 	}
-	r.Ops = int(all.total)
-	r.P50, r.P99, r.P999, r.Max = all.quantile(0.5), all.quantile(0.99), all.quantile(0.999), all.max
+	r.Ops = all.Count()
+	r.P50, r.P99, r.P999, r.Max = all.Quantile(0.5), all.Quantile(0.99), all.Quantile(0.999), all.Quantile(1)
 	if wrong > 0 {
 		return fmt.Errorf("%d of %d hits returned the value of another key", wrong, r.Hits)
 	}
@@ -173,7 +175,7 @@ type worker struct {
 	sink    []byte // makes the garbage escape to the heap
 
 	hits, wrong int
-	times       histogram
+	times       latency.Histogram
 }
 
 // run does the operations: a Get and, if that misses, a Put. Each lasts from the end of the
@@ -198,7 +200,7 @@ func (w *worker) run(ctx context.Context, start time.Time) {
 			w.sink = make([]byte, w.garbage)
 		}
 		now := time.Since(start)
-		w.times.add(now - last)
+		w.times.Record(now - last)
 		last = now
 	}
 }

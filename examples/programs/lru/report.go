@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 )
 
 func printIntroduction(out io.Writer, o options) {
@@ -37,14 +39,14 @@ func printTable(out io.Writer, results []result) {
 	row("hits", func(r result) string { return fmt.Sprint(r.Hits) })
 	row("hit rate", func(r result) string { return fmt.Sprintf("%.4f %%", 100*float64(r.Hits)/float64(r.Ops)) })
 	row("operations per second", func(r result) string { return fmt.Sprintf("%.0f", r.rate()) })
-	row("latency: p50", func(r result) string { return short(r.P50) })
-	row("  p99", func(r result) string { return short(r.P99) })
-	row("  p99.9", func(r result) string { return short(r.P999) })
-	row("  max", func(r result) string { return short(r.Max) })
+	row("latency: p50", func(r result) string { return latency.Short(r.P50) })
+	row("  p99", func(r result) string { return latency.Short(r.P99) })
+	row("  p99.9", func(r result) string { return latency.Short(r.P999) })
+	row("  max", func(r result) string { return latency.Short(r.Max) })
 	row("collections in that time", func(r result) string { return fmt.Sprint(r.GC.Cycles) })
-	row("  total pause", func(r result) string { return short(r.GC.Pause) })
+	row("  total pause", func(r result) string { return latency.Short(r.GC.Pause) })
 	row("  share of CPU time", func(r result) string { return fmt.Sprintf("%.2f %%", 100*r.gcShare()) })
-	row("one runtime.GC(), cache full", func(r result) string { return short(r.OneGC) })
+	row("one runtime.GC(), cache full", func(r result) string { return latency.Short(r.OneGC) })
 	if results[0].After.Known {
 		row("resident before the cache", func(r result) string { return inMiB(r.Before) })
 		row("  after the operations", func(r result) string { return inMiB(r.After.Now) })
@@ -78,12 +80,3 @@ func (r result) perEntry() float64 {
 func inMiB(n int64) string { return fmt.Sprintf("%.0f MiB", mebibytes(n)) }
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
-
-// short formats d, rounded to three digits.
-func short(d time.Duration) string {
-	unit := time.Duration(1)
-	for d/unit >= 1000 {
-		unit *= 10
-	}
-	return d.Round(unit).String()
-}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/chart"
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
@@ -25,7 +26,7 @@ func writeChart(path string, results []result) error {
 // slower messages falls to a tenth. That shows the slowest messages, where the collector has its
 // effect.
 func newChart(results []result) (*plot.Plot, error) {
-	p := chart.New(fmt.Sprintf("Latency of %d messages", results[0].Latency.Total))
+	p := chart.New(fmt.Sprintf("Latency of %d messages", results[0].Latency.Count()))
 	p.X.Label.Text = "share of messages that took no longer"
 	p.Y.Label.Text = "time per message"
 	p.Y.Scale = plot.LogScale{}
@@ -35,14 +36,14 @@ func newChart(results []result) (*plot.Plot, error) {
 	low, high := time.Duration(math.MaxInt64), time.Duration(1)
 	for i, r := range results {
 		name := fmt.Sprintf("%s: %d collections", variants[i], r.GC.Cycles)
-		lines = append(lines, chart.Line{Name: name, Points: curve(&r.Latency)})
-		low, high = min(low, r.Latency.quantile(firstShare)), max(high, r.Latency.Max)
+		lines = append(lines, chart.Line{Name: name, Points: curve(r.Latency)})
+		low, high = min(low, r.Latency.Quantile(firstShare)), max(high, r.Latency.Quantile(1))
 	}
 	if err := chart.AddLines(p, lines); err != nil {
 		return nil, err
 	}
 	p.X.Min = nines(firstShare)
-	p.X.Max = math.Ceil(nines(1 - 1/float64(max(results[0].Latency.Total, 2))))
+	p.X.Max = math.Ceil(nines(1 - 1/float64(max(results[0].Latency.Count(), 2))))
 	p.Y.Min = decade(low, math.Floor)
 	p.Y.Max = max(decade(high, math.Ceil), 10*p.Y.Min)
 	return p, nil
@@ -59,20 +60,16 @@ func decade(d time.Duration, round func(float64) float64) float64 {
 	return math.Pow(10, round(math.Log10(float64(max(d, 1)))))
 }
 
-// curve returns a point for each bucket that is not empty. The share of the last one would be 1,
-// which is infinitely far to the right. curve puts that point at the share of all messages but one.
-func curve(h *histogram) plotter.XYs {
+// curve returns a point for each bar. The share of the last one would be 1, which is infinitely far
+// to the right. curve puts that point at the share of all messages but one.
+func curve(h latency.Histogram) plotter.XYs {
 	var xys plotter.XYs
-	var seen uint64
-	for i, n := range h.Counts {
-		if n == 0 {
-			continue
-		}
-		seen += n
-		share := min(float64(seen), float64(h.Total)-1) / float64(max(h.Total, 2))
-		if share >= firstShare || seen == h.Total {
-			took := min(upperBound(i), h.Max)
-			xys = append(xys, plotter.XY{X: nines(max(share, firstShare)), Y: float64(max(took, 1))})
+	seen, all := 0, h.Count()
+	for _, bar := range h.Bars() {
+		seen += int(bar.Count)
+		share := float64(min(seen, all-1)) / float64(max(all, 2))
+		if share >= firstShare || seen == all {
+			xys = append(xys, plotter.XY{X: nines(max(share, firstShare)), Y: float64(max(bar.To, 1))})
 		}
 	}
 	return xys

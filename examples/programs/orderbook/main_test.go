@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -225,26 +224,6 @@ func TestFlags(t *testing.T) {
 	var stderr bytes.Buffer
 	assert.Zero(t, run(t.Context(), []string{"-h"}, io.Discard, &stderr))
 	assert.Contains(t, stderr.String(), "-messages")
-}
-
-func TestHistogram(t *testing.T) {
-	for _, d := range []time.Duration{0, 1, 31, 32, 63, 64, 65, 127, 128, 1000, 1e6, 1e9, math.MaxInt64} {
-		i := bucketOf(d)
-		assert.GreaterOrEqual(t, upperBound(i), d)
-		assert.LessOrEqual(t, float64(upperBound(i)-d), float64(d)/32, d)
-		if i > 0 {
-			assert.Less(t, upperBound(i-1), d)
-		}
-	}
-	var h histogram
-	assert.Zero(t, h.quantile(0.5))
-	for d := range time.Duration(1000) {
-		h.record(d + 1)
-	}
-	assert.InEpsilon(t, 500, int(h.quantile(0.5)), 0.04)
-	assert.InEpsilon(t, 990, int(h.quantile(0.99)), 0.04)
-	assert.Equal(t, time.Duration(1000), h.quantile(1))
-	assert.Equal(t, time.Duration(1), h.quantile(0))
 }
 
 func TestShort(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 )
 
 // A variant says where the orders of a book live.
@@ -35,7 +36,7 @@ type plan struct {
 // A result is what measuring one variant gave.
 type result struct {
 	Outcome  outcome
-	Latency  histogram
+	Latency  latency.Histogram
 	Busy     time.Duration // time for all messages, without generating or reading them
 	Wall     time.Duration // time for all messages, including that
 	GC       gcTotals      // during Wall
@@ -108,7 +109,7 @@ func measure(ctx context.Context, p plan) (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	if r.Latency.Total == 0 {
+	if r.Latency.Count() == 0 {
 		return r, command.BadUsage(fmt.Errorf("%s has no messages", p.CSV))
 	}
 	r.Wall = time.Since(start)
@@ -124,7 +125,7 @@ func measure(ctx context.Context, p plan) (r result, err error) {
 	if err := b.check(); err != nil {
 		return r, err
 	}
-	r.Outcome = outcome{Messages: r.Latency.Total, Tape: *b.log(), BookHash: hashBook(b)}
+	r.Outcome = outcome{Messages: uint64(r.Latency.Count()), Tape: *b.log(), BookHash: hashBook(b)}
 	for range b.standing() {
 		r.Outcome.Standing++
 	}
@@ -157,7 +158,7 @@ const chunkSize = 1 << 16
 
 // replay applies all messages of src to b, and records the time of each in h. It returns how long
 // they took together, without the time for reading src.
-func replay(ctx context.Context, src source, b book, h *histogram) (busy time.Duration, err error) {
+func replay(ctx context.Context, src source, b book, h *latency.Histogram) (busy time.Duration, err error) {
 	chunk := make([]message, chunkSize)
 	for {
 		n, err := src.read(chunk)
@@ -170,7 +171,7 @@ func replay(ctx context.Context, src source, b book, h *histogram) (busy time.Du
 		for _, m := range chunk[:n] {
 			b.apply(m)
 			now := time.Since(start)
-			h.record(now - last)
+			h.Record(now - last)
 			last = now
 		}
 		busy += last

@@ -73,9 +73,9 @@ func printTable(out io.Writer, results []result) {
 		if i == 0 {
 			label = "latency per message, " + q.name
 		}
-		row(label, func(r result) string { return short(r.Latency.quantile(q.share)) })
+		row(label, func(r result) string { return short(r.Latency.Quantile(q.share)) })
 	}
-	row("  max", func(r result) string { return short(r.Latency.Max) })
+	row("  max", func(r result) string { return short(r.Latency.Quantile(1)) })
 	row("longest stall without a book", func(r result) string { return short(r.Stall) })
 	row("GC cycles", func(r result) string { return fmt.Sprint(r.GC.Cycles) })
 	row("  total pause", func(r result) string { return short(r.GC.Pauses) })
@@ -92,7 +92,7 @@ the messages, which is the same on both sides.
 }
 
 // rate returns messages per second.
-func (r result) rate() float64 { return float64(r.Latency.Total) / max(r.Busy.Seconds(), 1e-9) }
+func (r result) rate() float64 { return float64(r.Latency.Count()) / max(r.Busy.Seconds(), 1e-9) }
 
 // short formats d with about three digits.
 func short(d time.Duration) string {

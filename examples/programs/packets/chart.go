@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/warmpage/pool/examples/programs/internal/chart"
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
@@ -31,7 +32,7 @@ func newChart(results []result) (*plot.Plot, error) {
 	var lines []chart.Line
 	for _, r := range results {
 		name := fmt.Sprintf("%s: %.0f packets/s, %d allocations", r.Plan.Side, r.perSecond(r.Counts.Parsed), r.Mallocs)
-		lines = append(lines, chart.Line{Name: name, Points: slower(&r.Counts.Latency)})
+		lines = append(lines, chart.Line{Name: name, Points: slower(r.Counts.Latency)})
 	}
 	if err := chart.AddLines(p, lines); err != nil {
 		return nil, err
@@ -43,24 +44,18 @@ func newChart(results []result) (*plot.Plot, error) {
 	return p, nil
 }
 
-// slower returns, for the end of each bucket that is not empty, the share of durations that are
-// longer. It leaves out the last bucket, because the logarithm of 0 cannot be drawn.
-func slower(h *histogram) plotter.XYs {
-	var points plotter.XYs
-	all, rest := float64(h.total()), h.total()
-	for i, n := range h {
-		if n == 0 {
-			continue
+// slower returns, for the end of each bar, the share of durations that are longer. It leaves out the
+// last bar, because the logarithm of 0 cannot be drawn.
+func slower(h latency.Histogram) plotter.XYs {
+	points := plotter.XYs{{X: 1, Y: 1}} // a line needs at least one point
+	rest := h.Count()
+	for i, bar := range h.Bars() {
+		if i == 0 {
+			points[0].X = float64(max(bar.From, 1))
 		}
-		if len(points) == 0 {
-			points = append(points, plotter.XY{X: float64(max(bottom(i), 1)), Y: 1})
+		if rest -= int(bar.Count); rest > 0 {
+			points = append(points, plotter.XY{X: float64(bar.To + 1), Y: float64(rest) / float64(h.Count())})
 		}
-		if rest -= n; rest > 0 {
-			points = append(points, plotter.XY{X: float64(bottom(i + 1)), Y: float64(rest) / all})
-		}
-	}
-	if points == nil {
-		points = plotter.XYs{{X: 1, Y: 1}} // a line needs at least one point
 	}
 	return points
 }

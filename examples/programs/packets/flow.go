@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 )
 
 // A packet is the contents of a slot. It has room for more than a frame, so that a datagram that is
@@ -74,10 +75,10 @@ type worker struct {
 // A workerTally counts the packets that a worker has handled in this phase.
 type workerTally struct {
 	packets   uint64
-	bad       uint64    // of these, corrupted
-	bytes     uint64    // of the frames that were not
-	sequences uint64    // sum of their sequence numbers
-	latency   histogram // from send to parse
+	bad       uint64            // of these, corrupted
+	bytes     uint64            // of the frames that were not
+	sequences uint64            // sum of their sequence numbers
+	latency   latency.Histogram // from send to parse
 }
 
 // newFlow opens the sockets and starts readers and workers, which wait for packets. It passes later
@@ -196,7 +197,7 @@ func (w *worker) work(queue <-chan *packet, s store) {
 		} else {
 			w.tally.bytes += uint64(headerSize + len(payload))
 			w.tally.sequences += h.sequence
-			w.tally.latency.count(took)
+			w.tally.latency.Record(took)
 		}
 		w.mu.Unlock()
 		s.put(p)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"math"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 )
 
 // Everything from senders to workers, in this process.
@@ -25,7 +25,7 @@ func TestMeasure(t *testing.T) {
 		assert.GreaterOrEqual(t, c.Sent, c.Read, s)
 		assert.Zero(t, c.Bad, s)
 		assert.Equal(t, c.Queued, c.Worked, s)
-		assert.Equal(t, c.Parsed, c.Latency.total(), s)
+		assert.EqualValues(t, c.Parsed, c.Latency.Count(), s)
 		assert.GreaterOrEqual(t, c.Bytes, c.Parsed*headerSize, s)
 		assert.LessOrEqual(t, c.Bytes, c.Parsed*uint64(headerSize+p.Size), s)
 		assert.Positive(t, r.Cycles, s)
@@ -141,7 +141,7 @@ func made(s side) result {
 		Elapsed: time.Second, Mallocs: 8, Mapped: 1,
 	}
 	for i := range 900 {
-		r.Counts.Latency.count(time.Duration(i+1) * time.Microsecond)
+		r.Counts.Latency.Record(time.Duration(i+1) * time.Microsecond)
 	}
 	return r
 }
@@ -173,24 +173,6 @@ func TestCheck(t *testing.T) {
 	assert.ErrorContains(t, check([]result{made(thisPool), theirs}), "sync.Pool: 1 packets")
 }
 
-func TestHistogram(t *testing.T) {
-	for b := range len(histogram{}) {
-		assert.Equal(t, b, bucketOf(bottom(b)), b)
-		assert.Equal(t, b, bucketOf(bottom(b+1)-1), b)
-	}
-	assert.Zero(t, bucketOf(-1))
-	assert.Equal(t, len(histogram{})-1, bucketOf(math.MaxInt64))
-
-	h := made(thisPool).Counts.Latency
-	assert.EqualValues(t, 900, h.total())
-	for p, want := range map[float64]float64{50: 450e3, 99: 891e3, 100: 900e3} {
-		got := float64(h.percentile(p))
-		assert.GreaterOrEqual(t, got, want, p)
-		assert.LessOrEqual(t, got, want*9/8+1, p)
-	}
-	assert.Zero(t, new(histogram).percentile(99))
-}
-
 func TestRound(t *testing.T) {
 	for d, want := range map[time.Duration]string{0: "0s", 99: "99ns", 12_345: "12µs", 1_966_080: "2ms", 67_108_864: "67ms"} {
 		assert.Equal(t, want, round(d).String())
@@ -199,10 +181,12 @@ func TestRound(t *testing.T) {
 
 func TestChart(t *testing.T) {
 	one := made(syncPool)
-	one.Counts.Latency = histogram{}
-	one.Counts.Latency[100] = 3 // all in one bucket
+	one.Counts.Latency = latency.Histogram{}
+	for range 3 { // all in one bar
+		one.Counts.Latency.Record(time.Millisecond)
+	}
 	none := made(syncPool)
-	none.Counts.Latency = histogram{}
+	none.Counts.Latency = latency.Histogram{}
 	for _, theirs := range []result{made(syncPool), one, none} {
 		svg := filepath.Join(t.TempDir(), "packets.svg")
 		require.NoError(t, writeChart(svg, []result{made(thisPool), theirs}))

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 )
 
 // A phase lasts for some time of sending, and then until no packet is under way any more, so that
@@ -34,7 +36,7 @@ type counts struct {
 	// would differ.
 	Queued, Worked uint64
 
-	Latency histogram
+	Latency latency.Histogram
 }
 
 // phase sends for d and returns the counts. If ctx ends first, it returns an error. number must
@@ -195,7 +197,7 @@ func (f *flow) take() counts {
 		c.Bad += w.tally.bad
 		c.Bytes += w.tally.bytes
 		c.Worked += w.tally.sequences
-		c.Latency.add(&w.tally.latency)
+		c.Latency.Add(w.tally.latency)
 		w.tally = workerTally{}
 		w.mu.Unlock()
 	}

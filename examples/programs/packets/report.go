@@ -49,8 +49,8 @@ func printTable(out io.Writer, results []result) {
 	count := func(label string, n func(r result) uint64) {
 		row(label, func(r result) string { return fmt.Sprint(n(r)) })
 	}
-	latency := func(label string, percent float64) {
-		row(label, func(r result) string { return round(r.Counts.Latency.percentile(percent)).String() })
+	latency := func(label string, q float64) {
+		row(label, func(r result) string { return round(r.Counts.Latency.Quantile(q)).String() })
 	}
 	row("", func(r result) string { return string(r.Plan.Side) })
 	count("packets sent", func(r result) uint64 { return r.Counts.Sent })
@@ -60,9 +60,9 @@ func printTable(out io.Writer, results []result) {
 	count("  of these, corrupted", func(r result) uint64 { return r.Counts.Bad })
 	row("parsed packets/s", func(r result) string { return fmt.Sprintf("%.0f", r.perSecond(r.Counts.Parsed)) })
 	row("  MB/s", func(r result) string { return fmt.Sprintf("%.1f", r.perSecond(r.Counts.Bytes)/1e6) })
-	latency("from send to parse, p50", 50)
-	latency("  p99", 99)
-	latency("  longest", 100)
+	latency("from send to parse, p50", 0.5)
+	latency("  p99", 0.99)
+	latency("  longest", 1)
 	count("allocations (Mallocs)", func(r result) uint64 { return r.Mallocs })
 	row("  per packet", func(r result) string { return fmt.Sprintf("%.5f", r.mallocsPerPacket()) })
 	count("GC cycles", func(r result) uint64 { return uint64(r.Cycles) })
@@ -74,7 +74,7 @@ the kernel and the scheduler: senders, readers and workers share the Ps.
 `)
 }
 
-// round rounds d to two digits, because a histogram is no more precise.
+// round rounds d to two digits, because more would say nothing.
 func round(d time.Duration) time.Duration {
 	unit := time.Duration(1)
 	for d/unit >= 100 {

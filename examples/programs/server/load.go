@@ -13,6 +13,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 )
 
 // The load is an open one: each request is due at a fixed time, whatever happens to the requests
@@ -44,13 +46,13 @@ const (
 
 // A tally counts the requests of a phase and their answers.
 type tally struct {
-	Requests uint64    // trades
-	Refused  uint64    // requests answered with 503
-	Failed   uint64    // requests answered with neither 200 nor 503
-	Opened   uint64    // requests that opened sessions; Requests does not include them
-	Checksum uint64    // of all answers
-	Latency  histogram // of trades, from the time that the request was due
-	Late     histogram // the part of the latency before the request was sent
+	Requests uint64            // trades
+	Refused  uint64            // requests answered with 503
+	Failed   uint64            // requests answered with neither 200 nor 503
+	Opened   uint64            // requests that opened sessions; Requests does not include them
+	Checksum uint64            // of all answers
+	Latency  latency.Histogram // of trades, from the time that the request was due
+	Late     latency.Histogram // the part of the latency before the request was sent
 }
 
 func (t *tally) add(other *tally) {
@@ -59,8 +61,8 @@ func (t *tally) add(other *tally) {
 	t.Failed += other.Failed
 	t.Opened += other.Opened
 	t.Checksum += other.Checksum // does not depend on the order of the connections
-	t.Latency.merge(&other.Latency)
-	t.Late.merge(&other.Late)
+	t.Latency.Add(other.Latency)
+	t.Late.Add(other.Late)
 }
 
 // A client is the set of connections that send trades.
@@ -183,12 +185,12 @@ func (c *client) trades(ctx context.Context, k *connection, start time.Time, rat
 		if err := sleep(ctx, time.Until(due)); err != nil {
 			return err
 		}
-		k.tally.Late.record(max(time.Since(due), 0))
+		k.tally.Late.Record(time.Since(due))
 		status, answer, err := k.do()
 		if err != nil {
 			return fmt.Errorf("trade: %w", err)
 		}
-		k.tally.Latency.record(max(time.Since(due), 0))
+		k.tally.Latency.Record(time.Since(due))
 		k.tally.Requests++
 		k.count(status, answer)
 	}

@@ -59,7 +59,7 @@ func TestLoadIsDeterministic(t *testing.T) {
 	}
 	requests, total := record(1, 200)
 	assert.EqualValues(t, 40, total.Requests)
-	assert.EqualValues(t, 40, total.Latency.Total)
+	assert.Equal(t, 40, total.Latency.Count())
 	assert.Zero(t, total.Failed+total.Refused+total.Opened)
 	again, total2 := record(1, 200)
 	assert.Equal(t, requests, again)
@@ -117,9 +117,9 @@ func TestLatencyCountsFromTheDueTime(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 100, total.Requests)
 	// The first answer comes after 200 ms at the earliest. By then all 100 requests were due.
-	assert.GreaterOrEqual(t, total.Latency.quantile(0.0001), stop/2)
-	assert.GreaterOrEqual(t, total.Latency.Max, stop)
-	assert.GreaterOrEqual(t, total.Late.quantile(0.02), stop/2, "all requests but the first had to wait for the first")
+	assert.GreaterOrEqual(t, total.Latency.Quantile(0.02), stop/2)
+	assert.GreaterOrEqual(t, total.Latency.Quantile(1), stop)
+	assert.GreaterOrEqual(t, total.Late.Quantile(0.02), stop/2, "all requests but the first had to wait for the first")
 }
 
 // Every session of a member or visitor is opened exactly once, by any of the connections.
@@ -149,7 +149,7 @@ func TestOpens(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, total.Opened)
 	assert.EqualValues(t, 80, total.Requests, "the burst has twice the rate")
-	assert.EqualValues(t, 80, total.Latency.Total, "the latency must not include opening sessions")
+	assert.Equal(t, 80, total.Latency.Count(), "the latency must not include opening sessions")
 	assert.Equal(t, 80, trades)
 	assert.Equal(t, map[string]int{
 		"kind=visitor&first=1099511627776&count=250": 1, "kind=visitor&first=1099511628026&count=250": 1, "kind=visitor&first=1099511628276&count=249": 1,
@@ -169,7 +169,7 @@ func made(v variant) result {
 	r.IdleEnd.Resident = resident{Now: 10 * mib, Peak: 20 * mib, Known: true}
 	r.Watched = []point{{0, 10 * mib, 500}, {time.Second, 20 * mib, 900}}
 	for i := range 40 {
-		r.Steady.Latency.record(time.Duration(i) * time.Millisecond)
+		r.Steady.Latency.Record(time.Duration(i) * time.Millisecond)
 	}
 	return r
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"log"
-	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -219,37 +218,6 @@ func TestChart(t *testing.T) {
 		for _, want := range []string{"this pool", "sync.Pool", "burst", "500 sessions, and 700 more"} {
 			assert.Contains(t, text, want)
 		}
-	}
-}
-
-func TestHistogram(t *testing.T) {
-	for b := 1; b < bucketCount-64; b++ {
-		assert.Equal(t, b, bucketOf(upperBound(b)), b)
-		assert.Equal(t, b, bucketOf(upperBound(b-1)+1), b)
-	}
-	assert.Less(t, bucketOf(math.MaxInt64), bucketCount)
-	var h, half histogram
-	for i := 1; i <= 1000; i++ {
-		if i%2 == 0 {
-			half.record(time.Duration(i) * time.Microsecond)
-		} else {
-			h.record(time.Duration(i) * time.Microsecond)
-		}
-	}
-	h.merge(&half)
-	assert.EqualValues(t, 1000, h.Total)
-	assert.Equal(t, time.Millisecond, h.Max)
-	for q, want := range map[float64]float64{0.5: 500e3, 0.99: 990e3, 0.999: 999e3, 1: 1000e3} {
-		got := float64(h.quantile(q))
-		assert.GreaterOrEqual(t, got, want, q)
-		assert.LessOrEqual(t, got, want*33/32, q)
-	}
-	assert.Zero(t, new(histogram).quantile(0.99))
-}
-
-func TestRound(t *testing.T) {
-	for d, want := range map[time.Duration]string{0: "0s", 999: "999ns", 12_345: "12.3µs", 1_966_080: "1.97ms", 67_108_864: "67.1ms"} {
-		assert.Equal(t, want, round(d))
 	}
 }
 

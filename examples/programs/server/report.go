@@ -3,7 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/latency"
 )
 
 func printIntroduction(out io.Writer, w workload) {
@@ -40,13 +41,13 @@ func printTable(out io.Writer, results []result) {
 		}{{"  latency p50", 0.5}, {"          p99", 0.99}, {"          p99.9", 0.999}} {
 			row(q.label, func(r result) string {
 				t := phase.tally(r)
-				return round(t.Latency.quantile(q.share))
+				return latency.Short(t.Latency.Quantile(q.share))
 			})
 		}
-		row("          max", func(r result) string { return round(phase.tally(r).Latency.Max) })
+		row("          max", func(r result) string { return latency.Short(phase.tally(r).Latency.Quantile(1)) })
 		row("  delay before sending: p50, p99", func(r result) string {
 			late := phase.tally(r).Late
-			return round(late.quantile(0.5)) + ", " + round(late.quantile(0.99))
+			return latency.Short(late.Quantile(0.5)) + ", " + latency.Short(late.Quantile(0.99))
 		})
 		printCollections(row, phase.start, phase.then)
 	}
@@ -68,10 +69,10 @@ the CPU time of the process.
 func printCollections(row func(string, func(result) string), start, end func(r result) sample) {
 	gc := func(r result) collections { return end(r).Collections.since(start(r).Collections) }
 	row("  collections, total pause", func(r result) string {
-		return fmt.Sprintf("%d, %s", gc(r).Cycles, round(gc(r).Pause))
+		return fmt.Sprintf("%d, %s", gc(r).Cycles, latency.Short(gc(r).Pause))
 	})
 	row("  CPU time of the collector", func(r result) string {
-		text := round(gc(r).CPU)
+		text := latency.Short(gc(r).CPU)
 		if all := end(r).CPU - start(r).CPU; all > 0 {
 			text += fmt.Sprintf(", %.0f %%", 100*gc(r).CPU.Seconds()/all.Seconds())
 		}
@@ -96,13 +97,4 @@ func printResident(row func(string, func(result) string), mark func(string)) {
 			return fmt.Sprintf("%.1f MiB", float64(at.of(r))/mib)
 		})
 	}
-}
-
-// round formats d, rounded to three digits.
-func round(d time.Duration) string {
-	unit := time.Duration(1)
-	for d/unit >= 1000 {
-		unit *= 10
-	}
-	return d.Round(unit).String()
 }
