@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/examples/programs/internal/process"
 )
 
 // A side is one of the two sources of objects.
@@ -265,7 +266,7 @@ func (r *recorder) sample(why moment, burst int) {
 	}
 	r.burst = burst
 	s := sample{At: time.Since(r.start), Moment: why, Burst: burst}
-	s.Resident, s.Known = readResident()
+	s.Resident, s.Known = process.ResidentNow()
 	s.Pool, s.Memory, s.GoHeap = r.allocator.stats(), pool.ReadMemory(), readGoHeap()
 	switch {
 	case s.Known:

@@ -257,7 +257,7 @@ func printSummary(out io.Writer, phases []phase) {
 	row("  total pause", func(ph phase) string { return ph.totals.Pause.Round(time.Microsecond).String() })
 	fmt.Fprint(out, `
 Allocations are those of the whole process. The pool allocates a record for each
-page that it takes. The samples make a few thousand on either side.
+page that it takes. The samples make some thousand on either side.
 `)
 	if p.GC == 0 {
 		fmt.Fprint(out, `

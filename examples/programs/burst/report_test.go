@@ -13,17 +13,6 @@ import (
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
 )
 
-func TestParseStatm(t *testing.T) {
-	n, err := parseStatm([]byte("309021 5120 1376 640 0 27263 0\n"), 4096)
-	assert.NoError(t, err)
-	assert.EqualValues(t, 20*mib, n)
-
-	for _, bad := range []string{"", "309021", "309021 many 1376", "309021 -1 1376"} {
-		_, err := parseStatm([]byte(bad), 4096)
-		assert.ErrorContains(t, err, "statm", bad)
-	}
-}
-
 func TestBar(t *testing.T) {
 	const step = 5 * mib
 	assert.Empty(t, bar(0, step))

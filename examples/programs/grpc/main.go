@@ -89,8 +89,16 @@ func printTable(out io.Writer, p plan, results []result) error {
 		}
 		fmt.Fprintln(t)
 	}
-	mib := func(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
+	mib := func(bytes int64) string {
+		if bytes == 0 {
+			return "unknown"
+		}
+		return fmt.Sprintf("%.1f", float64(bytes)/(1<<20))
+	}
 	each := func(d time.Duration) string {
+		if d == 0 {
+			return "unknown"
+		}
 		return fmt.Sprintf("%.0f", float64(d)/float64(time.Microsecond)/float64(p.Messages))
 	}
 	row("", func(r result) string { return string(r.Side) })

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/warmpage/pool"
-	"golang.org/x/sys/unix"
+	"github.com/warmpage/pool/examples/programs/internal/process"
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/mem"
 )
@@ -38,7 +35,7 @@ type plan struct {
 // A result is what it has measured. Client and server are one process.
 type result struct {
 	Side        side
-	Took, CPU   time.Duration // of all messages
+	Took, CPU   time.Duration // of all messages; CPU 0: unknown
 	Allocations float64       // a message
 	Bytes       float64       // a message
 	Collections uint32
@@ -50,7 +47,7 @@ type result struct {
 
 // A state is what the process holds.
 type state struct {
-	Resident int64
+	Resident int64 // 0: unknown
 	Held     int64 // objects of the Go heap that were not swept yet, and what the Bytes has off it
 }
 
@@ -68,11 +65,11 @@ func measure(ctx context.Context, p plan) (result, error) {
 	if err := c.run(ctx, p.Streams, p.Messages/10); err != nil { // to be warm
 		return r, err
 	}
-	before, cpu, start := memStats(), usedCPU(), time.Now()
+	before, cpu, start := memStats(), process.CPU(), time.Now()
 	if err := c.run(ctx, p.Streams, p.Messages); err != nil {
 		return r, err
 	}
-	r.Took, r.CPU = time.Since(start), usedCPU()-cpu
+	r.Took, r.CPU = time.Since(start), process.CPU()-cpu
 	after := memStats()
 	r.Allocations = float64(after.Mallocs-before.Mallocs) / float64(p.Messages)
 	r.Bytes = float64(after.TotalAlloc-before.TotalAlloc) / float64(p.Messages)
@@ -131,7 +128,8 @@ func rest(ctx context.Context, d time.Duration) error {
 }
 
 func stateOf(b *pool.Bytes) state {
-	st := state{Resident: resident(), Held: int64(memStats().HeapAlloc)}
+	st := state{Held: int64(memStats().HeapAlloc)}
+	st.Resident, _ = process.ResidentNow()
 	if b != nil {
 		st.Held += pool.ReadMemory().Committed // of pages off the Go heap
 	}
@@ -141,22 +139,4 @@ func stateOf(b *pool.Bytes) state {
 func memStats() (m runtime.MemStats) {
 	runtime.ReadMemStats(&m)
 	return m
-}
-
-func usedCPU() time.Duration {
-	var r unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &r) != nil {
-		return 0
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-}
-
-// resident returns how many bytes the process has in memory, 0 if the system does not say.
-func resident() int64 {
-	text, _ := os.ReadFile("/proc/self/statm")
-	if fields := bytes.Fields(text); len(fields) > 1 {
-		pages, _ := strconv.ParseInt(string(fields[1]), 10, 64)
-		return pages * int64(os.Getpagesize())
-	}
-	return 0
 }

@@ -181,20 +181,6 @@ func TestInterruptedPhases(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
-func TestParseStatus(t *testing.T) {
-	text := []byte("Name:\tlru\nVmHWM:\t  2048 kB\nVmRSS:\t    12 kB\nThreads:\t3\nVmLck:\t-1 kB\n")
-	n, err := parseStatus(text, "VmRSS")
-	assert.NoError(t, err)
-	assert.EqualValues(t, 12<<10, n)
-	n, err = parseStatus(text, "VmHWM")
-	assert.NoError(t, err)
-	assert.EqualValues(t, 2<<20, n)
-	_, err = parseStatus(text, "VmSwap")
-	assert.ErrorContains(t, err, "no VmSwap")
-	_, err = parseStatus(text, "VmLck")
-	assert.ErrorContains(t, err, "is not a size")
-}
-
 func TestUnwritableChart(t *testing.T) {
 	r := result{Side: pooled, Ops: 1, Elapsed: 1, Processors: 1}
 	err := writeChart(filepath.Join(t.TempDir(), "missing", "lru.svg"), options{}, []result{r})

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/latency"
+	"github.com/warmpage/pool/examples/programs/internal/process"
 )
 
 // A side is one of the two ways to build the cache.
@@ -46,10 +48,16 @@ type result struct {
 
 	P50, P99, P999, Max time.Duration // of one operation
 
-	GC     collections   // during the operations
-	OneGC  time.Duration // one runtime.GC() afterwards, with the cache still full
-	Before int64         // bytes resident before the cache was made
-	After  resident      // resident memory after the operations
+	GC     process.Collections // during the operations
+	OneGC  time.Duration       // one runtime.GC() afterwards, with the cache still full
+	Before int64               // bytes resident before the cache was made
+	After  process.Resident    // resident memory after the operations
+}
+
+// resetPeak sets the peak of resident memory to what is resident now. On systems where that is
+// impossible, the peak counts from the start of the process.
+func resetPeak() {
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 }
 
 // newSide makes the cache of one side.
@@ -78,7 +86,7 @@ func measure(ctx context.Context, p plan) (result, error) {
 	}
 	debug.FreeOSMemory() // gives back what loading the trace took
 	resetPeak()
-	r.Before = readResident().Now
+	r.Before = process.ReadResident().Now
 
 	c, err := newSide(p)
 	if err != nil {
@@ -88,12 +96,12 @@ func measure(ctx context.Context, p plan) (result, error) {
 		return r, err
 	}
 	runtime.GC() // so that both sides start at the same point of a GC cycle
-	before := readCollections()
+	before := process.ReadCollections()
 	if err := operate(ctx, c, t, parts, p.Garbage, &r); err != nil {
 		return r, err
 	}
-	r.GC = readCollections().since(before)
-	r.After = readResident()
+	r.GC = process.ReadCollections().Since(before)
+	r.After = process.ReadResident()
 	r.Entries = c.Len()
 	r.OneGC = timeGC()
 	runtime.KeepAlive(parts)

@@ -235,15 +235,6 @@ func TestShort(t *testing.T) {
 	}
 }
 
-func TestStatusBytes(t *testing.T) {
-	text := []byte("Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\nVmOdd:\tmany kB\n")
-	assert.EqualValues(t, 1<<20, statusBytes(text, "VmRSS"))
-	assert.EqualValues(t, 2<<20, statusBytes(text, "VmHWM"))
-	assert.Zero(t, statusBytes(text, "VmOdd"))
-	assert.Zero(t, statusBytes(text, "VmSwap"))
-	assert.Equal(t, "unknown", inMiB(0))
-}
-
 // A ladder keeps its levels when it grows in either direction.
 func TestLadder(t *testing.T) {
 	var l ladder[int32]

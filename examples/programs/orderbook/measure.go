@@ -7,11 +7,11 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"runtime/metrics"
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/command"
 	"github.com/warmpage/pool/examples/programs/internal/latency"
+	"github.com/warmpage/pool/examples/programs/internal/process"
 )
 
 // A variant says where the orders of a book live.
@@ -37,13 +37,12 @@ type plan struct {
 type result struct {
 	Outcome  outcome
 	Latency  latency.Histogram
-	Busy     time.Duration // time for all messages, without generating or reading them
-	Wall     time.Duration // time for all messages, including that
-	GC       gcTotals      // during Wall
-	Stall    time.Duration // see stall
-	FinalGC  time.Duration // time for a collection with the final book
-	Resident int64         // resident bytes with the final book; 0: unknown
-	Peak     int64         // the most resident bytes; 0: unknown
+	Busy     time.Duration       // time for all messages, without generating or reading them
+	Wall     time.Duration       // time for all messages, including that
+	GC       process.Collections // during Wall
+	Stall    time.Duration       // see stall
+	FinalGC  time.Duration       // time for a collection with the final book
+	Resident process.Resident    // with the final book
 }
 
 // An outcome is the part of the result that must be the same for both variants.
@@ -54,16 +53,9 @@ type outcome struct {
 	BookHash uint64
 }
 
-// gcTotals is what the Go runtime says about its collections.
-type gcTotals struct {
-	Cycles uint64
-	Pauses time.Duration // sum of all pauses
-	CPU    float64       // CPU time in seconds
-}
-
 // share returns the collector's share of the CPU time, from 0 to 1. The rest of the process is one
 // goroutine that never waits.
-func (r result) share() float64 { return r.GC.CPU / (r.GC.CPU + r.Wall.Seconds()) }
+func (r result) share() float64 { return float64(r.GC.CPU) / float64(r.GC.CPU+r.Wall) }
 
 func newBook(v variant) (book, error) {
 	switch v {
@@ -104,7 +96,7 @@ func measure(ctx context.Context, p plan) (r result, err error) {
 	defer func() { err = errors.Join(err, closeSource()) }()
 
 	runtime.GC()
-	before, start := readGC(), time.Now()
+	before, start := process.ReadCollections(), time.Now()
 	r.Busy, err = replay(ctx, src, b, &r.Latency)
 	if err != nil {
 		return r, err
@@ -113,8 +105,8 @@ func measure(ctx context.Context, p plan) (r result, err error) {
 		return r, command.BadUsage(fmt.Errorf("%s has no messages", p.CSV))
 	}
 	r.Wall = time.Since(start)
-	r.GC = readGC().since(before)
-	r.Resident, r.Peak = readResident()
+	r.GC = process.ReadCollections().Since(before)
+	r.Resident = process.ReadResident()
 
 	runtime.GC() // so that the next one has nothing left to sweep
 	start = time.Now()
@@ -182,23 +174,4 @@ func replay(ctx context.Context, src source, b book, h *latency.Histogram) (busy
 			return busy, nil
 		}
 	}
-}
-
-func readGC() gcTotals {
-	values := []metrics.Sample{
-		{Name: "/gc/cycles/total:gc-cycles"},
-		{Name: "/cpu/classes/gc/total:cpu-seconds"},
-	}
-	metrics.Read(values)
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m) // has the exact sum of the pauses; runtime/metrics has only a histogram
-	return gcTotals{
-		Cycles: values[0].Value.Uint64(),
-		Pauses: time.Duration(m.PauseTotalNs),
-		CPU:    values[1].Value.Float64(),
-	}
-}
-
-func (g gcTotals) since(before gcTotals) gcTotals {
-	return gcTotals{g.Cycles - before.Cycles, g.Pauses - before.Pauses, g.CPU - before.CPU}
 }

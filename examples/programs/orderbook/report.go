@@ -78,11 +78,11 @@ func printTable(out io.Writer, results []result) {
 	row("  max", func(r result) string { return short(r.Latency.Quantile(1)) })
 	row("longest stall without a book", func(r result) string { return short(r.Stall) })
 	row("GC cycles", func(r result) string { return fmt.Sprint(r.GC.Cycles) })
-	row("  total pause", func(r result) string { return short(r.GC.Pauses) })
+	row("  total pause", func(r result) string { return short(r.GC.Pause) })
 	row("  share of CPU time", func(r result) string { return fmt.Sprintf("%.1f %%", 100*r.share()) })
 	row("runtime.GC() with the final book", func(r result) string { return short(r.FinalGC) })
-	row("resident memory at the end", func(r result) string { return inMiB(r.Resident) })
-	row("  peak", func(r result) string { return inMiB(r.Peak) })
+	row("resident memory at the end", func(r result) string { return inMiB(r.Resident.Now) })
+	row("  peak", func(r result) string { return inMiB(r.Resident.Peak) })
 	fmt.Fprintf(out, `
 The time of a message includes one reading of the clock, but not making the message.
 The stall is the longest one in a loop that does nothing but read the clock, for 1/%d

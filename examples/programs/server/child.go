@@ -33,40 +33,40 @@ func (s *server) addresses() addresses {
 	return addresses{s.apiListener.Addr().String(), s.adminListener.Addr().String()}
 }
 
-// A process is a server in a child process.
-type process struct {
+// A remote is a server in a child process.
+type remote struct {
 	*child.Process
 	addresses
 }
 
-// startProcess starts a server, and returns when it listens. When ctx ends, it is told to end as
+// startRemote starts a server, and returns when it listens. When ctx ends, it is told to end as
 // well.
-func startProcess(ctx context.Context, c config) (*process, error) {
+func startRemote(ctx context.Context, c config) (*remote, error) {
 	ch, err := child.Start(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{Process: ch}
-	if err := ch.Next(&p.addresses); err != nil {
-		return nil, errors.Join(fmt.Errorf("the server did not start: %w", err), p.stop())
+	r := &remote{Process: ch}
+	if err := ch.Next(&r.addresses); err != nil {
+		return nil, errors.Join(fmt.Errorf("the server did not start: %w", err), r.stop())
 	}
-	return p, nil
+	return r, nil
 }
 
 // stop makes the server shut down, and waits for that. It returns an error if the server failed,
 // for example because a pool had slots in use.
-func (p *process) stop() error {
-	if err := p.Stop(); err != nil {
+func (r *remote) stop() error {
+	if err := r.Stop(); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
 	return nil
 }
 
 // sample asks the server for a sample.
-func (p *process) sample(ctx context.Context) (s sample, err error) {
+func (r *remote) sample(ctx context.Context) (s sample, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Ops+"/stats", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Ops+"/stats", nil)
 	if err != nil {
 		return s, err
 	}
@@ -93,13 +93,13 @@ type point struct {
 }
 
 // watch starts a watcher that asks the server once per period.
-func (p *process) watch(ctx context.Context, period time.Duration) *watcher {
+func (r *remote) watch(ctx context.Context, period time.Duration) *watcher {
 	w := &watcher{stop: make(chan struct{}), done: make(chan struct{})}
 	start := time.Now()
 	go func() {
 		defer close(w.done)
 		every(period, w.stop, func() {
-			if s, err := p.sample(ctx); err == nil {
+			if s, err := r.sample(ctx); err == nil {
 				w.points = append(w.points, point{time.Since(start), s.Resident.Now, s.Sources[1].Live})
 			}
 		})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/warmpage/pool/examples/programs/internal/process"
 )
 
 var tiny = workload{
@@ -166,7 +167,7 @@ func TestServerGone(t *testing.T) {
 func made(v variant) result {
 	r := result{Variant: v, Steady: tally{Requests: 40, Checksum: 5}, Burst: tally{Requests: 80, Checksum: 6}, Open: tally{Checksum: 7}}
 	r.IdleEnd.Sources[1].Live = tiny.Members
-	r.IdleEnd.Resident = resident{Now: 10 * mib, Peak: 20 * mib, Known: true}
+	r.IdleEnd.Resident = process.Resident{Now: 10 * mib, Peak: 20 * mib, Known: true}
 	r.Watched = []point{{0, 10 * mib, 500}, {time.Second, 20 * mib, 900}}
 	for i := range 40 {
 		r.Steady.Latency.Record(time.Duration(i) * time.Millisecond)

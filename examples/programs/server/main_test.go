@@ -81,12 +81,12 @@ func TestInterrupted(t *testing.T) {
 func TestChild(t *testing.T) {
 	c := testConfig(usePool)
 	c.Address = "192.0.2.1:0" // reserved for documentation, so no machine has it
-	_, err := startProcess(t.Context(), c)
+	_, err := startRemote(t.Context(), c)
 	assert.ErrorContains(t, err, "192.0.2.1", "the error of the child is passed on")
 
 	ctx, cancel := context.WithTimeout(t.Context(), waitTime)
 	defer cancel()
-	ch, err := startProcess(ctx, testConfig(usePool))
+	ch, err := startRemote(ctx, testConfig(usePool))
 	require.NoError(t, err)
 	s, err := ch.sample(t.Context())
 	require.NoError(t, err)
@@ -221,23 +221,6 @@ func TestChart(t *testing.T) {
 	}
 }
 
-func TestParseProc(t *testing.T) {
-	n, err := parseStatus([]byte("Name:\tx\nVmRSS:\t    1234 kB\n"), "VmRSS")
-	require.NoError(t, err)
-	assert.EqualValues(t, 1234*1024, n)
-	for _, bad := range []string{"", "VmRSS:\t1 MB\n", "VmRSS:\t-1 kB\n"} {
-		_, err := parseStatus([]byte(bad), "VmRSS")
-		assert.Error(t, err, bad)
-	}
-	d, err := parseStat([]byte("1 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 300 45 0 0\n"))
-	require.NoError(t, err)
-	assert.Equal(t, 3450*time.Millisecond, d)
-	for _, bad := range []string{"", "1 (x) S 1 2", "1 (x) S 1 2 3 4 5 6 7 8 9 10 x 45 0 0"} {
-		_, err := parseStat([]byte(bad))
-		assert.Error(t, err, bad)
-	}
-}
-
 // A sample shows what a server holds.
 func TestSample(t *testing.T) {
 	for _, v := range variants {
@@ -265,7 +248,7 @@ func TestSample(t *testing.T) {
 		}
 		before := s.Collections
 		runtime.GC()
-		assert.Positive(t, r.service.sample().Collections.since(before).Cycles)
+		assert.Positive(t, r.service.sample().Collections.Since(before).Cycles)
 	}
 }
 

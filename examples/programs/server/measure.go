@@ -29,7 +29,7 @@ const watchPeriod = 200 * time.Millisecond
 func measure(ctx context.Context, c config, w workload, started func(addresses)) (r result, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ch, err := startProcess(ctx, c)
+	ch, err := startRemote(ctx, c)
 	if err != nil {
 		return r, err
 	}
@@ -44,7 +44,7 @@ func measure(ctx context.Context, c config, w workload, started func(addresses))
 }
 
 // drive gives the whole load to a server.
-func drive(ctx context.Context, ch *process, w workload) (r result, err error) {
+func drive(ctx context.Context, ch *remote, w workload) (r result, err error) {
 	client, err := connect(ctx, ch.Service, w)
 	if err != nil {
 		return r, err

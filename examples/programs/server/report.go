@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/warmpage/pool/examples/programs/internal/latency"
+	"github.com/warmpage/pool/examples/programs/internal/process"
 )
 
 func printIntroduction(out io.Writer, w workload) {
@@ -67,7 +68,7 @@ the CPU time of the process.
 }
 
 func printCollections(row func(string, func(result) string), start, end func(r result) sample) {
-	gc := func(r result) collections { return end(r).Collections.since(start(r).Collections) }
+	gc := func(r result) process.Collections { return end(r).Collections.Since(start(r).Collections) }
 	row("  collections, total pause", func(r result) string {
 		return fmt.Sprintf("%d, %s", gc(r).Cycles, latency.Short(gc(r).Pause))
 	})

@@ -2,11 +2,11 @@ package main
 
 import (
 	"encoding/json"
-	"runtime/debug"
-	"runtime/metrics"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/process"
 )
 
 // A sample is what /stats returns, and what the page draws.
@@ -18,11 +18,11 @@ type sample struct {
 
 	Sources  [2]usage // of scratch and of sessions
 	Memory   memory
-	Resident resident
+	Resident process.Resident
 
 	Answered, Refused uint64 // requests
 
-	Collections collections
+	Collections process.Collections
 	CPU         time.Duration // CPU time of the process; 0: unknown
 }
 
@@ -34,36 +34,12 @@ func (s *service) sample() sample {
 		Variant:     s.variant,
 		Sources:     sources,
 		Memory:      readMemory(s.variant, sources[:]),
-		Resident:    readResident(),
+		Resident:    process.ReadResident(),
 		Answered:    s.answered.Load(),
 		Refused:     s.refused.Load(),
-		Collections: readCollections(),
-		CPU:         readCPU(),
+		Collections: process.ReadCollections(),
+		CPU:         process.CPU(),
 	}
-}
-
-// collections is what the garbage collector has done since the process began. CPU does not yet
-// include a collection that is still under way.
-type collections struct {
-	Cycles int64
-	Pause  time.Duration
-	CPU    time.Duration // CPU time over all processors, including what it used of idle ones
-}
-
-func readCollections() collections {
-	cpu := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}}
-	metrics.Read(cpu)
-	var st debug.GCStats // unlike ReadMemStats, this does not stop the process
-	debug.ReadGCStats(&st)
-	return collections{
-		Cycles: st.NumGC,
-		Pause:  st.PauseTotal,
-		CPU:    time.Duration(cpu[0].Value.Float64() * float64(time.Second)),
-	}
-}
-
-func (c collections) since(before collections) collections {
-	return collections{c.Cycles - before.Cycles, c.Pause - before.Pause, c.CPU - before.CPU}
 }
 
 // A history holds the samples of the last minutes, as JSON, and lets goroutines wait for the next
