@@ -17,6 +17,7 @@ import (
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
 	"github.com/warmpage/pool/examples/programs/internal/child"
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/commandtest"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
@@ -170,32 +171,16 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, test := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"-objects", "0"}, "-objects must be from 1 to 100000000, not 0"},
-		{[]string{"-objects", "100000001"}, "-objects must be from 1"},
-		{[]string{"-objects", "many"}, `invalid value "many" for flag -objects`},
-		{[]string{"-bursts", "0"}, "-bursts must be at least 1, not 0"},
-		{[]string{"-pause", "-1s"}, "-pause must not be negative: -1s"},
-		{[]string{"-gc", "-1s"}, "-gc must not be negative: -1s"},
-		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
-		{[]string{"now"}, `unexpected argument "now"`},
-		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "burst.svg")}, "-svg: open "},
-		{[]string{"-svg", t.TempDir()}, "-svg: open "},
-	} {
-		var stdout, stderr bytes.Buffer
-		assert.Equal(t, command.ExitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
-		assert.Empty(t, stdout.String(), test.args)
-		assert.Contains(t, stderr.String(), test.want)
-	}
-}
-
-func TestHelp(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, 0, run(t.Context(), []string{"-h"}, &stdout, &stderr))
-	assert.Contains(t, stderr.String(), "-objects")
+	commandtest.Refuses(t, run, "-objects", [][]string{
+		{"-objects", "0", "-objects must be from 1 to 100000000, not 0"},
+		{"-objects", "100000001", "-objects must be from 1"},
+		{"-objects", "many", `invalid value "many" for flag -objects`},
+		{"-bursts", "0", "-bursts must be at least 1, not 0"},
+		{"-pause", "-1s", "-pause must not be negative: -1s"},
+		{"-gc", "-1s", "-gc must not be negative: -1s"},
+		{"-svg", filepath.Join(t.TempDir(), "missing", "burst.svg"), "-svg: open "},
+		{"-svg", t.TempDir(), "-svg: open "},
+	})
 }
 
 func TestQuick(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/examples/programs/internal/pace"
 	"github.com/warmpage/pool/examples/programs/internal/process"
 )
 
@@ -144,11 +145,8 @@ func measure(ctx context.Context, p plan, emit func(sample) error) (totals, erro
 
 	r := &recorder{start: time.Now(), side: p.Side, allocator: a, emit: emit, fail: cancel}
 	r.sample(atStart, 0)
-	stopSamples := every(p.Period, func() { r.sample(between, 0) })
-	stopGC := func() {}
-	if p.GC > 0 {
-		stopGC = every(p.GC, runtime.GC)
-	}
+	stopSamples := pace.Every(p.Period, func() { r.sample(between, 0) })
+	stopGC := pace.Every(p.GC, runtime.GC)
 	err = bursts(ctx, p, a, xs, r)
 	stopGC()
 	stopSamples()
@@ -176,7 +174,7 @@ func readTotals() totals {
 
 // bursts does the bursts and the pauses, and takes a sample at each moment.
 func bursts(ctx context.Context, p plan, a allocator, xs []*object, r *recorder) error {
-	if err := wait(ctx, p.Lead); err != nil {
+	if err := pace.Sleep(ctx, p.Lead); err != nil {
 		return err
 	}
 	for burst := 1; burst <= p.Bursts; burst++ {
@@ -192,23 +190,11 @@ func bursts(ctx context.Context, p plan, a allocator, xs []*object, r *recorder)
 		if burst == p.Bursts {
 			pause = p.Settle
 		}
-		if err := wait(ctx, pause); err != nil {
+		if err := pace.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// wait returns after d, or with an error as soon as ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // getAll fills xs with objects and writes to each of them. It stops early when ctx ends.
@@ -277,29 +263,6 @@ func (r *recorder) sample(why moment, burst int) {
 	}
 	if err := r.emit(s); err != nil {
 		r.fail(err)
-	}
-}
-
-// every calls f once per period on a goroutine of its own. stop ends that, and waits for a call
-// that is under way.
-func every(period time.Duration, f func()) (stop func()) {
-	var wg sync.WaitGroup
-	quit := make(chan struct{})
-	wg.Go(func() {
-		tick := time.NewTicker(period)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				f()
-			case <-quit:
-				return
-			}
-		}
-	})
-	return func() {
-		close(quit)
-		wg.Wait()
 	}
 }
 

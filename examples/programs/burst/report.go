@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/columns"
 )
 
 // A phase is the run of one side, and its results.
@@ -230,13 +232,7 @@ func inMiB(n int64) string { return fmt.Sprintf("%.1f MiB", mebibytes(n)) }
 // printSummary prints the table at the end.
 func printSummary(out io.Writer, phases []phase) {
 	p := phases[0].plan
-	row := func(label string, cell func(ph phase) string) {
-		fmt.Fprintf(out, "%-38s", label)
-		for _, ph := range phases {
-			fmt.Fprintf(out, "%18s", cell(ph))
-		}
-		fmt.Fprintln(out)
-	}
+	row := columns.Rows(out, 38, 18, phases)
 	fmt.Fprintln(out)
 	row("", func(ph phase) string { return string(ph.plan.Side) })
 	what := "resident"

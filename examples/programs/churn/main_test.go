@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/commandtest"
 )
 
 func runWith(ctx context.Context, args ...string) (code int, stdout, stderr string) {
@@ -84,23 +85,13 @@ func TestOrders(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, test := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"-time", "-1s"}, "-time must be positive, not -1s"},
-		{[]string{"-time", "soon"}, `invalid value "soon" for flag -time`},
-		{[]string{"-rounds", "-1"}, "-rounds must be positive, not -1"},
-		{[]string{"-rounds", "1", "-time", "1s"}, "-rounds and -time cannot be used together"},
-		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
-		{[]string{"now"}, `unexpected argument "now"`},
-		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "churn.svg")}, "-svg: open "},
-	} {
-		code, stdout, stderr := runWith(t.Context(), test.args...)
-		assert.Equal(t, command.ExitUsage, code, test.args)
-		assert.Empty(t, stdout, test.args)
-		assert.Contains(t, stderr, test.want)
-	}
+	commandtest.Refuses(t, run, "-rounds", [][]string{
+		{"-time", "-1s", "-time must be positive, not -1s"},
+		{"-time", "soon", `invalid value "soon" for flag -time`},
+		{"-rounds", "-1", "-rounds must be positive, not -1"},
+		{"-rounds", "1", "-time", "1s", "-rounds and -time cannot be used together"},
+		{"-svg", filepath.Join(t.TempDir(), "missing", "churn.svg"), "-svg: open "},
+	})
 }
 
 func TestInterrupted(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/warmpage/pool"
 	"github.com/warmpage/pool/examples/programs/internal/child"
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/commandtest"
 )
 
 // The test binary is the program in child processes.
@@ -61,18 +61,9 @@ func TestRun(t *testing.T) {
 	assert.Regexp(t, `default +Bytes +Bytes, off heap +no pool\n`, out.String())
 	assert.Regexp(t, `(?m)^ +us of processors( +\d+){4}$`, out.String())
 
-	for _, test := range []struct{ args, want string }{
-		{"now", `unexpected argument "now"`},
-		{"-streams 0", "-messages must be at least ten times -streams"},
-		{"-turbo", "flag provided but not defined: -turbo"},
-	} {
-		errs.Reset()
-		assert.Equal(t, command.ExitUsage, run(t.Context(), strings.Fields(test.args), &out, &errs), test.args)
-		assert.Contains(t, errs.String(), test.want)
-	}
-	errs.Reset()
-	assert.Equal(t, 0, run(t.Context(), []string{"-h"}, &out, &errs))
-	assert.Contains(t, errs.String(), "-streams")
+	commandtest.Refuses(t, run, "-streams", [][]string{
+		{"-streams", "0", "-messages must be at least ten times -streams"},
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	assert.Equal(t, command.ExitInterrupted, run(ctx, []string{"-quick"}, &out, &errs))

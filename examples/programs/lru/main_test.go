@@ -15,6 +15,7 @@ import (
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
 	"github.com/warmpage/pool/examples/programs/internal/child"
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/commandtest"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
@@ -100,39 +101,23 @@ func TestBadFlags(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing", "file")
 	longKey := filepath.Join(t.TempDir(), "keys")
 	require.NoError(t, os.WriteFile(longKey, []byte("a\n"+strings.Repeat("b", 65)), 0o666))
-	for _, test := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"-entries", "0"}, "-entries must be from 1 to 100000000, not 0"},
-		{[]string{"-entries", "100000001"}, "-entries must be from 1"},
-		{[]string{"-entries", "many"}, `invalid value "many" for flag -entries`},
-		{[]string{"-ops", "0"}, "-ops must be at least 1, not 0"},
-		{[]string{"-skew", "1"}, "-skew must be above 1 and at most 10, not 1"},
-		{[]string{"-skew", "NaN"}, "-skew must be above 1 and at most 10, not NaN"},
-		{[]string{"-seed", "-1"}, `invalid value "-1" for flag -seed`},
-		{[]string{"-garbage", "-1"}, "-garbage must not be negative: -1"},
-		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
-		{[]string{"now"}, `unexpected argument "now"`},
-		{[]string{"-trace", ""}, "-trace must name a file"},
-		{[]string{"-trace", missing}, "-trace: open "},
-		{[]string{"-trace", t.TempDir()}, "is a directory"},
-		{[]string{"-trace", longKey}, "keys: line 2: the key is 65 bytes long, and the limit is 64"},
-		{[]string{"-trace", longKey, "-seed", "1"}, "-seed and -skew apply to a generated trace"},
-		{[]string{"-svg", missing}, "-svg: open "},
-		{[]string{"-svg", t.TempDir()}, "-svg: open "},
-	} {
-		var stdout, stderr bytes.Buffer
-		assert.Equal(t, command.ExitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
-		assert.Empty(t, stdout.String(), test.args)
-		assert.Contains(t, stderr.String(), test.want)
-	}
-}
-
-func TestHelp(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, 0, run(t.Context(), []string{"-h"}, &stdout, &stderr))
-	assert.Contains(t, stderr.String(), "-entries")
+	commandtest.Refuses(t, run, "-entries", [][]string{
+		{"-entries", "0", "-entries must be from 1 to 100000000, not 0"},
+		{"-entries", "100000001", "-entries must be from 1"},
+		{"-entries", "many", `invalid value "many" for flag -entries`},
+		{"-ops", "0", "-ops must be at least 1, not 0"},
+		{"-skew", "1", "-skew must be above 1 and at most 10, not 1"},
+		{"-skew", "NaN", "-skew must be above 1 and at most 10, not NaN"},
+		{"-seed", "-1", `invalid value "-1" for flag -seed`},
+		{"-garbage", "-1", "-garbage must not be negative: -1"},
+		{"-trace", "", "-trace must name a file"},
+		{"-trace", missing, "-trace: open "},
+		{"-trace", t.TempDir(), "is a directory"},
+		{"-trace", longKey, "keys: line 2: the key is 65 bytes long, and the limit is 64"},
+		{"-trace", longKey, "-seed", "1", "-seed and -skew apply to a generated trace"},
+		{"-svg", missing, "-svg: open "},
+		{"-svg", t.TempDir(), "-svg: open "},
+	})
 }
 
 func TestQuick(t *testing.T) {

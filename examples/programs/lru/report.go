@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/warmpage/pool/examples/programs/internal/columns"
 	"github.com/warmpage/pool/examples/programs/internal/latency"
 )
 
@@ -25,13 +26,7 @@ the request around it would.
 
 // printTable prints one column for each side.
 func printTable(out io.Writer, results []result) {
-	row := func(label string, cell func(r result) string) {
-		fmt.Fprintf(out, "%-34s", label)
-		for _, r := range results {
-			fmt.Fprintf(out, "%18s", cell(r))
-		}
-		fmt.Fprintln(out)
-	}
+	row := columns.Rows(out, 34, 18, results)
 	fmt.Fprintln(out)
 	row("", func(r result) string { return string(r.Side) })
 	row("entries at the end", func(r result) string { return fmt.Sprint(r.Entries) })

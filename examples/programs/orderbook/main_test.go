@@ -16,6 +16,7 @@ import (
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
 	"github.com/warmpage/pool/examples/programs/internal/child"
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/commandtest"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
@@ -186,26 +187,16 @@ func TestUnknownVariantInChild(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, test := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"-messages", "0"}, "-messages must be from 1 to 2000000000, not 0"},
-		{[]string{"-messages", "many"}, `invalid value "many" for flag -messages`},
-		{[]string{"-seed", "-1"}, `invalid value "-1" for flag -seed`},
-		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
-		{[]string{"now"}, `unexpected argument "now"`},
-		{[]string{"-csv", filepath.Join(t.TempDir(), "missing.csv")}, "-csv: open "},
-		{[]string{"-csv", write(t, "a,b")}, "-csv: "},
-		{[]string{"-csv", "x", "-seed", "2"}, "-messages, -seed and -quick cannot be used with -csv"},
-		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "chart.svg")}, "-svg: open "},
-		{[]string{"-svg", t.TempDir()}, "-svg: open "},
-	} {
-		var stdout, stderr bytes.Buffer
-		assert.Equal(t, command.ExitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
-		assert.Empty(t, stdout.String(), test.args)
-		assert.Contains(t, stderr.String(), test.want)
-	}
+	commandtest.Refuses(t, run, "-messages", [][]string{
+		{"-messages", "0", "-messages must be from 1 to 2000000000, not 0"},
+		{"-messages", "many", `invalid value "many" for flag -messages`},
+		{"-seed", "-1", `invalid value "-1" for flag -seed`},
+		{"-csv", filepath.Join(t.TempDir(), "missing.csv"), "-csv: open "},
+		{"-csv", write(t, "a,b"), "-csv: "},
+		{"-csv", "x", "-seed", "2", "-messages, -seed and -quick cannot be used with -csv"},
+		{"-svg", filepath.Join(t.TempDir(), "missing", "chart.svg"), "-svg: open "},
+		{"-svg", t.TempDir(), "-svg: open "},
+	})
 }
 
 func TestFlags(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/columns"
 )
 
 func printIntroduction(out io.Writer, p plan) {
@@ -59,13 +61,7 @@ var quantiles = []struct {
 }
 
 func printTable(out io.Writer, results []result) {
-	row := func(label string, cell func(r result) string) {
-		fmt.Fprintf(out, "%-34s", label)
-		for _, r := range results {
-			fmt.Fprintf(out, "%16s", cell(r))
-		}
-		fmt.Fprintln(out)
-	}
+	row := columns.Rows(out, 34, 16, results)
 	fmt.Fprintf(out, "%-34s%16s%16s\n", "", thisPool, goHeap)
 	row("messages/s", func(r result) string { return fmt.Sprintf("%.0f", r.rate()) })
 	for i, q := range quantiles {

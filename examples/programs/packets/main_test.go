@@ -14,6 +14,7 @@ import (
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
 	"github.com/warmpage/pool/examples/programs/internal/child"
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/commandtest"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
@@ -75,35 +76,19 @@ func TestUnknownSide(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, test := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"-time", "0s"}, "-time must be positive, not 0s"},
-		{[]string{"-time", "soon"}, `invalid value "soon" for flag -time`},
-		{[]string{"-rate", "-1"}, "-rate must be from 0 to 1000000000, not -1"},
-		{[]string{"-readers", "0"}, "-readers must be from 1 to 64, not 0"},
-		{[]string{"-readers", "65"}, "-readers must be from 1 to 64, not 65"},
-		{[]string{"-workers", "0"}, "-workers must be from 1 to 64, not 0"},
-		{[]string{"-size", "-1"}, "-size must be from 0 to 1500, not -1"},
-		{[]string{"-size", "1501"}, "-size must be from 0 to 1500, not 1501"},
-		{[]string{"-gc", "-1s"}, "-gc must not be negative: -1s"},
-		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
-		{[]string{"now"}, `unexpected argument "now"`},
-		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "packets.svg")}, "-svg: open "},
-		{[]string{"-svg", t.TempDir()}, "-svg: open "},
-	} {
-		var stdout, stderr bytes.Buffer
-		assert.Equal(t, command.ExitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
-		assert.Empty(t, stdout.String(), test.args)
-		assert.Contains(t, stderr.String(), test.want)
-	}
-}
-
-func TestHelp(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, 0, run(t.Context(), []string{"-h"}, &stdout, &stderr))
-	assert.Contains(t, stderr.String(), "-readers")
+	commandtest.Refuses(t, run, "-readers", [][]string{
+		{"-time", "0s", "-time must be positive, not 0s"},
+		{"-time", "soon", `invalid value "soon" for flag -time`},
+		{"-rate", "-1", "-rate must be from 0 to 1000000000, not -1"},
+		{"-readers", "0", "-readers must be from 1 to 64, not 0"},
+		{"-readers", "65", "-readers must be from 1 to 64, not 65"},
+		{"-workers", "0", "-workers must be from 1 to 64, not 0"},
+		{"-size", "-1", "-size must be from 0 to 1500, not -1"},
+		{"-size", "1501", "-size must be from 0 to 1500, not 1501"},
+		{"-gc", "-1s", "-gc must not be negative: -1s"},
+		{"-svg", filepath.Join(t.TempDir(), "missing", "packets.svg"), "-svg: open "},
+		{"-svg", t.TempDir(), "-svg: open "},
+	})
 }
 
 func TestQuick(t *testing.T) {

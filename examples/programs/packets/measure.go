@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/warmpage/pool"
+	"github.com/warmpage/pool/examples/programs/internal/pace"
 )
 
 // A side is one of the two sources of packets.
@@ -101,11 +102,7 @@ func measure(ctx context.Context, p plan) (result, error) {
 
 // record does the part of measure during which the sockets are open.
 func (f *flow) record(ctx context.Context, p plan) (result, error) {
-	stopGC := func() {}
-	if p.GC > 0 {
-		stopGC = every(p.GC, runtime.GC)
-	}
-	defer stopGC()
+	defer pace.Every(p.GC, runtime.GC)()
 	if _, err := f.phase(ctx, p, 1, p.WarmUp); err != nil {
 		return result{}, err
 	}
@@ -122,27 +119,4 @@ func (f *flow) record(ctx context.Context, p plan) (result, error) {
 	r.Pause = time.Duration(after.PauseTotalNs - before.PauseTotalNs)
 	r.Mapped = f.store.mapped()
 	return r, err
-}
-
-// every calls f once per period on a goroutine of its own. stop ends that, and waits for a call
-// that is under way.
-func every(period time.Duration, f func()) (stop func()) {
-	var wg sync.WaitGroup
-	quit := make(chan struct{})
-	wg.Go(func() {
-		tick := time.NewTicker(period)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				f()
-			case <-quit:
-				return
-			}
-		}
-	})
-	return func() {
-		close(quit)
-		wg.Wait()
-	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/columns"
 )
 
 // perSecond returns the rate at which n things happened during the measured phase.
@@ -39,13 +41,7 @@ func number(n int, one, many string) string {
 }
 
 func printTable(out io.Writer, results []result) {
-	row := func(label string, cell func(r result) string) {
-		fmt.Fprintf(out, "%-34s", label)
-		for _, r := range results {
-			fmt.Fprintf(out, "%14s", cell(r))
-		}
-		fmt.Fprintln(out)
-	}
+	row := columns.Rows(out, 34, 14, results)
 	count := func(label string, n func(r result) uint64) {
 		row(label, func(r result) string { return fmt.Sprint(n(r)) })
 	}

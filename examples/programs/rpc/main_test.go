@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/commandtest"
 )
 
 var tiny = work{requests: 3000, goroutines: 5, warm: true}
@@ -156,21 +157,11 @@ func TestFlags(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, test := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"-requests", "0"}, "-requests must be from 1 to 1000000000, not 0"},
-		{[]string{"-requests", "many"}, `invalid value "many" for flag -requests`},
-		{[]string{"-goroutines", "0"}, "-goroutines must be from 1 to 1000, not 0"},
-		{[]string{"-goroutines", "1001"}, "-goroutines must be from 1 to 1000, not 1001"},
-		{[]string{"-idle", "-1s"}, "-idle must not be negative: -1s"},
-		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
-		{[]string{"now"}, `unexpected argument "now"`},
-	} {
-		code, stdout, stderr := runWith(t.Context(), test.args...)
-		assert.Equal(t, command.ExitUsage, code, test.args)
-		assert.Empty(t, stdout, test.args)
-		assert.Contains(t, stderr, test.want)
-	}
+	commandtest.Refuses(t, run, "-requests", [][]string{
+		{"-requests", "0", "-requests must be from 1 to 1000000000, not 0"},
+		{"-requests", "many", `invalid value "many" for flag -requests`},
+		{"-goroutines", "0", "-goroutines must be from 1 to 1000, not 0"},
+		{"-goroutines", "1001", "-goroutines must be from 1 to 1000, not 1001"},
+		{"-idle", "-1s", "-idle must not be negative: -1s"},
+	})
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"runtime"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/columns"
 )
 
 func report(out io.Writer, w work, results []result) {
@@ -19,13 +21,7 @@ request object before it waits for a line.
 
 `, w.requests, w.goroutines, runtime.GOMAXPROCS(0), keeps)
 
-	row := func(label string, cell func(r result) string) {
-		fmt.Fprintf(out, "%-35s", label)
-		for _, r := range results {
-			fmt.Fprintf(out, "%15s", cell(r))
-		}
-		fmt.Fprintln(out)
-	}
+	row := columns.Rows(out, 35, 15, results)
 	perRequest := func(n uint64) string { return fmt.Sprintf("%.1f", float64(n)/float64(w.requests)) }
 	counted := func(r result, n any) string {
 		if !r.leak.counted {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/child"
+	"github.com/warmpage/pool/examples/programs/internal/pace"
 )
 
 // Each variant's server is a child process, so that the heap of one does not affect the other, and
@@ -81,8 +82,7 @@ func (r *remote) sample(ctx context.Context) (s sample, err error) {
 // A watcher records points at regular intervals.
 type watcher struct {
 	points []point
-	stop   chan struct{}
-	done   chan struct{}
+	stop   func()
 }
 
 // A point is what a server had at one point in time.
@@ -94,22 +94,20 @@ type point struct {
 
 // watch starts a watcher that asks the server once per period.
 func (r *remote) watch(ctx context.Context, period time.Duration) *watcher {
-	w := &watcher{stop: make(chan struct{}), done: make(chan struct{})}
+	w := new(watcher)
 	start := time.Now()
-	go func() {
-		defer close(w.done)
-		every(period, w.stop, func() {
-			if s, err := r.sample(ctx); err == nil {
-				w.points = append(w.points, point{time.Since(start), s.Resident.Now, s.Sources[1].Live})
-			}
-		})
-	}()
+	ask := func() {
+		if s, err := r.sample(ctx); err == nil {
+			w.points = append(w.points, point{time.Since(start), s.Resident.Now, s.Sources[1].Live})
+		}
+	}
+	ask()
+	w.stop = pace.Every(period, ask)
 	return w
 }
 
 // end stops the watcher and returns the points.
 func (w *watcher) end() []point {
-	close(w.stop)
-	<-w.done
+	w.stop()
 	return w.points
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/warmpage/pool/examples/programs/internal/latency"
+	"github.com/warmpage/pool/examples/programs/internal/pace"
 )
 
 // The load is an open one: each request is due at a fixed time, whatever happens to the requests
@@ -182,7 +183,7 @@ func (c *client) trades(ctx context.Context, k *connection, start time.Time, rat
 	for n := k.number; n < all; n += len(c.conns) {
 		k.makeTrade(k.member(c.load.Members, len(c.conns)))
 		due := start.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
-		if err := sleep(ctx, time.Until(due)); err != nil {
+		if err := pace.Sleep(ctx, time.Until(due)); err != nil {
 			return err
 		}
 		k.tally.Late.Record(time.Since(due))
@@ -225,7 +226,7 @@ func (k *connection) open(ctx context.Context, kind string, i, n, all int, due f
 		first = firstVisitor
 	}
 	for batch := i; batch*openBatch < all; batch += n {
-		if err := sleep(ctx, due(batch)); err != nil {
+		if err := pace.Sleep(ctx, due(batch)); err != nil {
 			return err
 		}
 		from := batch * openBatch
@@ -277,19 +278,4 @@ func tooSlow(err error) error {
 		return errors.New("the server has closed the connection")
 	}
 	return err
-}
-
-// sleep returns after d, or with an error as soon as ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

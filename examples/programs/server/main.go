@@ -28,6 +28,7 @@ import (
 	"github.com/warmpage/pool/examples/programs/internal/chart"
 	"github.com/warmpage/pool/examples/programs/internal/child"
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/pace"
 )
 
 const mib = 1 << 20
@@ -131,7 +132,7 @@ func loadOnce(ctx context.Context, address string, w workload) error {
 	if err = errors.Join(err, client.close()); err != nil {
 		return err
 	}
-	return sleep(ctx, w.Idle)
+	return pace.Sleep(ctx, w.Idle)
 }
 
 type options struct {

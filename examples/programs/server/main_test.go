@@ -21,6 +21,7 @@ import (
 	"github.com/warmpage/pool/examples/programs/internal/charttest"
 	"github.com/warmpage/pool/examples/programs/internal/child"
 	"github.com/warmpage/pool/examples/programs/internal/command"
+	"github.com/warmpage/pool/examples/programs/internal/commandtest"
 )
 
 // TestMain lets the test binary be its own child, as the program does.
@@ -149,47 +150,31 @@ func TestServeTakenAddress(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, test := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"-rate", "0"}, "-rate must be from 1 to 100000, not 0"},
-		{[]string{"-rate", "many"}, `invalid value "many" for flag -rate`},
-		{[]string{"-members", "63"}, "-members must be from 64, one for each connection, to 10000000, not 63"},
-		{[]string{"-visitors", "-1"}, "-visitors must be from 0 to 10000000, not -1"},
-		{[]string{"-connections", "0"}, "-connections must be from 1 to 1000, not 0"},
-		{[]string{"-steady", "-1s"}, "-steady must be from 0 to 1h0m0s, not -1s"},
-		{[]string{"-burst", "2h"}, "-burst must be from 0 to 1h0m0s, not 2h0m0s"},
-		{[]string{"-idle", "-1s"}, "-idle must be from 0 to 1h0m0s, not -1s"},
-		{[]string{"-steady", "0", "-burst", "0"}, "-steady and -burst are too short for a single request"},
-		{[]string{"-rate", "5"}, "-connections 64 is too many for -rate 5: each would wait 12.8s for its turn, and the limit is 5s"},
-		{[]string{"-visitors", "1000", "-burst", "60s"}, "-visitors 1000 is too few for -burst 1m0s: a connection would wait 30s between requests, and the limit is 5s"},
-		{[]string{"-member-ttl", "0s"}, "-member-ttl must be positive, not 0s"},
-		{[]string{"-visitor-ttl", "-1s"}, "-visitor-ttl must be positive, not -1s"},
-		{[]string{"-scratch-limit", "-1"}, "-scratch-limit must be from 0 to 2147483647, not -1"},
-		{[]string{"-session-limit", "-1"}, "-session-limit must be from 0 to 2147483647, not -1"},
-		{[]string{"-seed", "-1"}, `invalid value "-1" for flag -seed`},
-		{[]string{"-serve", "-alloc", "malloc"}, `-alloc must be pool or sync, not "malloc"`},
-		{[]string{"-serve", "-addr", "here"}, "-addr: address here: missing port"},
-		{[]string{"-serve", "-ops", "127.0.0.1:http3"}, `-ops: "http3" is not a port number`},
-		{[]string{"-alloc", "sync"}, "-alloc needs -serve"},
-		{[]string{"-load"}, "-load needs -serve"},
-		{[]string{"-serve", "-svg", "x.svg"}, "-svg cannot be used with -serve"},
-		{[]string{"-turbo"}, "flag provided but not defined: -turbo"},
-		{[]string{"now"}, `unexpected argument "now"`},
-		{[]string{"-svg", filepath.Join(t.TempDir(), "missing", "server.svg")}, "-svg: open "},
-	} {
-		var stdout, stderr bytes.Buffer
-		assert.Equal(t, command.ExitUsage, run(t.Context(), test.args, &stdout, &stderr), test.args)
-		assert.Empty(t, stdout.String(), test.args)
-		assert.Contains(t, stderr.String(), test.want)
-	}
-}
-
-func TestHelp(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, 0, run(t.Context(), []string{"-h"}, &stdout, &stderr))
-	assert.Contains(t, stderr.String(), "-visitors")
+	commandtest.Refuses(t, run, "-visitors", [][]string{
+		{"-rate", "0", "-rate must be from 1 to 100000, not 0"},
+		{"-rate", "many", `invalid value "many" for flag -rate`},
+		{"-members", "63", "-members must be from 64, one for each connection, to 10000000, not 63"},
+		{"-visitors", "-1", "-visitors must be from 0 to 10000000, not -1"},
+		{"-connections", "0", "-connections must be from 1 to 1000, not 0"},
+		{"-steady", "-1s", "-steady must be from 0 to 1h0m0s, not -1s"},
+		{"-burst", "2h", "-burst must be from 0 to 1h0m0s, not 2h0m0s"},
+		{"-idle", "-1s", "-idle must be from 0 to 1h0m0s, not -1s"},
+		{"-steady", "0", "-burst", "0", "-steady and -burst are too short for a single request"},
+		{"-rate", "5", "-connections 64 is too many for -rate 5: each would wait 12.8s for its turn, and the limit is 5s"},
+		{"-visitors", "1000", "-burst", "60s", "-visitors 1000 is too few for -burst 1m0s: a connection would wait 30s between requests, and the limit is 5s"},
+		{"-member-ttl", "0s", "-member-ttl must be positive, not 0s"},
+		{"-visitor-ttl", "-1s", "-visitor-ttl must be positive, not -1s"},
+		{"-scratch-limit", "-1", "-scratch-limit must be from 0 to 2147483647, not -1"},
+		{"-session-limit", "-1", "-session-limit must be from 0 to 2147483647, not -1"},
+		{"-seed", "-1", `invalid value "-1" for flag -seed`},
+		{"-serve", "-alloc", "malloc", `-alloc must be pool or sync, not "malloc"`},
+		{"-serve", "-addr", "here", "-addr: address here: missing port"},
+		{"-serve", "-ops", "127.0.0.1:http3", `-ops: "http3" is not a port number`},
+		{"-alloc", "sync", "-alloc needs -serve"},
+		{"-load", "-load needs -serve"},
+		{"-serve", "-svg", "x.svg", "-svg cannot be used with -serve"},
+		{"-svg", filepath.Join(t.TempDir(), "missing", "server.svg"), "-svg: open "},
+	})
 }
 
 func TestQuick(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/pace"
 )
 
 // A result is what measuring one variant gave.
@@ -71,7 +73,7 @@ func drive(ctx context.Context, ch *remote, w workload) (r result, err error) {
 		{"warm-up", func() error { return nil }, &r.Start},
 		{"steady", func() (err error) { r.Steady, err = client.steady(ctx, w.Rate, w.Steady); return err }, &r.SteadyEnd},
 		{"burst", func() (err error) { r.Burst, err = client.burst(ctx); return err }, &r.BurstEnd},
-		{"idle", func() error { return sleep(ctx, w.Idle) }, &r.IdleEnd},
+		{"idle", func() error { return pace.Sleep(ctx, w.Idle) }, &r.IdleEnd},
 	} {
 		if err := step.do(); err != nil {
 			return r, fmt.Errorf("%s: %w", step.name, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/warmpage/pool/examples/programs/internal/columns"
 	"github.com/warmpage/pool/examples/programs/internal/latency"
 	"github.com/warmpage/pool/examples/programs/internal/process"
 )
@@ -18,13 +19,7 @@ Both sides get the same requests, one after the other, each in its own process.
 }
 
 func printTable(out io.Writer, results []result) {
-	row := func(label string, cell func(r result) string) {
-		fmt.Fprintf(out, "%-36s", label)
-		for _, r := range results {
-			fmt.Fprintf(out, "%22s", cell(r))
-		}
-		fmt.Fprintln(out)
-	}
+	row := columns.Rows(out, 36, 22, results)
 	mark := func(label string) { fmt.Fprintln(out, label) }
 	row("", func(r result) string { return r.Variant.String() })
 	for _, phase := range []struct {

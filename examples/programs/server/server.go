@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/warmpage/pool/examples/programs/internal/pace"
 )
 
 // A config is the configuration of a server.
@@ -64,7 +66,7 @@ func newServer(c config) (*server, error) {
 func (s *server) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var serving, chores sync.WaitGroup
+	var serving sync.WaitGroup
 	serve := func(srv *http.Server, l net.Listener) {
 		serving.Go(func() {
 			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -74,9 +76,9 @@ func (s *server) run(ctx context.Context) error {
 	}
 	serve(s.api, s.apiListener)
 	serve(s.admin, s.adminListener)
-	stop := make(chan struct{})
-	chores.Go(func() { every(s.config.Sample, stop, s.takeSample) })
-	chores.Go(func() { every(sweepPeriod, stop, func() { s.service.sessions.expire(s.service.now()) }) })
+	s.takeSample()
+	stopSamples := pace.Every(s.config.Sample, s.takeSample)
+	stopSweeps := pace.Every(sweepPeriod, func() { s.service.sessions.expire(s.service.now()) })
 
 	<-ctx.Done()
 	var errs []error
@@ -86,8 +88,8 @@ func (s *server) run(ctx context.Context) error {
 	serving.Go(func() { s.shutdown(s.admin) })
 	s.shutdown(s.api)
 	serving.Wait()
-	close(stop)
-	chores.Wait()
+	stopSamples()
+	stopSweeps()
 	return errors.Join(append(errs, s.service.close())...)
 }
 
@@ -103,17 +105,3 @@ func (s *server) shutdown(srv *http.Server) {
 }
 
 func (s *server) takeSample() { _ = s.history.add(s.service.sample()) }
-
-// every calls f immediately, and then once per period until stop is closed.
-func every(period time.Duration, stop <-chan struct{}, f func()) {
-	tick := time.NewTicker(period)
-	defer tick.Stop()
-	for {
-		f()
-		select {
-		case <-tick.C:
-		case <-stop:
-			return
-		}
-	}
-}
