@@ -41,14 +41,8 @@ const (
 
 func main() { command.Main(run) }
 
-// run is main with arguments that tests can replace. It returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	opts, err := parse(args, stderr)
-	if err == nil {
-		err = show(ctx, opts, stdout, stderr)
-	}
-	return command.Code("churn", err, stderr)
-}
+// run is the program, for main and for tests.
+var run = command.Program("churn", parse, show)
 
 // show measures, and prints the results.
 func show(ctx context.Context, opts options, stdout, stderr io.Writer) error {

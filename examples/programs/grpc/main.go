@@ -26,17 +26,11 @@ func main() {
 	command.Main(run)
 }
 
-// run is main with arguments that tests can replace. It returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	p, err := parse(args, stderr)
-	if err == nil {
-		err = show(ctx, p, stdout)
-	}
-	return command.Code("grpc", err, stderr)
-}
+// run is the program, for main and for tests.
+var run = command.Program("grpc", parse, show)
 
 // show runs all sides, one after the other, and prints the results.
-func show(ctx context.Context, p plan, stdout io.Writer) error {
+func show(ctx context.Context, p plan, stdout, _ io.Writer) error {
 	fmt.Fprintf(stdout, "%d messages of %d KiB to %d KiB, there and back, on %d streams at a time; GOMAXPROCS %d.\n\n",
 		p.Messages, smallest>>10, largest>>10, p.Streams, runtime.GOMAXPROCS(0))
 	var results []result

@@ -26,20 +26,14 @@ func main() {
 	command.Main(run)
 }
 
-// run is main with arguments that tests can replace. It returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	opts, err := parse(args, stderr)
-	if err == nil {
-		err = opts.prepare(ctx)
-	}
-	if err == nil {
-		err = show(ctx, opts, stdout, stderr)
-	}
-	return command.Code("lru", err, stderr)
-}
+// run is the program, for main and for tests.
+var run = command.Program("lru", parse, show)
 
 // show runs both sides, one after the other, each in a process of its own, and prints the results.
 func show(ctx context.Context, opts options, stdout, stderr io.Writer) error {
+	if err := opts.prepare(ctx); err != nil {
+		return err
+	}
 	printIntroduction(stdout, opts)
 	var results []result
 	for i, s := range []side{pooled, listed} {

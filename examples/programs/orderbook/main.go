@@ -25,14 +25,8 @@ func main() {
 	command.Main(run)
 }
 
-// run is main with arguments that tests can replace. It returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	opts, err := parse(args, stderr)
-	if err == nil {
-		err = show(ctx, opts, stdout, stderr)
-	}
-	return command.Code("orderbook", err, stderr)
-}
+// run is the program, for main and for tests.
+var run = command.Program("orderbook", parse, show)
 
 // show runs both variants, one after the other, each in a process of its own, and prints the
 // results.

@@ -27,14 +27,8 @@ func main() {
 	command.Main(run)
 }
 
-// run is main with arguments that tests can replace. It returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	opts, err := parseFlags(args, stderr)
-	if err == nil {
-		err = show(ctx, opts, stdout, stderr)
-	}
-	return command.Code("packets", err, stderr)
-}
+// run is the program, for main and for tests.
+var run = command.Program("packets", parseFlags, show)
 
 // show runs both sides, one after the other, each in a process of its own, and prints the results.
 func show(ctx context.Context, opts options, stdout, stderr io.Writer) error {

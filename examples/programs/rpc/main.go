@@ -26,16 +26,17 @@ var (
 
 func main() { command.Main(run) }
 
-// run is main with arguments that tests can replace. It returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	w, err := parse(args, stderr)
-	if err == nil {
-		var results []result
-		if results, err = measureAll(ctx, w); err == nil {
-			report(stdout, w, results)
-		}
+// run is the program, for main and for tests.
+var run = command.Program("rpc", parse, show)
+
+// show measures, and prints the results.
+func show(ctx context.Context, w work, stdout, _ io.Writer) error {
+	results, err := measureAll(ctx, w)
+	if err != nil {
+		return err
 	}
-	return command.Code("rpc", err, stderr)
+	report(stdout, w, results)
+	return nil
 }
 
 // parse reads the command line.

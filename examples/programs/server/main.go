@@ -38,21 +38,15 @@ func main() {
 	command.Main(run)
 }
 
-// run is main with arguments that tests can replace. It returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	opts, err := parse(args, stderr)
-	switch {
-	case err != nil:
-	case opts.serve:
-		err = serve(ctx, opts, stdout)
-	default:
-		err = show(ctx, opts, stdout, stderr)
-	}
-	return command.Code("server", err, stderr)
-}
+// run is the program, for main and for tests.
+var run = command.Program("server", parse, show)
 
-// show gives both variants the load, one after the other, and prints the results.
+// show gives both variants the load, one after the other, and prints the results. With -serve it
+// only serves.
 func show(ctx context.Context, opts options, stdout, stderr io.Writer) error {
+	if opts.serve {
+		return serve(ctx, opts, stdout)
+	}
 	// The collections of this process, which makes the load, add to all latencies.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	printIntroduction(stdout, opts.load)

@@ -22,14 +22,8 @@ import (
 
 func main() { command.Main(run) }
 
-// run is main with arguments that tests can replace. It returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	l, err := parse(args, stderr)
-	if err == nil {
-		err = l.serveBoth(ctx, stdout)
-	}
-	return command.Code("sessions", err, stderr)
-}
+// run is the program, for main and for tests.
+var run = command.Program("sessions", parse, serveBoth)
 
 // parse reads the command line.
 func parse(args []string, stderr io.Writer) (l load, err error) {
@@ -47,7 +41,7 @@ func parse(args []string, stderr io.Writer) (l load, err error) {
 }
 
 // serveBoth uses a store of each kind.
-func (l load) serveBoth(ctx context.Context, stdout io.Writer) error {
+func serveBoth(ctx context.Context, l load, stdout, _ io.Writer) error {
 	for _, side := range []struct {
 		name     string
 		newStore func(limit int) store

@@ -19,6 +19,20 @@ const (
 	ExitInterrupted = 130 // what a shell reports for Ctrl-C
 )
 
+// Program returns a program as Main wants it, with arguments that tests can replace: parse reads the
+// command line, and show does what it asks for.
+func Program[Options any](name string, parse func(args []string, stderr io.Writer) (Options, error),
+	show func(ctx context.Context, opts Options, stdout, stderr io.Writer) error,
+) func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+		opts, err := parse(args, stderr)
+		if err == nil {
+			err = show(ctx, opts, stdout, stderr)
+		}
+		return Code(name, err, stderr)
+	}
+}
+
 // Main runs a program and exits with the code that it returns. Ctrl-C ends its context.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
