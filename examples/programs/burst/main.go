@@ -93,15 +93,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return opts, err
 	}
 	if *isQuick {
-		if err := command.Defaults(fs, func() { *p = quick }); err != nil {
-			return opts, err
-		}
+		command.Defaults(fs, func() { *p = quick })
 	}
-	err := p.check()
-	if err == nil {
-		err = chart.TryFile(opts.svg)
+	if err := p.check(); err != nil {
+		return opts, err
 	}
-	return opts, command.BadUsage(err)
+	return opts, chart.TryFile(opts.svg)
 }
 
 // check returns an error if a value in p is out of range. The error names the flag.

@@ -86,7 +86,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return opts, err
 	}
 	if err := opts.check(); err != nil {
-		return opts, command.BadUsage(err)
+		return opts, err
 	}
 	usual := cellTime
 	if *quick {
@@ -95,7 +95,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if opts.time == 0 {
 		opts.time = usual
 	}
-	return opts, command.BadUsage(chart.TryFile(opts.svg))
+	return opts, chart.TryFile(opts.svg)
 }
 
 // check returns an error if a flag is out of range, or if two conflict.

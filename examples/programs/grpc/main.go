@@ -64,12 +64,10 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 		return p, err
 	}
 	if *quick {
-		if err := command.Defaults(fs, func() { p.Messages, p.Idle = 800, 100*time.Millisecond }); err != nil {
-			return p, err
-		}
+		command.Defaults(fs, func() { p.Messages, p.Idle = 800, 100*time.Millisecond })
 	}
 	if p.Streams < 1 || p.Messages < 10*p.Streams {
-		return p, command.BadUsage(errors.New("-messages must be at least ten times -streams, which must be positive"))
+		return p, errors.New("-messages must be at least ten times -streams, which must be positive")
 	}
 	return p, nil
 }

@@ -111,7 +111,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if err := command.Parse(fs, args, usage, stderr); err != nil {
 		return opts, err
 	}
-	err := command.Defaults(fs, func() {
+	command.Defaults(fs, func() {
 		if *isQuick {
 			p.Entries, p.Ops = quick.Entries, quick.Ops
 		}
@@ -119,11 +119,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 			p.Ops = 0 // prepare counts the lines
 		}
 	})
-	if err != nil {
-		return opts, err
-	}
 	p.Shards = min(p.Entries, maxShards)
-	return opts, command.BadUsage(opts.checkValues(fs))
+	return opts, opts.checkValues(fs)
 }
 
 // checkValues returns an error if the value of a flag is out of range, or if flags conflict.

@@ -88,19 +88,17 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return opts, err
 	}
 	if *quick {
-		if err := command.Defaults(fs, func() { p.Messages = quickMessages }); err != nil {
-			return opts, err
-		}
+		command.Defaults(fs, func() { p.Messages = quickMessages })
 	}
 	given := func(name string) bool { return command.Given(fs, name) }
 	switch {
 	case p.Messages < 1 || p.Messages > maxMessages:
-		return opts, command.BadUsage(fmt.Errorf("-messages must be from 1 to %d, not %d", maxMessages, p.Messages))
+		return opts, fmt.Errorf("-messages must be from 1 to %d, not %d", maxMessages, p.Messages)
 	case p.CSV != "" && (given("messages") || given("seed") || given("quick")):
-		return opts, command.BadUsage(errors.New("-messages, -seed and -quick cannot be used with -csv"))
+		return opts, errors.New("-messages, -seed and -quick cannot be used with -csv")
 	}
 	p.Live = liveOf(p.Messages)
-	return opts, command.BadUsage(opts.tryFiles())
+	return opts, opts.tryFiles()
 }
 
 // tryFiles returns an error if a file cannot be read or written. It finds that out before all the

@@ -94,15 +94,12 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 		return opts, err
 	}
 	if *quick {
-		if err := command.Defaults(fs, func() { p.WarmUp, p.Time = quickWarmUp, quickTime }); err != nil {
-			return opts, err
-		}
+		command.Defaults(fs, func() { p.WarmUp, p.Time = quickWarmUp, quickTime })
 	}
-	err := p.check()
-	if err == nil {
-		err = chart.TryFile(opts.svg)
+	if err := p.check(); err != nil {
+		return opts, err
 	}
-	return opts, command.BadUsage(err)
+	return opts, chart.TryFile(opts.svg)
 }
 
 // check returns an error if a value in p is out of range. The error names the flag.

@@ -24,7 +24,7 @@ func main() { command.Main(run) }
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	w, err := parse(args, stderr)
 	if err != nil {
-		return command.Code("pipeline", err, stderr)
+		return command.Code("pipeline", command.BadUsage(err), stderr)
 	}
 	fmt.Fprintf(stdout, "%d records of %d bytes, %d workers, and a slow writer\n", w.records, lineSize, w.workers)
 	for _, inFlight := range []int{w.inFlight, 0} {
@@ -59,7 +59,7 @@ func parse(args []string, stderr io.Writer) (w work, err error) {
 		return w, err
 	}
 	if w.records < 1 || w.workers < 1 || w.inFlight < 1 || w.slow < 0 {
-		return w, command.BadUsage(errors.New("records, workers and in-flight are 1 or more, and slow is not negative"))
+		return w, errors.New("records, workers and in-flight are 1 or more, and slow is not negative")
 	}
 	return w, nil
 }

@@ -52,17 +52,15 @@ func parse(args []string, stderr io.Writer) (work, error) {
 		return w, err
 	}
 	if *isQuick {
-		if err := command.Defaults(fs, func() { w = quick }); err != nil {
-			return w, err
-		}
+		command.Defaults(fs, func() { w = quick })
 	}
 	switch {
 	case w.requests < 1 || w.requests > 1_000_000_000:
-		return w, command.BadUsage(fmt.Errorf("-requests must be from 1 to 1000000000, not %d", w.requests))
+		return w, fmt.Errorf("-requests must be from 1 to 1000000000, not %d", w.requests)
 	case w.goroutines < 1 || w.goroutines > 1000:
-		return w, command.BadUsage(fmt.Errorf("-goroutines must be from 1 to 1000, not %d", w.goroutines))
+		return w, fmt.Errorf("-goroutines must be from 1 to 1000, not %d", w.goroutines)
 	case w.idle < 0:
-		return w, command.BadUsage(fmt.Errorf("-idle must not be negative: %v", w.idle))
+		return w, fmt.Errorf("-idle must not be negative: %v", w.idle)
 	}
 	return w, nil
 }

@@ -199,25 +199,22 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return opts, err
 	}
 	if *isQuick {
-		if err := command.Defaults(fs, func() { *w, c.VisitorTTL = quick, quickTTL }); err != nil {
-			return opts, err
-		}
+		command.Defaults(fs, func() { *w, c.VisitorTTL = quick, quickTTL })
 	}
 	switch {
 	case scratchLimit < 0 || scratchLimit > math.MaxInt32:
-		return opts, command.BadUsage(fmt.Errorf("-scratch-limit must be from 0 to %d, not %d", math.MaxInt32, scratchLimit))
+		return opts, fmt.Errorf("-scratch-limit must be from 0 to %d, not %d", math.MaxInt32, scratchLimit)
 	case sessionLimit < 0 || sessionLimit > math.MaxInt32:
-		return opts, command.BadUsage(fmt.Errorf("-session-limit must be from 0 to %d, not %d", math.MaxInt32, sessionLimit))
+		return opts, fmt.Errorf("-session-limit must be from 0 to %d, not %d", math.MaxInt32, sessionLimit)
 	}
 	c.ScratchLimit, c.SessionLimit = int64(scratchLimit)*mib, int64(sessionLimit)*mib
-	err := opts.checkMode(fs)
-	if err == nil {
-		err = errors.Join(c.check(), w.check())
+	if err := opts.checkMode(fs); err != nil {
+		return opts, err
 	}
-	if err == nil {
-		err = chart.TryFile(opts.svg)
+	if err := errors.Join(c.check(), w.check()); err != nil {
+		return opts, err
 	}
-	return opts, command.BadUsage(err)
+	return opts, chart.TryFile(opts.svg)
 }
 
 // checkMode returns an error for a flag that has no effect with or without -serve.

@@ -35,7 +35,7 @@ func parse(args []string, stderr io.Writer) (l load, err error) {
 		return l, err
 	}
 	if l.sessions < 1 || l.goroutines < 1 || l.time <= 0 {
-		return l, command.BadUsage(errors.New("give positive numbers"))
+		return l, errors.New("give positive numbers")
 	}
 	return l, nil
 }

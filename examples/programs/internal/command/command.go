@@ -20,16 +20,16 @@ const (
 )
 
 // Program returns a program as Main wants it, with arguments that tests can replace: parse reads the
-// command line, and show does what it asks for.
+// command line, and show does what it asks for. An error of parse is a UsageError.
 func Program[Options any](name string, parse func(args []string, stderr io.Writer) (Options, error),
 	show func(ctx context.Context, opts Options, stdout, stderr io.Writer) error,
 ) func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		opts, err := parse(args, stderr)
-		if err == nil {
-			err = show(ctx, opts, stdout, stderr)
+		if err != nil {
+			return Code(name, BadUsage(err), stderr)
 		}
-		return Code(name, err, stderr)
+		return Code(name, show(ctx, opts, stdout, stderr), stderr)
 	}
 }
 
@@ -47,13 +47,8 @@ type UsageError struct{ error }
 // Unwrap returns the error itself.
 func (e UsageError) Unwrap() error { return e.error }
 
-// BadUsage makes a UsageError of err, unless that is nil.
-func BadUsage(err error) error {
-	if err == nil {
-		return nil
-	}
-	return UsageError{err}
-}
+// BadUsage makes a UsageError of err.
+func BadUsage(err error) error { return UsageError{err} }
 
 // Code returns the exit code for what became of the program with that name, and says what went
 // wrong. A UsageError is said without what it is wrapped in.
@@ -88,21 +83,18 @@ func Parse(flags *flag.FlagSet, args []string, usage string, stderr io.Writer) e
 	case err == nil && flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	return BadUsage(err)
+	return err
 }
 
 // Defaults calls set, which sets other defaults after Parse, as for -quick. Flags that are on the
 // command line keep their values.
-func Defaults(flags *flag.FlagSet, set func()) error {
+func Defaults(flags *flag.FlagSet, set func()) {
 	given := make(map[string]string)
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = f.Value.String() })
 	set()
 	for name, value := range given {
-		if err := flags.Set(name, value); err != nil {
-			return fmt.Errorf("-%s: %w", name, err)
-		}
+		_ = flags.Set(name, value) // it was right before
 	}
-	return nil
 }
 
 // Given reports whether a flag is on the command line.
