@@ -41,8 +41,8 @@ type Order struct {
 }
 
 const (
-	window  = 500 // orders that a goroutine keeps live at a time
-	repeats = 7   // runs of each allocator; the median is shown
+	together = 500 // orders of a request, which are live at a time
+	repeats  = 7   // runs of each allocator; the median is shown
 
 	exitUsage       = 2
 	exitInterrupted = 130 // what a shell reports for Ctrl-C

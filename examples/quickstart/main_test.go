@@ -23,7 +23,7 @@ func TestTiny(t *testing.T) {
 	for _, want := range []string{
 		"2000 orders are live", "pool, by Ref", "by pointer", "one garbage collection", "memory when they are gone",
 		"An order is put twice", `pool "orders" (main.Order): Put(`,
-		"5000 orders got", "3 goroutines", "this pool", "sync.Pool", "plain new", "collections", "objects allocated",
+		"get and put 5000 orders", "3 goroutines", "this pool", "sync.Pool", "plain new", "collections", "objects allocated",
 	} {
 		assert.Contains(t, stdout, want)
 	}
