@@ -2,6 +2,7 @@ package pool
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -176,12 +177,15 @@ func FuzzLinks(f *testing.F) {
 	f.Add(uint64(2), true)
 	f.Fuzz(func(t *testing.T, seed uint64, limited bool) {
 		rng := rand.New(rand.NewPCG(seed, 0))
+		sizes := []uintptr{8, 64, 100, 1000, 8192}
+		size := sizes[rng.IntN(len(sizes))]
 		var opts options
 		if limited {
-			opts.limit = 4 * 64 << 10
+			sp, err := newSpec(reflect.ArrayOf(int(size), reflect.TypeFor[byte]()), options{})
+			require.NoError(t, err)
+			opts.limit = 4 * int64(sp.geo.pageSize)
 		}
-		sizes := []uintptr{8, 64, 100, 1000, 8192}
-		c, shards := sim(t, sizes[rng.IntN(len(sizes))], 3, opts)
+		c, shards := sim(t, size, 3, opts)
 		var held []uintptr
 		for range 3000 {
 			s := shards[rng.IntN(len(shards))]
