@@ -290,3 +290,18 @@ func TestLotOfLargeSlots(t *testing.T) {
 		require.NoError(t, c.checkInvariants())
 	}
 }
+
+// A stale entry may lead to a slot that another pool has by now, and has parked.
+func TestParkedElsewhere(t *testing.T) {
+	_, shards := sim(t, 64, 1)
+	other, others := sim(t, 64, 1)
+	x := simGet(t, other, others[0])
+	require.True(t, simPut(other, others[0], x))
+	pg, i, ok := other.spec.find(x)
+	require.True(t, ok)
+	entry := parkedSlot{pg.slot(i), pg.link(i)}
+	_, _, ok = others[0].lot.home(entry)
+	require.True(t, ok)
+	_, _, ok = shards[0].lot.home(entry)
+	assert.False(t, ok)
+}
