@@ -15,6 +15,11 @@ import (
 // The zero Buffer is empty and ready to use. Its memory comes from a Bytes on the Go heap that all
 // zero Buffers of the process share. A Buffer that is forgotten without Free is no leak there.
 //
+// A pointer to a Buffer that goes into an interface, as with fmt.Fprintf, makes Go allocate the Buffer
+// itself. A pool of Buffers, whose Put frees their memory, saves that:
+//
+//	texts := pool.New[pool.Buffer](pool.WithGoHeap(), pool.WithReset((*pool.Buffer).Free))
+//
 // A Buffer must not be copied, and only one goroutine may use it at a time.
 type Buffer struct {
 	from *Bytes // nil: defaultBytes

@@ -158,6 +158,10 @@ func showLive(ctx context.Context, w work, out io.Writer) error {
 	row("objects that it looks after", func(r held) string { return fmt.Sprint(r.objects) })
 	row("memory", func(r held) string { return memory(r.memory, r.ok) })
 	row("memory when they are gone", func(r held) string { return memory(r.after, r.ok) })
+	fmt.Fprint(out, `
+A collection looks up each pointer that it finds, wherever it leads: hold Refs.
+What stays of the pool by Ref is the tables of its Refs.
+`)
 	return nil
 }
 

@@ -127,10 +127,12 @@ func writeLines(w io.Writer, records []string) error {
 	return err
 }
 
+var texts = pool.New[pool.Buffer](pool.WithGoHeap(), pool.WithReset((*pool.Buffer).Free))
+
 func greet(w io.Writer, name string) error {
-	var buf pool.Buffer
-	defer buf.Free()
-	fmt.Fprintf(&buf, "Hello, %s!", name)
+	buf := texts.Get()
+	defer texts.Put(buf) // which frees its memory
+	fmt.Fprintf(buf, "Hello, %s!", name)
 	_, err := buf.WriteTo(w)
 	return err
 }

@@ -43,7 +43,7 @@ func show(ctx context.Context, w work, stdout, _ io.Writer) error {
 func parse(args []string, stderr io.Writer) (work, error) {
 	w := usual
 	fs := flag.NewFlagSet("rpc", flag.ContinueOnError)
-	isQuick := fs.Bool("quick", false, "take a few seconds; the figures are worth nothing")
+	isQuick := fs.Bool("quick", false, "take a few seconds; too short for its figures to mean anything")
 	fs.IntVar(&w.requests, "requests", w.requests, "requests in a run, in total over all clients")
 	fs.IntVar(&w.goroutines, "goroutines", w.goroutines, "number of clients; each has a goroutine, and so has its handler")
 	fs.DurationVar(&w.idle, "idle", w.idle, "how long the server is idle after the load")
