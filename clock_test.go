@@ -220,3 +220,28 @@ func TestArmedDuringTick(t *testing.T) {
 	require.NoError(t, p.Close())
 	require.NoError(t, q.Close())
 }
+
+// A tick comes back to a pool that somebody else had stopped.
+func TestTickComesBackToBusyPool(t *testing.T) {
+	free, busy := newStill[quote](t), newStill[quote](t)
+	ticks := func(p *Pool[quote]) uint32 {
+		d := &p.core.depot
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.ticks
+	}
+	before := ticks(free)
+	busy.core.stopMu.Lock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick([]*core{&free.core, &busy.core})
+	}()
+	for ticks(free) == before {
+		runtime.Gosched()
+	}
+	before = ticks(busy)
+	busy.core.stopMu.Unlock()
+	<-done
+	assert.Equal(t, before+1, ticks(busy))
+}

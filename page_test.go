@@ -93,6 +93,34 @@ func TestListThatLeadsOutOfThePage(t *testing.T) {
 	simDrain(t, c, shards[0], xs)
 }
 
+// The same where Get does not look at the page's list by popFree.
+func TestGetAfterListThatLeadsOutOfThePage(t *testing.T) {
+	if watchAll {
+		t.Skip("words say watched")
+	}
+	c, shards := sim(t, 64, 1)
+	s := shards[0]
+	xs := simFill(t, c, s, int(c.geo.slots))
+	pg := pageOf(xs[0])
+	i, _ := pg.indexOf(xs[0])
+	require.True(t, pg.push(i, taken))
+	*pg.link(i) = uint16(pg.reserved)
+	var first, second uintptr
+	on(c, s, func() {
+		defer func() { atomic.StoreUint32(&s.busy, 0) }() // so that a Get that crashes ends the test
+		first = uintptr(c.get())
+		second = uintptr(c.get())
+	})
+	require.Equal(t, xs[0], first)
+	require.NotEqual(t, pg, pageOf(second))
+	_, _, ok := c.spec.find(second)
+	require.True(t, ok)
+	xs = append(xs, second)
+	pg.free = none
+	require.NoError(t, c.checkInvariants())
+	simDrain(t, c, s, xs)
+}
+
 // A page whose count says that slots are free, while no list has them, loses these slots. Gets go on
 // elsewhere, and a Get at the limit fails instead of trying the page forever. This is what two Puts
 // of one slot that race leave behind, step by step: both have seen that it is taken, the owner has
