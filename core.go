@@ -145,7 +145,8 @@ func (c *core) settle(out ...outbox) {
 }
 
 // deliver gives the pages to the depot. Whoever has stopped shards does it before others may stop
-// them: Trim finds all pages that no shard has with the depot, also beside a tick.
+// them, while it has stopMu: Trim, which takes stopMu, then finds all pages that no shard has with the
+// depot, also beside a tick.
 func (c *core) deliver(out []outbox) {
 	for _, o := range out {
 		if o.spare != nil {
@@ -214,6 +215,7 @@ func (c *core) releaseEmpty(keep int) {
 		}
 		for _, s := range shards {
 			s.flush(0)
+			// Otherwise s would keep the array of a page that goes.
 			s.weakenAgain()
 		}
 		for _, s := range shards {

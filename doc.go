@@ -95,13 +95,14 @@
 //
 // An error says what is to be known about it:
 //
+//   - [ErrOutOfMemory]: the system refuses memory. A later call may get it.
 //   - [ErrLimit]: one of the limits of the pool or of the process. Ref: too many pages have Refs.
 //   - [ErrDoublePut]: the slot is not in use. A second Put goes unnoticed if the slot has been handed
 //     out again since; a second PutRef does not.
 //   - [ErrForeignPut]: it is not a slot of this pool. If the slot's page has been released since, the
 //     error wraps ErrDoublePut as well, or ErrForeignPut alone if another pool has the memory.
 //   - [ErrInUse]: slots are out, except with WithGoHeap; or Clear sees another call under way.
-//   - [ErrClosed]: from Close and CloseWhenEmpty, for the second time.
+//   - [ErrClosed]: the pool is closed. From Close and CloseWhenEmpty: it was closed before.
 //   - [ErrCorrupt], with -tags pooldebug, from any call that gets or puts slots, Trim and Close: a
 //     slot was written to after its Put, or beyond its end.
 //

@@ -15,7 +15,7 @@ type packet struct {
 	payload [1500]byte
 }
 
-// A reader fills packets, and workers use them. There are 64 of them: if the workers fall behind, the
+// A reader fills packets, and workers use them. There are 64 packets: if the workers fall behind, the
 // reader waits, and memory stays as it is. At the end, what is on its way still reaches a worker, and
 // the last Put closes the pool.
 func Example_workers() {

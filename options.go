@@ -152,10 +152,11 @@ func WithInit[T any](init func(*T)) Option {
 }
 
 // WithReset has Put call a function with the object, before anybody else can get it and before Put
-// clears it. Maps and buffers survive a Put only with [WithInit] as well. The function runs on the goroutine of the Put. A second Put of a slot, or one of a
-// wrong pointer, panics before the function is called. If the function panics, the slot is free all
-// the same, its object is made anew ([WithInit]) or cleared, and Put panics. New panics if the
-// function is nil, or is for another type than T.
+// clears it. Maps and buffers survive a Put only with [WithInit] as well. The function runs on the
+// goroutine of the Put. A second Put of a slot, or one of a wrong pointer, panics before the function
+// is called. If the function panics, the slot is free all the same, its object is made anew
+// ([WithInit]) or cleared, and Put panics. New panics if the function is nil, or is for another type
+// than T.
 func WithReset[T any](reset func(*T)) Option {
 	return func(o *options) { o.reset = slotFuncOf(reset) }
 }

@@ -93,7 +93,7 @@ func TestListThatLeadsOutOfThePage(t *testing.T) {
 	simDrain(t, c, shards[0], xs)
 }
 
-// The same where Get does not look at the page's list by popFree.
+// The same for Get, whose fast path does not call popFree.
 func TestGetAfterListThatLeadsOutOfThePage(t *testing.T) {
 	if watchAll {
 		t.Skip("words say watched")

@@ -113,7 +113,8 @@ func (c *core) put(x unsafe.Pointer) {
 		if u := (*refUnit)(atomic.LoadPointer(&pg.refs)); u != nil {
 			gen := &u.gens[min(hi, unitSlots-1)]
 			id = atomic.LoadUint32(gen)
-			// One condition, for the frame: see TestFastCode. The slow path also ends what others may be ending.
+			// One condition, for the frame: see TestFastCode. The slow path also ends what others
+			// may be ending.
 			if hi >= unitSlots || id == math.MaxUint32 || !atomic.CompareAndSwapUint32(gen, id, id+1) || atomic.LoadPointer(&pg.base) == nil {
 				goto slow
 			}

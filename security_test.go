@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"weak"
@@ -98,28 +97,39 @@ func TestStalePointersDoNotFault(t *testing.T) {
 	assert.GreaterOrEqual(t, read(), 0, "closed")
 }
 
+// weakly returns weak pointers to xs.
+func weakly(xs []*heapNode) (slots []weak.Pointer[heapNode]) {
+	for _, x := range xs {
+		slots = append(slots, weak.Make(x))
+	}
+	return slots
+}
+
+// present returns the slots that the collector has not taken.
+func present(slots []weak.Pointer[heapNode]) map[*heapNode]bool {
+	there := make(map[*heapNode]bool)
+	for _, x := range slots {
+		if x := x.Value(); x != nil {
+			there[x] = true
+		}
+	}
+	return there
+}
+
 // A pointer to a slot on the Go heap that a program keeps after its Put keeps the page, also from
 // other pools. It keeps no more than that, although the program has the closed pool as well.
 func TestGoHeapStalePointerKeepsItsPage(t *testing.T) {
 	noQuarantine(t)
 	p := New[heapNode](WithGoHeap())
 	xs := simBatch(p, 2000)
-	var slots []weak.Pointer[heapNode]
-	for _, x := range xs {
-		slots = append(slots, weak.Make(x))
-	}
+	slots := weakly(xs)
 	stale := xs[1000]
 	p.PutBatch(xs)
 	clear(xs)
 	require.NoError(t, p.Close())
-	there := make(map[*heapNode]bool)
+	var there map[*heapNode]bool
 	gcUntil(t, func() bool {
-		clear(there)
-		for _, x := range slots {
-			if x := x.Value(); x != nil {
-				there[x] = true
-			}
-		}
+		there = present(slots)
 		return len(there) <= p.Stats().SlotsPerPage
 	})
 	assert.Greater(t, len(there), 1)
@@ -142,14 +152,10 @@ func TestGoHeapTrimLeavesNothing(t *testing.T) {
 	p := New[heapNode](WithGoHeap())
 	defer p.Close()
 	xs := simBatch(p, 2000)
-	var slots []weak.Pointer[heapNode]
-	for _, x := range xs {
-		slots = append(slots, weak.Make(x))
-	}
+	slots := weakly(xs)
 	p.PutBatch(xs)
 	clear(xs)
 	p.Trim()
 	runtime.GC()
-	there := func(x weak.Pointer[heapNode]) bool { return x.Value() != nil }
-	assert.False(t, slices.ContainsFunc(slots, there))
+	assert.Empty(t, present(slots))
 }

@@ -103,6 +103,10 @@ func run(out io.Writer, repo, version string, dirs []string, rehearse bool) (err
 	names := make([]string, 0, len(r.tags))
 	for _, t := range r.tags {
 		if _, err := r.git(r.repo, "tag", "-m", t.name, t.name, t.commit); err != nil {
+			for _, name := range names { // all tags or none
+				_, undo := r.git(r.repo, "tag", "--delete", name)
+				err = errors.Join(err, undo)
+			}
 			return err
 		}
 		names = append(names, t.name)
