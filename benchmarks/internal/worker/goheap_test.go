@@ -102,8 +102,7 @@ func TestWarm(t *testing.T) {
 func TestForgotten(t *testing.T) {
 	const n = 100_000
 	for _, s := range wire.HeapSides {
-		f, err := measureForgotten(wire.ForgottenSpec{Side: s, Objects: n})
-		require.NoError(t, err)
+		f := inProcess[wire.Forgotten](t, wire.VerbForgotten, wire.ForgottenSpec{Side: s, Objects: n})
 		require.Len(t, f.States, 2+forgottenCollections)
 		full, last := f.States[1], f.States[len(f.States)-1]
 		assert.Greater(t, full.MiB, f.States[0].MiB+8, s)
@@ -130,8 +129,8 @@ func TestCollections(t *testing.T) {
 func TestRetention(t *testing.T) {
 	for _, buffer := range []int{0, 256} {
 		for _, s := range wire.HeapSides {
-			r, err := measureRetention(wire.RetentionSpec{Side: s, Objects: 20_000, Buffer: buffer, Share: 0.9})
-			require.NoError(t, err)
+			spec := wire.RetentionSpec{Side: s, Objects: 20_000, Buffer: buffer, Share: 0.9}
+			r := inProcess[wire.Retention](t, wire.VerbRetention, spec)
 			left := r.LeftMiB / r.FullMiB
 			if s == catalog.Pool {
 				assert.Greater(t, left, 0.9)
