@@ -97,7 +97,7 @@ func TestFastCode(t *testing.T) {
 	t.Parallel()
 	for _, arch := range []string{"amd64", "arm64"} {
 		for _, mode := range codeModes {
-			if !*allCode && !mode.always || testing.Short() && arch != "amd64" {
+			if !*allCode && (!mode.always || testing.Short() && (arch != "amd64" || mode.compiler != "")) {
 				continue
 			}
 			t.Run(arch+"/"+mode.name, func(t *testing.T) { checkCode(t, arch, mode) })
@@ -222,6 +222,7 @@ func checkExclusive(t *testing.T, code map[string]*compiled, name string, mode c
 // The runtime itself says that it preempts nowhere in the fast paths but in their prologues, when
 // they have not begun.
 func TestFastCodeAsksRuntime(t *testing.T) {
+	t.Parallel()
 	for _, mode := range codeModes {
 		if mode.name != "optimised" && (!*allCode || mode.name != "-covermode=atomic") {
 			continue

@@ -284,7 +284,7 @@ func TestLayoutTurnFastOff(t *testing.T) {
 	// wait returns when each goroutine has done some more.
 	wait := func() {
 		for g := range counts {
-			for from := counts[g].Load(); counts[g].Load() < from+1000; {
+			for from := counts[g].Load(); counts[g].Load() < from+int64(times(1000)); {
 				runtime.Gosched()
 			}
 		}

@@ -359,10 +359,11 @@ func TestGuardHalfMade(t *testing.T) {
 func TestGuardConcurrent(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	p := New[[64]byte](WithGuardSampling(2), WithProfile(640))
+	rounds := times(300)
 	var wg group
 	for i := range 16 {
 		wg.Go(func() {
-			for round := range 300 {
+			for round := range rounds {
 				var xs [20]*[64]byte
 				for k := range xs {
 					xs[k] = p.Get()
@@ -379,7 +380,7 @@ func TestGuardConcurrent(t *testing.T) {
 	wg.Wait()
 	st := p.Stats()
 	assert.Zero(t, st.Live)
-	assert.EqualValues(t, 16*300*20, st.Gets)
+	assert.EqualValues(t, 16*rounds*20, st.Gets)
 	if offHeap {
 		assert.Positive(t, st.GuardedGets)
 	}

@@ -441,6 +441,10 @@ func TestGoHeapReleasedPageWithRef(t *testing.T) {
 
 // A pool that only its own objects refer to goes.
 func TestGoHeapObjectKnowsItsPool(t *testing.T) {
+	t.Parallel()
+	if !inChild(t) {
+		return // collections take less time there
+	}
 	type node struct {
 		p *Pool[node]
 		_ [10]int

@@ -75,10 +75,13 @@ var (
 	forgetPast = func(*core, uintptr) {}
 )
 
-// times returns n, or less in builds that watch all slots, because they are slow.
+// times returns n, or less with -short, and in builds that watch all slots, because they are slow.
 func times(n int) int {
-	if watchAll {
+	switch {
+	case watchAll:
 		return max(n/20, 2)
+	case testing.Short():
+		return max(n/5, 2)
 	}
 	return n
 }
@@ -503,7 +506,7 @@ func TestMain(m *testing.M) {
 	name, ok := os.LookupEnv(crashEnv)
 	if !ok {
 		// Tests that are parallel start processes, which mostly wait.
-		_ = flag.Set("test.parallel", strconv.Itoa(max(6, runtime.NumCPU()))) // -parallel comes later, and wins
+		_ = flag.Set("test.parallel", strconv.Itoa(max(12, runtime.NumCPU()))) // -parallel comes later, and wins
 		os.Exit(m.Run())
 	}
 	for _, c := range slices.Concat(misuses, refusals) {

@@ -136,7 +136,7 @@ func TestSeizeExcludes(t *testing.T) {
 	}
 	broken := 0
 	c.stopMu.Lock()
-	for range 100_000 {
+	for range times(100_000) {
 		seize(shards)
 		if inside != 0 {
 			broken++

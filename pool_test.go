@@ -229,7 +229,7 @@ func mixedSizesChurn(t *testing.T) {
 		newRig[[1000]byte](t), newRig[[4096]byte](t), newRig[[9000]byte](t), newRig[[70000]byte](t),
 	}
 	const each = 40
-	for round := range 60 {
+	for round := range times(60) {
 		var slots [][]byte
 		for range each {
 			for _, r := range rigs {

@@ -179,7 +179,7 @@ func TestRacingDoublePut(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	p := New[quote]()
 	var caught atomic.Int64
-	for range 300 {
+	for range times(300) {
 		xs := make([]*quote, 500)
 		p.GetBatch(xs)
 		var wg group

@@ -313,6 +313,7 @@ func TestLockedMemory(t *testing.T) {
 // When a refusal ends, everything works again, and Trim gives back what was held. These refusals are
 // not the kernel's, because no process can have it take a filter back.
 func TestRefusalEnds(t *testing.T) {
+	t.Parallel()
 	if !inChild(t) {
 		return
 	}
