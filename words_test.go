@@ -174,8 +174,8 @@ func TestRecords(t *testing.T) {
 	newArena(t)
 	t.Cleanup(stopClock())
 	p := newStill[[64]byte](t)
-	const n = 300_000
-	xs := simBatch(p, times(n))
+	n := times(300_000)
+	xs := simBatch(p, n)
 	m := ReadMemory()
 	assert.Positive(t, m.Records)
 	if redZone == 0 {
