@@ -383,7 +383,7 @@ func (d *depot) freeMemory(pg *page) {
 		d.onHeap.release(pg)
 		return
 	}
-	theArena.freeWords(pg.words)
+	pg.words.release()
 	theArena.free(pg.mem, &d.purged)
 }
 

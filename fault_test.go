@@ -448,7 +448,7 @@ func failEach(t *testing.T, count int) {
 	oneP(t) // so that each run makes the same calls
 	total, held := make(map[string]int), 0
 	outOfMemory := 0
-	for first := 1; ; first += eachCall(17) {
+	for first := 1; ; first += eachCall(7) {
 		f := newFaults(t)
 		f.first, f.count = first, count
 		newProcess()

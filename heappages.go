@@ -96,7 +96,7 @@ func (h *heapPages) newPage(sp *spec, header *page, slots uint32) (*page, error)
 	}
 	pg.heap = &heapPage{all: h}
 	if err := pg.allocate(); err != nil {
-		theArena.freeWords(pg.words)
+		pg.words.release()
 		return nil, err
 	}
 	h.mu.Lock()
@@ -252,7 +252,7 @@ func (h *heapPages) release(pg *page) bool {
 func (pg *page) endHeap() {
 	pg.heap.over.Store(true)
 	pg.setBase(nil)
-	theArena.freeWords(pg.words)
+	pg.words.release()
 	heapBytes.Add(-int64(pg.spec.geo.pageSize))
 }
 

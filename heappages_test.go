@@ -245,9 +245,12 @@ func TestGoHeapRefs(t *testing.T) {
 
 // A pool that nothing refers to goes, with its pages, whatever is out.
 func TestGoHeapForgottenPool(t *testing.T) {
+	t.Parallel() // it mostly waits
+	if !undisturbed(t) {
+		return
+	}
 	var kept *heapNode
 	var pages *heapPages
-	awaitForgotten(t)
 	units := unitsInUse()
 	func() {
 		p := New[heapNode](WithGoHeap(), WithInit(func(x *heapNode) { x.buf = make([]byte, 100) }))
@@ -271,7 +274,7 @@ func TestGoHeapForgottenPool(t *testing.T) {
 // A pool off the Go heap is there as long as it has pages, also when no tick concerns it any more.
 func TestOffHeapForgottenPool(t *testing.T) {
 	t.Parallel() // it mostly waits
-	if runtime.GOARCH != "wasm" && !inChild(t) {
+	if !undisturbed(t) {
 		return
 	}
 	noQuarantine(t)
@@ -446,9 +449,9 @@ func TestGoHeapReleasedPageWithRef(t *testing.T) {
 
 // A pool that only its own objects refer to goes.
 func TestGoHeapObjectKnowsItsPool(t *testing.T) {
-	t.Parallel()
-	if !inChild(t) {
-		return // collections take less time there
+	t.Parallel() // it mostly waits
+	if !undisturbed(t) {
+		return
 	}
 	type node struct {
 		p *Pool[node]
@@ -559,6 +562,10 @@ func TestGoHeapLostAmongFreeSlots(t *testing.T) {
 
 // Pages count in the Go heap, for GOMEMLIMIT, and in heap profiles.
 func TestGoHeapIsCounted(t *testing.T) {
+	t.Parallel()
+	if !undisturbed(t) {
+		return
+	}
 	inUse := func() uint64 {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
@@ -837,9 +844,12 @@ func TestGoHeapPages(t *testing.T) {
 
 // SetProcessLimit does not count pages of the Go heap, and no field of Memory but GoHeap does.
 func TestGoHeapIsNotInTheProcessLimit(t *testing.T) {
+	t.Parallel()
+	if !undisturbed(t) {
+		return
+	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // so that nothing that is forgotten goes meanwhile
 	runtime.GC()
-	awaitForgotten(t)
 	p := New[heapNode](WithGoHeap())
 	defer SetProcessLimit(SetProcessLimit(1))
 	before := ReadMemory()

@@ -376,7 +376,6 @@ var arenas []*arena
 // newArena puts a new arena in the place of the process's until the test ends. pageOf finds the
 // pages of both.
 func newArena(t *testing.T) *arena {
-	awaitForgotten(t)
 	for _, c := range openPools() { // nobody may release their pages while there is another arena
 		_ = caught(func() error { c.trim("Trim"); return nil })
 	}
@@ -389,23 +388,6 @@ func newArena(t *testing.T) *arena {
 	arenas = append(arenas, theArena)
 	t.Cleanup(func() { use(before) })
 	return theArena
-}
-
-// awaitForgotten waits until the pools on the Go heap are gone that tests have forgotten. Before
-// another arena takes the place of the process's: theirs has their words.
-func awaitForgotten(t testing.TB) {
-	gone := func() bool {
-		var known int64
-		for _, c := range openPools() {
-			if c.goHeap {
-				known += int64(c.depot.size()) * int64(c.geo.pageSize)
-			}
-		}
-		return heapBytes.Load() <= known
-	}
-	if heapBytes.Load() != 0 {
-		gcUntil(t, gone)
-	}
 }
 
 // stopClock stops the process's clock until goOn.
@@ -549,6 +531,10 @@ var goNeeds = regexp.MustCompile(`(fatal error: .*(out of memory|cannot allocate
 // inChild runs the calling test once more, in a process of its own. There it returns true. In the
 // parent it returns false when the child has ended, and then the caller returns.
 func inChild(t *testing.T) bool { return inProcess(t, false) }
+
+// undisturbed is inChild for a test that also passes among others, if they leave it in peace. On wasm
+// there are no other processes.
+func undisturbed(t *testing.T) bool { return runtime.GOARCH == "wasm" || inChild(t) }
 
 // inProcess is inChild. poor says that the system refuses Go what the test has it refuse the library:
 // if Go dies of that, the test is skipped.

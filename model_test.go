@@ -335,7 +335,6 @@ var modelRegion []byte
 // by time.
 func arenaApart(t testing.TB) *arena {
 	needsOSMemory(t)
-	awaitForgotten(t)
 	if modelRegion == nil {
 		mem, err := osReserve(4*chunkSize + tableStep)
 		require.NoError(t, err)

@@ -41,7 +41,7 @@ func TestReadStats(t *testing.T) {
 // The garbage collector takes a pool that has no pages and that nothing refers to. In a process
 // with other timers, the pool's own timer can keep it for a while.
 func TestForgottenPool(t *testing.T) {
-	if runtime.GOARCH != "wasm" && !inChild(t) { // wasm has no processes
+	if !undisturbed(t) {
 		return
 	}
 	func() { New[[8]byte](WithName("forgotten")) }()

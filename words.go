@@ -37,6 +37,7 @@ type wordBlock struct {
 
 // A wordSpan is one reservation for words. Its bitmaps have one bit for each unit.
 type wordSpan struct {
+	arena   *arena
 	mem     []byte
 	users   [spanUnits]uint8 // blocks in use that the unit has a part of
 	touched uint64           // there may be memory behind the unit
@@ -132,16 +133,18 @@ func (a *arena) addSpan() error {
 	if a.words.free == nil {
 		a.words.free = make(map[uint32][]wordBlock)
 	}
-	a.words.spans = append(a.words.spans, &wordSpan{mem: mem})
+	a.words.spans = append(a.words.spans, &wordSpan{arena: a, mem: mem})
 	a.words.cut = 0
 	return nil
 }
 
-// freeWords takes the words of a page back. The caller frees the page's memory next.
-func (a *arena) freeWords(b wordBlock) {
+// release gives the words of a page back. The caller frees the page's memory next.
+func (b wordBlock) release() {
+	s := b.span
+	a := s.arena
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	w, s := &a.words, b.span
+	w := &a.words
 	w.free[b.n] = append(w.free[b.n], b)
 	s.since = a.now
 	eachUnit(b.units(), func(u uint32) {

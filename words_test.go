@@ -44,7 +44,7 @@ func TestWords(t *testing.T) {
 					t.Fatalf("byte %d of a block has changed from %d to %d", i, b.fill, word)
 				}
 			}
-			a.freeWords(b.wordBlock)
+			b.release()
 		}
 		switch step % 1000 {
 		case 300:
@@ -57,7 +57,7 @@ func TestWords(t *testing.T) {
 		}
 	}
 	for _, b := range blocks {
-		a.freeWords(b.wordBlock)
+		b.release()
 	}
 	if offHeap {
 		assert.Positive(t, a.words.bytes())
@@ -86,7 +86,7 @@ func TestWordsRest(t *testing.T) {
 		other, err := a.allocWords(1000)
 		require.NoError(t, err)
 		require.NotContains(t, blocks[:k], other)
-		a.freeWords(b)
+		b.release()
 	}
 	b, err := a.allocWords(1000)
 	require.NoError(t, err)
@@ -101,7 +101,7 @@ func TestWordsDelay(t *testing.T) {
 	for range 2 {
 		b, err := a.allocWords(1024)
 		require.NoError(t, err)
-		a.freeWords(b)
+		b.release()
 		for range purgeDelay - 1 {
 			a.tick()
 		}
@@ -123,7 +123,7 @@ func TestWordsNotPurged(t *testing.T) {
 	blocks := wordBlocks(t, a, blocksAtRest+1)
 	for _, b := range blocks {
 		b.mem()[7] = 1
-		a.freeWords(b)
+		b.release()
 	}
 	require.True(t, a.isWaiting())
 	fail := true
@@ -134,7 +134,7 @@ func TestWordsNotPurged(t *testing.T) {
 	b := wordBlocks(t, a, 1)[0]
 	assert.Equal(t, blocks[0], b)
 	assert.Zero(t, b.mem()[7])
-	a.freeWords(b)
+	b.release()
 	fail = false
 	a.purgeWords(true)
 	assert.Zero(t, a.words.bytes())
@@ -147,7 +147,7 @@ func TestWordsLost(t *testing.T) {
 	t.Cleanup(stopClock())
 	blocks := wordBlocks(t, a, 3*blocksAtRest)
 	for _, b := range blocks[1:] {
-		a.freeWords(b)
+		b.release()
 	}
 	before := system.Load()
 	lossy := *before
@@ -160,7 +160,7 @@ func TestWordsLost(t *testing.T) {
 	require.NotZero(t, lost)
 	for _, b := range wordBlocks(t, a, 3*blocksAtRest) {
 		require.False(t, b.span == a.words.spans[0] && b.units()&lost != 0)
-		defer a.freeWords(b)
+		defer b.release()
 	}
 	a.purgeWords(true)
 	assert.Equal(t, lost, a.words.spans[0].lost, "not purged again")
@@ -287,8 +287,8 @@ func TestRestingWordsAreUsed(t *testing.T) {
 	a.words.cut = spanSize // as if the span were used up
 	_, err := a.allocWords(1000)
 	require.ErrorIs(t, err, ErrOutOfMemory)
-	a.freeWords(blocks[1])
-	a.freeWords(blocks[0])
+	blocks[1].release()
+	blocks[0].release()
 	assert.Equal(t, []wordBlock{blocks[1], blocks[0]}, wordBlocks(t, a, 2))
 }
 
