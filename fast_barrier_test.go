@@ -142,13 +142,66 @@ func TestBarrierForbidden(t *testing.T) {
 	}
 }
 
-// Stops that wait for a barrier at the same time share one stop of the world.
-func TestWorldStopsAreShared(t *testing.T) {
+// refuseBarriers has the system refuse barriers until the test ends.
+func refuseBarriers(t *testing.T) {
 	before := system.Load()
-	defer system.Store(before)
+	t.Cleanup(func() { system.Store(before) })
 	refusing := *before
 	refusing.barrier = func() bool { return false }
 	system.Store(&refusing)
+}
+
+// Instead of a barrier that is refused, the world is stopped: whoever was pinned has ended.
+func TestBarrierStopsTheWorld(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	refuseBarriers(t)
+	for range 10 {
+		var begun, ended atomic.Bool
+		var work group
+		work.Go(func() {
+			procPin()
+			begun.Store(true)
+			for range 5_000_000 { // some milliseconds
+				ended.Store(false)
+			}
+			ended.Store(true)
+			procUnpin()
+		})
+		for !begun.Load() {
+			runtime.Gosched()
+		}
+		barrier()
+		assert.True(t, ended.Load())
+		work.Wait()
+	}
+}
+
+// A stop of the world that has begun says nothing about what comes later.
+func TestWorldStopsThatHaveBegun(t *testing.T) {
+	refuseBarriers(t)
+	stops := worldStops()
+	for k := range uint64(20) {
+		barriers.mu.Lock()
+		barriers.begun.Add(1)
+		var ready atomic.Bool
+		var work group
+		work.Go(func() {
+			ready.Store(true)
+			barrier()
+		})
+		for n := 0; n < 1000 || !ready.Load(); n++ {
+			runtime.Gosched() // until it waits; it makes its own stop in any case
+		}
+		barriers.worldStops.Add(1)
+		barriers.mu.Unlock()
+		work.Wait()
+		assert.Equal(t, stops+2*(k+1), worldStops())
+	}
+}
+
+// Stops that wait for a barrier at the same time share one stop of the world.
+func TestWorldStopsAreShared(t *testing.T) {
+	refuseBarriers(t)
 	const callers = 16
 	stops := worldStops()
 	barriers.mu.Lock() // as while the world is being stopped

@@ -455,6 +455,9 @@ var mutations = []mutation{
 		old: "\tbarrier()\n\tfor _, s", new: "\tfor _, s"},
 	{name: "no stop of the world without a barrier", file: "own_pin.go",
 		old: "\tstopWorld()\n", new: ""},
+	{name: "a stop of the world that began before is shared", file: "own_pin.go",
+		old: "\tbefore := barriers.begun.Load()\n\tbarriers.mu.Lock()\n\tdefer barriers.mu.Unlock()\n\tif barriers.begun.Load() != before {\n",
+		new: "\tbefore := barriers.worldStops.Load()\n\tbarriers.mu.Lock()\n\tdefer barriers.mu.Unlock()\n\tif barriers.worldStops.Load() != before {\n"},
 	// watch.go, sample.go, profile.go, guard.go
 	{name: "a slot is put back that is not leaving", file: "put.go",
 		old: "if !ok || !s.put(pg, i, x, leaving) {", new: "if !ok || !s.put(pg, i, x, *pg.link(i)) {"},
