@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"unsafe"
@@ -203,6 +204,52 @@ func sameWord(a, b uintptr) bool {
 func codeAddress() uintptr {
 	pc, _, _, _ := runtime.Caller(0)
 	return pc &^ 7
+}
+
+// A table that is stored while the fast paths are being turned off does not turn them on again.
+func TestTableStoredWhileFastGoesOff(t *testing.T) {
+	t.Parallel()
+	if !inChild(t) {
+		return
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	p := New[[64]byte]()
+	p.core.stopClock()
+	table := &shardTable{core: &p.core, shards: slices.Repeat([]*shard{&p.core.absent}, fewPs)}
+	var round, done atomic.Int64
+	rounds := int64(times(100_000))
+	meet := func(at *atomic.Int64, n int64) {
+		for spins := 0; at.Load() < n; spins++ {
+			if spins > 1000 { // the other one has lost its processor
+				runtime.Gosched()
+			}
+		}
+	}
+	var work group
+	work.Go(func() {
+		for n := range rounds {
+			meet(&round, n+1)
+			p.core.fast.store(table)
+			done.Store(n + 1)
+		}
+	})
+	on := 0
+	for n := range rounds {
+		fastOff.Store(false)
+		round.Store(n + 1)
+		for range n % 64 { // so that it comes to any point of the store
+			round.Load()
+		}
+		fastOff.Store(true) // what turnFastOff does, without a search for pools in between
+		p.core.fast.clear()
+		meet(&done, n+1)
+		if p.core.fast != (fastTable{}) {
+			on++
+		}
+		p.core.fast.clear()
+	}
+	work.Wait()
+	assert.Zero(t, on, "stores that left the fast paths on")
 }
 
 // If the layout is wrong at the first New, pools work without the fast paths.

@@ -455,6 +455,8 @@ var mutations = []mutation{
 		old: "\tbarrier()\n\tfor _, s", new: "\tfor _, s"},
 	{name: "no stop of the world without a barrier", file: "own_pin.go",
 		old: "\tstopWorld()\n", new: ""},
+	{name: "a table that is stored turns the fast paths on again", file: "own_nosplit.go",
+		old: "\tif fastOff.Load() {\n\t\tf.clear()\n\t}\n", new: ""},
 	{name: "a stop of the world that began before is shared", file: "own_pin.go",
 		old: "\tbefore := barriers.begun.Load()\n\tbarriers.mu.Lock()\n\tdefer barriers.mu.Unlock()\n\tif barriers.begun.Load() != before {\n",
 		new: "\tbefore := barriers.worldStops.Load()\n\tbarriers.mu.Lock()\n\tdefer barriers.mu.Unlock()\n\tif barriers.worldStops.Load() != before {\n"},
