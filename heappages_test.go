@@ -245,7 +245,6 @@ func TestGoHeapRefs(t *testing.T) {
 
 // A pool that nothing refers to goes, with its pages, whatever is out.
 func TestGoHeapForgottenPool(t *testing.T) {
-	t.Parallel() // it mostly waits
 	if !undisturbed(t) {
 		return
 	}
@@ -273,7 +272,6 @@ func TestGoHeapForgottenPool(t *testing.T) {
 
 // A pool off the Go heap is there as long as it has pages, also when no tick concerns it any more.
 func TestOffHeapForgottenPool(t *testing.T) {
-	t.Parallel() // it mostly waits
 	if !undisturbed(t) {
 		return
 	}
@@ -449,7 +447,6 @@ func TestGoHeapReleasedPageWithRef(t *testing.T) {
 
 // A pool that only its own objects refer to goes.
 func TestGoHeapObjectKnowsItsPool(t *testing.T) {
-	t.Parallel() // it mostly waits
 	if !undisturbed(t) {
 		return
 	}
@@ -562,7 +559,6 @@ func TestGoHeapLostAmongFreeSlots(t *testing.T) {
 
 // Pages count in the Go heap, for GOMEMLIMIT, and in heap profiles.
 func TestGoHeapIsCounted(t *testing.T) {
-	t.Parallel()
 	if !undisturbed(t) {
 		return
 	}
@@ -844,7 +840,6 @@ func TestGoHeapPages(t *testing.T) {
 
 // SetProcessLimit does not count pages of the Go heap, and no field of Memory but GoHeap does.
 func TestGoHeapIsNotInTheProcessLimit(t *testing.T) {
-	t.Parallel()
 	if !undisturbed(t) {
 		return
 	}

@@ -75,12 +75,13 @@ var (
 	forgetPast = func(*core, uintptr) {}
 )
 
-// times returns n, or less with -short, and in builds that watch all slots, because they are slow.
+// times returns n, or less with -short, unless -stress asks for more, and in builds that watch all
+// slots, because they are slow.
 func times(n int) int {
 	switch {
 	case watchAll:
 		return max(n/20, 2)
-	case testing.Short():
+	case testing.Short() && *stressFlag == 0:
 		return max(n/5, 2)
 	}
 	return n
@@ -532,9 +533,15 @@ var goNeeds = regexp.MustCompile(`(fatal error: .*(out of memory|cannot allocate
 // parent it returns false when the child has ended, and then the caller returns.
 func inChild(t *testing.T) bool { return inProcess(t, false) }
 
-// undisturbed is inChild for a test that also passes among others, if they leave it in peace. On wasm
-// there are no other processes.
-func undisturbed(t *testing.T) bool { return runtime.GOARCH == "wasm" || inChild(t) }
+// undisturbed is inChild for a test that could be disturbed by what others have left, or do meanwhile.
+// On wasm there are no other processes, and it runs in this one, when no other test does.
+func undisturbed(t *testing.T) bool {
+	if runtime.GOARCH == "wasm" {
+		return true
+	}
+	t.Parallel()
+	return inChild(t)
+}
 
 // inProcess is inChild. poor says that the system refuses Go what the test has it refuse the library:
 // if Go dies of that, the test is skipped.
@@ -544,7 +551,7 @@ func inProcess(t *testing.T, poor bool) bool {
 	}
 	run := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
 	stdout, stderr, code := runSelf(t, childEnv+"="+t.Name(), "-test.run="+run, "-test.v", "-test.timeout=5m",
-		"-test.short="+strconv.FormatBool(testing.Short()))
+		"-test.short="+strconv.FormatBool(testing.Short()), "-stress="+stressFlag.String())
 	if strings.Contains(stdout, "--- SKIP: "+t.Name()) {
 		t.Skip(stdout)
 	}

@@ -37,14 +37,19 @@ var errNoRoom = errors.New("the limit of address space (RLIMIT_AS, ulimit -v) le
 
 // room returns how many bytes of address space may be reserved. Reserved addresses count against
 // RLIMIT_AS, which a program may lower at any time, and the Go heap and threads need some, too. So a
-// quarter of a GiB, or an eighth of the limit if that is more, is left to them.
+// quarter of a GiB, or an eighth of the limit if that is more, is left to them. If the system
+// does not say how much is used, no region is larger than a chunk, which the largest page takes.
 func room() uint64 {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_AS, &limit) != nil || limit.Cur >= math.MaxInt64 {
 		return math.MaxUint64
 	}
+	used := addressSpace()
+	if used == 0 {
+		return chunkSize + tableStep
+	}
 	left := limit.Cur - min(limit.Cur, max(limit.Cur/8, 256<<20))
-	return left - min(left, addressSpace())
+	return left - min(left, used)
 }
 
 // addressSpace returns how many bytes of address space the process has, or 0 if the system does not

@@ -148,3 +148,32 @@ func TestSeizeExcludes(t *testing.T) {
 	wg.Wait()
 	assert.Zero(t, broken, "seizures while an operation had the shard")
 }
+
+// A new shard is in the table before it is told whether somebody waits. A Put there meanwhile must not
+// take the fast path.
+func TestFirstShardHasSignals(t *testing.T) {
+	p, xs := atBound[[64]byte](t, 1)
+	c := &p.core
+	first := func() *shard {
+		c.stopMu.Lock()
+		defer c.stopMu.Unlock()
+		return c.firstShard(1)
+	}
+	s := first()
+	assert.NotZero(t, s.signals()&signalWaiting)
+	assert.NotZero(t, s.signals()&signalExhausted)
+	assert.Zero(t, s.signals()&(signalRefs|signalClosing))
+	c.tellOfWaiters(s)
+	assert.Zero(t, s.signals()&signalWaiting)
+
+	got := manyWait(t, p, 1)
+	s = first()
+	c.tellOfWaiters(s)
+	assert.NotZero(t, s.signals()&signalWaiting)
+	r := p.Ref(xs[0])
+	assert.NotZero(t, first().signals()&signalRefs)
+	p.Put(xs[0])
+	assert.Nil(t, p.Deref(r))
+	p.Put(<-got)
+	require.NoError(t, p.Close())
+}

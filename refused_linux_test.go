@@ -114,6 +114,35 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A program that may not read its limit of address space, or how much of it is used, has pools that
+// work. In the second case, no region is larger than a chunk.
+func TestLimitIsSecret(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		calls   []uint32
+		regions int // for six pages of the largest slots
+	}{
+		"limit": {[]uint32{unix.SYS_GETRLIMIT, unix.SYS_PRLIMIT64}, 3},
+		"use":   {[]uint32{unix.SYS_OPENAT}, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if !inChild(t) {
+				return
+			}
+			limitAddressSpace(t, 1<<40)
+			for _, call := range test.calls {
+				forbid(t, call, unix.EPERM)
+			}
+			p := New[[MaxSlotSize]byte]()
+			xs := simBatch(p, 6)
+			assert.Len(t, theArena.regions, test.regions)
+			p.PutBatch(xs)
+			require.NoError(t, p.Close())
+		})
+	}
+}
+
 // refuse runs in a process of its own.
 func (r refusal) refuse(t *testing.T, errno unix.Errno, late bool) {
 	oneP(t)

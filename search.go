@@ -98,6 +98,7 @@ func (c *core) searchAlone(failed error) (*page, error) {
 		if !c.isAtBound(err) {
 			failed = err // there is room, and no memory
 		}
+		yieldPoint() // who had room, and got no memory, is no longer on its way
 		// The look at the quarantine comes first: a slot that was there during the search, and has
 		// left it since, has changed transit.
 		if c.watches.quarantined() == 0 && c.depot.transit.quietSince(before.transit) {
