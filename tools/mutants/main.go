@@ -354,6 +354,8 @@ func (w *worker) test(m mutation, args []string) (killer, error) {
 		return killer{}, err
 	case strings.Contains(out, "[build failed]"):
 		return killer{}, fmt.Errorf("%s does not compile:\n%s", m.name, out)
+	case strings.Contains(out, "flag provided but not defined"):
+		return killer{}, fmt.Errorf("%s: go test %q: %s", m.name, args, out)
 	}
 	how := "crashed"
 	if ctx.Err() != nil || strings.Contains(out, "test timed out") {
