@@ -92,7 +92,7 @@ func TestRefusalEndsWaits(t *testing.T) {
 	needsOSMemory(t)
 	defer SetProcessLimit(SetProcessLimit(1))
 	ctx := patient(t)
-	for range times(1000) {
+	for range times(3000) {
 		p := New[[1000]byte](WithMaxSlots(8))
 		errs := make(chan error, 64)
 		for range cap(errs) {
