@@ -120,10 +120,11 @@ func TestLimitIsSecret(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		calls   []uint32
+		args    []arg
 		regions int // for six pages of the largest slots
 	}{
-		"limit": {[]uint32{unix.SYS_GETRLIMIT, unix.SYS_PRLIMIT64}, 3},
-		"use":   {[]uint32{unix.SYS_OPENAT}, 6},
+		"limit": {[]uint32{unix.SYS_GETRLIMIT, unix.SYS_PRLIMIT64}, nil, 3},
+		"use":   {[]uint32{unix.SYS_OPENAT}, []arg{{2, unix.O_RDONLY | unix.O_CLOEXEC}}, 6}, // to read
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -132,7 +133,7 @@ func TestLimitIsSecret(t *testing.T) {
 			}
 			limitAddressSpace(t, 1<<40)
 			for _, call := range test.calls {
-				forbid(t, call, unix.EPERM)
+				forbid(t, call, unix.EPERM, test.args...)
 			}
 			p := New[[MaxSlotSize]byte]()
 			xs := simBatch(p, 6)
