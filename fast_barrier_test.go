@@ -142,15 +142,6 @@ func TestBarrierForbidden(t *testing.T) {
 	}
 }
 
-// refuseBarriers has the system refuse barriers until the test ends.
-func refuseBarriers(t *testing.T) {
-	before := system.Load()
-	t.Cleanup(func() { system.Store(before) })
-	refusing := *before
-	refusing.barrier = func() bool { return false }
-	system.Store(&refusing)
-}
-
 // Instead of a barrier that is refused, the world is stopped: whoever was pinned has ended.
 func TestBarrierStopsTheWorld(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))

@@ -75,13 +75,16 @@ var (
 	forgetPast = func(*core, uintptr) {}
 )
 
-// times returns n, or less with -short, unless -stress asks for more, and in builds that watch all
-// slots, because they are slow.
+// brief reports whether tests are to be short: with -short, unless -stress asks for more.
+func brief() bool { return testing.Short() && *stressFlag == 0 }
+
+// times returns n, or less if tests are to be brief, and in builds that watch all slots, because they
+// are slow.
 func times(n int) int {
 	switch {
 	case watchAll:
 		return max(n/20, 2)
-	case testing.Short() && *stressFlag == 0:
+	case brief():
 		return max(n/5, 2)
 	}
 	return n

@@ -73,15 +73,20 @@ func TestWithoutBarrier(t *testing.T) {
 		}
 	}
 	use()
-	before := system.Load()
-	defer system.Store(before)
-	refusing := *before
-	refusing.barrier = func() bool { return false }
-	system.Store(&refusing)
+	refuseBarriers(t)
 	stops := ReadMemory().WorldStops
 	use()
 	assert.GreaterOrEqual(t, ReadMemory().WorldStops, stops+3)
 	require.NoError(t, p.Close())
+}
+
+// refuseBarriers has the system refuse barriers until the test ends.
+func refuseBarriers(t *testing.T) {
+	before := system.Load()
+	t.Cleanup(func() { system.Store(before) })
+	refusing := *before
+	refusing.barrier = func() bool { return false }
+	system.Store(&refusing)
 }
 
 // No operation runs on a seized shard.

@@ -230,7 +230,7 @@ func TestLateWritesMissTheRecords(t *testing.T) {
 		staleOf[[8192]byte](t), staleOf[[9000]byte](t), staleOf[[60_000]byte](t), staleOf[[100_000]byte](t), staleOf[[MaxSlotSize]byte](t),
 	}
 	a := newArena(t)
-	if testing.Short() { // writing takes long
+	if brief() { // writing takes long
 		kinds = kinds[:len(kinds)-3]
 	}
 	for _, late := range kinds {
